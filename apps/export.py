@@ -1,0 +1,48 @@
+"""A trained classifier out as a SavedModel.
+
+python -m apps.export --run=runs/nfm --name=cifar10_nfm
+
+writes savedmodels/cifar10_nfm/<next version>/ from runs/nfm/classifier.keras, with
+the run's record inside. `--model=PATH.keras` exports any Keras classifier instead.
+"""
+
+import pathlib
+import sys
+
+import keras
+from absl import app, flags
+
+import nfm_keras  # noqa: F401  (registers the layers that a .keras file may name)
+from nfm_keras import records
+from nfm_keras.export import export
+
+_RUN = flags.DEFINE_string("run", None, "Folder of a training run.")
+_MODEL = flags.DEFINE_string("model", None, "Path of a .keras file, instead of a run.")
+_OUTPUT = flags.DEFINE_string("output", "savedmodels", "Folder of all models.")
+_NAME = flags.DEFINE_string("name", None, "Name of the model, as clients ask for it.")
+_VERSION = flags.DEFINE_integer("version", None, "Version; the next free one if unset.")
+flags.mark_flag_as_required("name")
+flags.mark_flags_as_mutual_exclusive(["run", "model"], required=True)
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    try:
+        model, record = _load()
+        path = pathlib.Path(_OUTPUT.value, _NAME.value)
+        print(export(model, path, version=_VERSION.value, record=record))
+    except (ValueError, OSError, RuntimeError) as error:
+        sys.exit(f"export: {error}")
+
+
+def _load():
+    if _MODEL.value:
+        return keras.saving.load_model(_MODEL.value, compile=False), None
+    run = pathlib.Path(_RUN.value)
+    record = records.load(run / records.FILE)
+    return keras.saving.load_model(run / "classifier.keras", compile=False), record
+
+
+if __name__ == "__main__":
+    app.run(main)

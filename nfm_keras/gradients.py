@@ -1,0 +1,203 @@
+"""Gradients and compilation: the one place where the backends differ.
+
+Everything else in the evaluation is written in `keras.ops` and NumPy. TensorFlow, JAX
+or PyTorch is imported here and nowhere else, and only the one that Keras runs on.
+"""
+
+import functools
+
+import keras
+from keras import ops
+
+
+def value_and_grad(fn):
+    """Differentiate a function of a batch with respect to the batch, sample by sample.
+
+    Only the gradient with respect to the input is computed, never that of the weights.
+
+    Args:
+        fn: `fn(inputs, *args) -> (values, aux)` with `values` of shape `(batch,)`, the
+            i-th depending on the i-th input alone, and `aux` any tensor.
+
+    Returns:
+        `fn(inputs, *args) -> (values, aux, gradients)`; `gradients` has the shape of
+        `inputs` and holds the gradient of each value at its own input. To be called
+        inside `compiled`.
+
+    Example:
+
+    >>> square = value_and_grad(lambda x: (ops.sum(x * x, axis=1), x))
+    >>> values, aux, gradients = compiled(square)([[1.0, 2.0]])
+    >>> print(ops.convert_to_numpy(gradients))
+    [[2. 4.]]
+    """
+    backend = keras.backend.backend()
+    if backend not in _VALUE_AND_GRAD:
+        raise ValueError(
+            f"Gradients need one of the Keras backends {sorted(_VALUE_AND_GRAD)}. "
+            f"Received: {backend!r}"
+        )
+    return functools.partial(_VALUE_AND_GRAD[backend], fn)
+
+
+def compiled(fn, variables=()):
+    """Compile a function of tensors on the backend in use.
+
+    TensorFlow: `tf.function`. JAX: `jax.jit`. PyTorch: the function itself, run without
+    recording the graph of the weights. A change in the number of samples may compile
+    once more, so callers keep to few batch sizes.
+
+    Args:
+        fn: function of tensors that returns tensors.
+        variables: the Keras variables that `fn` reads. JAX bakes in as constants those
+            that are not named here, and would not see them change afterwards.
+
+    Returns:
+        The function; it takes tensors, arrays or numbers.
+
+    Example:
+
+    >>> double = compiled(lambda x: 2.0 * x)
+    >>> print(ops.convert_to_numpy(double([1.0, 2.0])))
+    [2. 4.]
+    """
+    run = _COMPILED[keras.backend.backend()](fn, list(variables))
+    # An array becomes a tensor before the call: tf.function would otherwise compile
+    # anew for every Python number, and jax.jit hash it.
+    return lambda *args: run(*map(ops.convert_to_tensor, args))
+
+
+class PlainClassifier:
+    """A classifier in inference mode, with every function of it compiled once.
+
+    Calling it runs the classifier with `training=False`, so that nothing mixes, drops
+    out or updates statistics. `logits` does the same, compiled. Wrap a classifier once
+    and reuse the wrapper: its compiled functions are kept with it and go with it.
+
+    Args:
+        classifier: Keras model or layer, or any callable, from images
+            `(batch, height, width, channels)` in [0,1] to logits `(batch, classes)`;
+            or a `PlainClassifier`, whose compiled functions are then shared.
+
+    Raises:
+        TypeError: `classifier` cannot be called.
+
+    Example:
+
+    >>> classifier = PlainClassifier(lambda images: -images)
+    >>> print(ops.convert_to_numpy(classifier.logits([[0.25, 1.0]])))
+    [[-0.25 -1.  ]]
+    """
+
+    def __init__(self, classifier):
+        if isinstance(classifier, PlainClassifier):
+            self.__dict__ = classifier.__dict__
+            return
+        if not callable(classifier):
+            raise TypeError(
+                "`classifier` must be a Keras model or a function from images to "
+                f"logits. Received: {classifier!r}"
+            )
+        self.classifier = classifier
+        self._functions = {}
+
+    def __call__(self, images):
+        if isinstance(self.classifier, keras.Layer):
+            logits = self.classifier(images, training=False)
+        else:
+            logits = self.classifier(images)
+        # Half-precision networks: their loss would underflow as they grow confident.
+        return ops.cast(logits, "float32")
+
+    @property
+    def input_shape(self):
+        """The shape of one image, or None where the classifier does not say."""
+        shape = getattr(self.classifier, "input_shape", None)
+        return tuple(shape[1:]) if isinstance(shape, tuple) else None
+
+    def logits(self, images):
+        """Logits `(batch, classes)` of a batch of images, compiled."""
+        return self.compiled(_logits)(images)
+
+    def compiled(self, fn):
+        """Compile `fn(classifier, *tensors)` for this classifier, once.
+
+        Args:
+            fn: a function, the same object at each call or it is compiled anew.
+        """
+        if fn not in self._functions:
+            variables = getattr(self.classifier, "variables", ())
+            self._functions[fn] = compiled(functools.partial(fn, self), variables)
+        return self._functions[fn]
+
+
+def _logits(classifier, images):
+    return classifier(images)
+
+
+def _tensorflow_value_and_grad(fn, inputs, *args):
+    import tensorflow as tf
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(inputs)
+        values, aux = fn(inputs, *args)
+    return values, aux, tape.gradient(values, inputs)
+
+
+def _jax_value_and_grad(fn, inputs, *args):
+    import jax
+
+    def total(inputs):
+        values, aux = fn(inputs, *args)
+        return ops.sum(values), (values, aux)
+
+    gradients, (values, aux) = jax.grad(total, has_aux=True)(inputs)
+    return values, aux, gradients
+
+
+def _torch_value_and_grad(fn, inputs, *args):
+    import torch
+
+    with torch.enable_grad():
+        inputs = inputs.detach().requires_grad_(True)
+        values, aux = fn(inputs, *args)
+        (gradients,) = torch.autograd.grad(values.sum(), inputs)
+    return values.detach(), aux.detach(), gradients
+
+
+def _tensorflow_compiled(fn, variables):
+    import tensorflow as tf
+
+    # No jit_compile: on a CPU, XLA runs convolutions many times slower. The second
+    # batch size met is compiled for any number of samples.
+    return tf.function(fn, reduce_retracing=True)
+
+
+def _jax_compiled(fn, variables):
+    import jax
+
+    @jax.jit
+    def run(values, *args):
+        mapping = zip(variables, values, strict=True)
+        with keras.StatelessScope(state_mapping=mapping):
+            return fn(*args)
+
+    return lambda *args: run([variable.value for variable in variables], *args)
+
+
+def _torch_compiled(fn, variables):
+    import torch
+
+    return torch.no_grad()(fn)
+
+
+_VALUE_AND_GRAD = {
+    "tensorflow": _tensorflow_value_and_grad,
+    "jax": _jax_value_and_grad,
+    "torch": _torch_value_and_grad,
+}
+_COMPILED = {
+    "tensorflow": _tensorflow_compiled,
+    "jax": _jax_compiled,
+    "torch": _torch_compiled,
+}

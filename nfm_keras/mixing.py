@@ -1,0 +1,352 @@
+"""The method: what is drawn, and what a draw does to features and labels."""
+
+import contextlib
+import dataclasses
+import math
+import threading
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops, tree
+
+from nfm_keras import random
+
+NOISE_LAWS = ("beta_scaled", "gaussian")
+
+# One key a purpose: adding one later changes none of the others.
+_SITE, _LAM, _PARTNER, _NOISE = range(4)
+
+
+class Draw(NamedTuple):
+    """Everything random in one training step.
+
+    Attributes:
+        site: int32 scalar, the index of the site that mixes; -1 for none.
+        lam: float32 mixing weight, scalar or `(batch,)`.
+        partner: int32 `(batch,)`, the sample that each one is mixed with.
+        scale: Pair of float32 scalars that multiply the additive and the
+            multiplicative noise; 1 under the `gaussian` law.
+        key: The key of the noise.
+    """
+
+    site: Any
+    lam: Any
+    partner: Any
+    scale: Any
+    key: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixing:
+    r"""Noisy Feature Mixup as a value: mixup and its noisy, manifold forms.
+
+    With features g_k(x) at site k, a partner x' and weight lam, a site returns
+
+        (1 + sigma_mult * xi_mult) * (lam * g_k(x) + (1 - lam) * g_k(x'))
+            + sigma_add * xi_add
+
+    (Lim et al. 2021, eqs. 1 and 2), and labels are mixed with the same lam and
+    the same partner. `sigma = 0` is manifold mixup, one site at the input is
+    noisy mixup, both together mixup; `alpha = 0` only adds noise.
+
+    Args:
+        alpha: First parameter of lam ~ Beta(alpha, beta); 0 for no mixing.
+        sigma_add: Standard deviation of the additive noise, in units of the
+            features at the site.
+        sigma_mult: The same of the multiplicative noise, a ratio.
+        beta: Second parameter of the Beta law; `None` for `alpha`.
+        noise: `"beta_scaled"`, the authors' code: additive `b * N(0, 1)` and
+            multiplicative `b' * U(-1, 1)`, with b, b' ~ Beta(2, 5) once a
+            batch; about 0.29 and 0.17 of sigma in effect. Or `"gaussian"`, the
+            paper's lemma 1: both N(0, 1).
+        sites: Names of the sites to choose from, as `find_sites` gives them;
+            `None` for all of the model's.
+        per_sample: Draw one lam a sample instead of one a batch.
+        probability: Probability that a batch is mixed and perturbed at all.
+
+    Raises:
+        ValueError: If a number is negative, NaN or out of its range.
+
+    Example:
+
+    >>> manifold_mixup = Mixing(alpha=2.0, sigma_add=0, sigma_mult=0)
+    """
+
+    alpha: float = 1.0
+    sigma_add: float = 0.4
+    sigma_mult: float = 0.2
+    beta: float | None = None
+    noise: str = "beta_scaled"
+    sites: tuple[str, ...] | None = None
+    per_sample: bool = False
+    probability: float = 1.0
+
+    def __post_init__(self):
+        for name in ("alpha", "beta", "sigma_add", "sigma_mult"):
+            _check_number(name, getattr(self, name), optional=name == "beta")
+        if self.alpha > 0 and self.beta == 0:
+            raise ValueError(
+                "`beta` must be positive where `alpha` is; set alpha=0 to turn "
+                f"mixing off. Received: alpha={self.alpha}, beta={self.beta}"
+            )
+        _check_number("probability", self.probability, upper=1.0)
+        if self.noise not in NOISE_LAWS:
+            raise ValueError(
+                f"`noise` must be one of {NOISE_LAWS}. Received: noise={self.noise!r}"
+            )
+        if self.sites is not None:
+            object.__setattr__(self, "sites", _unique_names(self.sites))
+
+    @property
+    def mixes(self) -> bool:
+        """Whether features and labels are mixed at all."""
+        return self.alpha > 0 and self.probability > 0
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether training is plain: nothing is mixed, no noise is added."""
+        quiet = self.sigma_add == 0 and self.sigma_mult == 0
+        return self.probability == 0 or (self.alpha == 0 and quiet)
+
+    def get_config(self) -> dict:
+        """Returns the fields as a dict: `Mixing(**config)` is the way back."""
+        return dataclasses.asdict(self)
+
+    def draw(self, seed, step, batch_size, num_sites, replica=0) -> Draw:
+        """Draws all that is random in a step, a pure function of its arguments.
+
+        Args:
+            seed: Python integer.
+            step: Integer or scalar integer tensor.
+            batch_size: Integer, or scalar tensor on TensorFlow.
+            num_sites: Integer, how many sites there are to choose from.
+            replica: Integer or tensor. Replicas share site, lam and the scale of
+                the noise, and differ in partner and noise.
+
+        Returns:
+            A `Draw`.
+
+        Example:
+
+        >>> draw = Mixing().draw(seed=0, step=7, batch_size=128, num_sites=4)
+        """
+        shared = random.fold(random.key(seed), step)
+        own = random.fold(shared, replica)
+        pick = random.uniform(random.fold(shared, _SITE), (2,))
+        site = ops.cast(ops.floor(pick[0] * num_sites), "int32")
+        # float32 rounds a uniform close to 1 up to num_sites.
+        site = ops.minimum(site, num_sites - 1)
+        lam, scale = self._draw_weights(random.fold(shared, _LAM), batch_size)
+        if self.probability < 1:
+            active = pick[1] < self.probability
+            site = ops.where(active, site, -1)
+            lam = ops.where(active, lam, 1.0)
+        partner = random.permutation(random.fold(own, _PARTNER), batch_size)
+        return Draw(site, lam, partner, scale, random.fold(own, _NOISE))
+
+    def _draw_weights(self, key, batch_size):
+        shape = (batch_size,) if self.per_sample else ()
+        lam = ops.ones(shape)
+        if self.alpha > 0:
+            beta = self.alpha if self.beta is None else self.beta
+            lam = random.beta(random.fold(key, 0), self.alpha, beta, shape)
+        if self.noise == "gaussian" or not (self.sigma_add or self.sigma_mult):
+            return lam, (1.0, 1.0)
+        scale = random.beta(random.fold(key, 1), 2.0, 5.0, (2,))
+        return lam, (scale[0], scale[1])
+
+    def mix(self, values, draw: Draw):
+        """Mixes a tensor `(batch, ...)` of any rank with its partner."""
+        if not self.mixes:
+            return values
+        return interpolate(values, ops.take(values, draw.partner, axis=0), draw.lam)
+
+    def perturb(self, features, draw: Draw):
+        """Applies multiplicative, then additive noise to `(batch, ...)` features."""
+        shape, dtype = ops.shape(features), keras.backend.standardize_dtype(
+            features.dtype
+        )
+        scale_add, scale_mult = draw.scale
+        if self.sigma_mult:
+            key = random.fold(draw.key, 1)
+            xi = self._multiplicative(key, shape, dtype)
+            features *= 1 + ops.cast(self.sigma_mult * scale_mult, dtype) * xi
+        if self.sigma_add:
+            xi = random.normal(random.fold(draw.key, 0), shape, dtype)
+            features += ops.cast(self.sigma_add * scale_add, dtype) * xi
+        return features
+
+    def _multiplicative(self, key, shape, dtype):
+        if self.noise == "gaussian":
+            return random.normal(key, shape, dtype)
+        # The authors' code draws U(-1, 1) here, where equation (2) has the
+        # same law for both noises.
+        return 2 * random.uniform(key, shape, dtype) - 1
+
+    def apply(self, features, draw: Draw):
+        """Mixes, then perturbs: what the chosen site does to its features."""
+        return self.perturb(self.mix(features, draw), draw)
+
+
+def interpolate(a, b, lam):
+    """M_lam(a, b) = lam * a + (1 - lam) * b, for features and labels alike.
+
+    Args:
+        a: Float tensor `(batch, ...)`.
+        b: Tensor of the same shape and dtype.
+        lam: float32 scalar or `(batch,)`.
+
+    Returns:
+        Tensor like `a`; lam is cast to its dtype.
+    """
+    lam = ops.cast(lam, a.dtype)
+    if len(lam.shape) == 1:
+        lam = ops.reshape(lam, (-1,) + (1,) * (len(a.shape) - 1))
+    # Not b + lam * (a - b), which is one product less: at lam = 1 that does not
+    # give back `a` in floating point.
+    return lam * a + (1 - lam) * b
+
+
+class _Scopes(threading.local):
+    def __init__(self):
+        self.stack = []
+
+
+# Thread-local, since the replicas of a distribution strategy are traced in
+# threads of their own and would overwrite each other's draw.
+_SCOPES = _Scopes()
+
+
+@contextlib.contextmanager
+def mixing_scope(mixing: Mixing, draw: Draw, layers):
+    """Puts a draw in force for the forward passes inside the `with` block.
+
+    `NFMModel` opens it around its training step; a training loop of your own
+    does the same. Outside every scope a `NoisyFeatureMixup` layer is silent.
+
+    Args:
+        mixing: The `Mixing`.
+        draw: A `Draw` of it.
+        layers: The `NoisyFeatureMixup` layers that `draw.site` counts through.
+
+    Example:
+
+        with mixing_scope(mixing, draw, site_layers(model, mixing.sites)):
+            logits = model(images, training=True)
+    """
+    _SCOPES.stack.append((mixing, draw, tuple(layers)))
+    try:
+        yield
+    finally:
+        _SCOPES.stack.pop()
+
+
+def current_scope():
+    """Returns `(mixing, draw, layers)` of the scope in force, or `None`."""
+    return _SCOPES.stack[-1] if _SCOPES.stack else None
+
+
+@keras.saving.register_keras_serializable(package="nfm_keras")
+class NoisyFeatureMixup(keras.layers.Layer):
+    """A site: a place in a network where a training step may mix and perturb.
+
+    The layer holds no weights and no settings. It returns its inputs, unless a
+    draw in force (`NFMModel.train_step`, or `mixing_scope`) chooses it: then
+    they go through `Mixing.apply`. At inference, in evaluation, in an exported
+    model and in somebody else's training loop it does nothing.
+
+    Args:
+        name: The name of the site.
+
+    Call arguments:
+        inputs: Float tensor `(batch, ...)` of any rank, or a nested structure
+            of such tensors, all of which are mixed by the same draw.
+
+    Input shape:
+        Arbitrary; the first axis is the batch.
+
+    Output shape:
+        Same as the input.
+
+    Example:
+
+    >>> inputs = keras.Input((32,))
+    >>> x = NoisyFeatureMixup(name="site_0")(inputs)
+    >>> x = keras.layers.Dense(64, activation="relu")(x)
+    >>> x = NoisyFeatureMixup(name="site_1")(x)
+    >>> model = keras.Model(inputs, keras.layers.Dense(10)(x))
+
+    Reference:
+        [Lim et al., 2021](https://arxiv.org/abs/2110.02180), section 3.
+    """
+
+    def __init__(self, **kwargs):
+        # Features are mixed in the dtype in which they come.
+        super().__init__(autocast=False, **kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs):
+        scope = current_scope()
+        if scope is None:
+            return inputs
+        mixing, draw, layers = scope
+        index = next((i for i, layer in enumerate(layers) if layer is self), None)
+        if index is None:
+            return inputs
+        _check_float(inputs, self.name)
+        if len(layers) == 1 and mixing.probability == 1:
+            return _apply_all(mixing, draw, inputs)
+        # One conditional a site: a switch over whole networks, or arithmetic
+        # that does nothing at the other sites, costs several times as much.
+        return ops.cond(
+            ops.equal(draw.site, index),
+            lambda: _apply_all(mixing, draw, inputs),
+            lambda: inputs,
+        )
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+def _apply_all(mixing, draw, inputs):
+    if not tree.is_nested(inputs):
+        return mixing.apply(inputs, draw)
+    flat = [
+        mixing.apply(x, draw._replace(key=random.fold(draw.key, 2 + i)))
+        for i, x in enumerate(tree.flatten(inputs))
+    ]
+    return tree.pack_sequence_as(inputs, flat)
+
+
+def _check_float(inputs, name):
+    for x in tree.flatten(inputs):
+        if not keras.backend.is_float_dtype(x.dtype):
+            raise ValueError(
+                f"Site '{name}' must see floating point features; integers, such "
+                "as token ids, cannot be mixed: put the site after the embedding. "
+                f"Received: dtype={keras.backend.standardize_dtype(x.dtype)}"
+            )
+
+
+def _check_number(name, value, optional=False, upper=math.inf):
+    if optional and value is None:
+        return
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not 0 <= value <= upper
+        or value == math.inf
+    ):
+        limits = f"in [0, {upper:g}]" if upper < math.inf else "finite and at least 0"
+        raise ValueError(f"`{name}` must be a number {limits}. Received: {value!r}")
+
+
+def _unique_names(names):
+    names = (names,) if isinstance(names, str) else tuple(names)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if not names or twice:
+        raise ValueError(
+            "`sites` must be a non-empty sequence of different names. "
+            f"Received: {list(names)}" + (f", with {twice} twice" if twice else "")
+        )
+    return names

@@ -1,0 +1,29 @@
+"""Fully connected networks: the paper's toy, and tables."""
+
+import keras
+from keras import layers
+
+from nfm_keras.mixing import NoisyFeatureMixup
+from nfm_keras.networks.blocks import channels, logits, normalize
+
+
+def mlp(input_shape, num_classes, width=1.0, depth=4, mean=None, std=None):
+    """ReLU layers with a site at the input and after each but the last.
+
+    Args:
+        input_shape: Shape of a sample; flattened where it has several axes.
+        num_classes: Number of logits.
+        width: Multiplies the 64 units of a layer.
+        depth: Number of fully connected ReLU layers; the paper's toy has 4.
+        mean: Per-feature (or per-channel) mean; `None` for no normalisation.
+        std: The standard deviation.
+    """
+    inputs = keras.Input(input_shape, name="inputs")
+    x = NoisyFeatureMixup(name="site_0")(normalize(inputs, mean, std))
+    if len(input_shape) > 1:
+        x = layers.Flatten(name="flatten")(x)
+    for i in range(1, depth + 1):
+        x = layers.Dense(channels(width, 64), activation="relu", name=f"dense_{i}")(x)
+        if i < depth:
+            x = NoisyFeatureMixup(name=f"site_{i}")(x)
+    return keras.Model(inputs, logits(x, num_classes), name="mlp")

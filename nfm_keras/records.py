@@ -1,0 +1,481 @@
+"""A run as data: frozen dataclasses to JSON and back.
+
+A record says what was trained, with which resolved settings, on which machine, how
+training went and how the result scored. Tables and figures are made from records
+alone, so a run is never loaded again to be reported.
+
+Nothing here imports Keras before `environment()` is called.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import platform
+import typing
+import warnings
+
+FORMAT = 1
+"""Version of the file format. A file of any other version is refused."""
+
+FILE = "record.json"
+"""Name of a run's record inside the run's folder."""
+
+PROTOCOLS = ("reference", "pixel", "none")
+"""`none` is for scores no protocol touches, such as clean accuracy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """Accuracy of one classifier under one perturbation.
+
+    Args:
+        perturbation: str. Its id: `"clean"`, `"white_noise@0.1"`, `"pgd@0.0314"`.
+        severity: float. The number after the `@`, 0 when there is none.
+        protocol: str. `"reference"`, `"pixel"` or `"none"`.
+        value: float. Accuracy in percent.
+        low: float. Lower end of the Wilson 95 % interval, in percent.
+        high: float. Upper end of the same interval, in percent.
+        n: int. Images scored.
+        correct: int. Images classified correctly.
+        seed: int. Seed of the perturbation, not of the training run.
+        seconds: float. Wall-clock time of the evaluation.
+        settings: dict of JSON values: steps, step size, norm and so on.
+
+    Raises:
+        ValueError: if `protocol` is unknown or `correct` is not in `[0, n]`.
+
+    Example:
+
+    >>> score = Score("white_noise@0.1", 0.1, "pixel", 90.0, 82.6, 94.5, 100, 90,
+    ...               seed=0, seconds=1.5, settings={})
+    >>> score.value
+    90.0
+    """
+
+    perturbation: str
+    severity: float
+    protocol: str
+    value: float
+    low: float
+    high: float
+    n: int
+    correct: int
+    seed: int
+    seconds: float
+    settings: dict
+
+    def __post_init__(self):
+        if self.protocol not in PROTOCOLS:
+            raise ValueError(
+                f"`protocol` must be one of {PROTOCOLS}. Received: {self.protocol!r}"
+            )
+        if not 0 <= self.correct <= self.n:
+            raise ValueError(
+                "`correct` must lie between 0 and `n`. "
+                f"Received: correct={self.correct}, n={self.n}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One training run and everything measured on its result.
+
+    Args:
+        name: str. Name of the run.
+        scheme: str. Scheme name, as in `nfm_keras.schemes`.
+        dataset: str. Dataset name.
+        network: str. Network name.
+        config: dict of JSON values. The resolved flags; tuples read back as lists.
+        sites: tuple of str. Names of the layers that could be mixed.
+        parameters: int. Trainable and other weights of the classifier.
+        versions: dict, from `environment()`.
+        hardware: dict, from `environment()`.
+        command: str. What to type to repeat the run.
+        seconds: float. Wall-clock time of training.
+        started: str. ISO 8601 time.
+        history: dict of str to list of float, one number an epoch. NaN and the
+            infinities survive: the file holds them as the strings `"NaN"`,
+            `"Infinity"` and `"-Infinity"`, since JSON has no such numbers.
+        scores: tuple of `Score`.
+
+    Example:
+
+    >>> record = Record("nfm-0", "nfm", "cifar10", "preact_resnet18", {"seed": 0},
+    ...                 sites=("input", "stage1"), parameters=11_170_000, versions={},
+    ...                 hardware={}, command="python -m apps.train --scheme=nfm",
+    ...                 seconds=60.0, started="2025-01-01T00:00:00+00:00",
+    ...                 history={"loss": [2.3, 1.9]})
+    >>> record.scores
+    ()
+    """
+
+    name: str
+    scheme: str
+    dataset: str
+    network: str
+    config: dict
+    sites: tuple[str, ...]
+    parameters: int
+    versions: dict
+    hardware: dict
+    command: str
+    seconds: float
+    started: str
+    history: dict[str, list[float]]
+    scores: tuple[Score, ...] = ()
+
+
+def save(record, path):
+    """Write a record as strict JSON, whole or not at all.
+
+    Args:
+        record: a `Record`.
+        path: file to write; its folder is created. An older file is replaced in one
+            step, so a reader sees either the old record or the new one.
+
+    Raises:
+        OSError: one line naming the file when it cannot be written (full disk,
+            read-only folder). The older file is then untouched.
+
+    Example:
+
+    >>> save(record, "runs/nfm-0/record.json")  # doctest: +SKIP
+    """
+    write_json(path, {"format": FORMAT} | dataclasses.asdict(record))
+
+
+def load(path):
+    """Read a record written by `save`.
+
+    Args:
+        path: file to read.
+
+    Returns:
+        A `Record`, equal to the one saved.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is truncated, is not JSON, misses a key, has one too
+            many, has a value of the wrong type or is of another format version.
+
+    Example:
+
+    >>> load("runs/nfm-0/record.json").scheme  # doctest: +SKIP
+    'nfm'
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        _refuse(path, "a JSON object", content)
+    version = content.pop("format", None)
+    if version != FORMAT:
+        _refuse(path, f"a record of format {FORMAT} under the key 'format'", version)
+    try:
+        return _build(Record, content, "record")
+    except ValueError as error:
+        raise ValueError(f"{path} is not a valid record. {error}") from None
+
+
+def find(folder, *, skip_broken=False):
+    """Read every `record.json` under a folder, in the order of their paths.
+
+    Hidden folders are passed over: they hold work in progress.
+
+    Args:
+        folder: path of a folder, or of one record file.
+        skip_broken: bool. Warn about a broken record and go on without it.
+
+    Returns:
+        List of `Record`, empty when there is none.
+
+    Raises:
+        FileNotFoundError: if `folder` does not exist.
+        ValueError: naming the file, if one of the records is broken and
+            `skip_broken` is false.
+
+    Example:
+
+    >>> [record.name for record in find("runs")]  # doctest: +SKIP
+    ['nfm-0', 'nfm-1']
+    """
+    folder = pathlib.Path(folder)
+    if folder.is_file():
+        return [load(folder)]
+    if not folder.is_dir():
+        raise FileNotFoundError(f"No folder of runs at {folder}.")
+    found = []
+    for path in sorted(folder.rglob(FILE)):
+        if _hidden(path.relative_to(folder)):
+            continue
+        try:
+            found.append(load(path))
+        except ValueError as error:
+            if not skip_broken:
+                raise
+            warnings.warn(f"Skipped: {error}", stacklevel=2)
+    return found
+
+
+def environment():
+    """Say what a run is made on, without naming the machine.
+
+    Returns:
+        Tuple `(versions, hardware)` of two dicts of JSON values. `versions`: Python,
+        Keras, NumPy, the backend's name and its version. `hardware`: `cpu` (model),
+        `cores` (usable by this process), `memory_gib`, `accelerators` (list of names).
+        No host name, user name or path is in either.
+
+    Example:
+
+    >>> versions, hardware = environment()
+    >>> sorted(versions)[:2]
+    ['backend', 'keras']
+    """
+    import keras
+    import numpy
+
+    backend = keras.backend.backend()
+    versions = {
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        "numpy": numpy.__version__,
+        "backend": backend,
+    }
+    module = _backend_module(backend)
+    if module is not None:
+        versions[backend] = module.__version__
+    hardware = {
+        "cpu": _cpu_model(),
+        "cores": _cores(),
+        "memory_gib": _memory_gib(),
+        "accelerators": _accelerators(backend, module),
+    }
+    return versions, hardware
+
+
+def write_json(path, obj):
+    """Write JSON values to a file, whole or not at all.
+
+    The text goes to a hidden file beside `path`, is flushed to the disk and then
+    renamed over it. NaN and the infinities become `"NaN"`, `"Infinity"` and
+    `"-Infinity"`; NumPy numbers and arrays become numbers and lists.
+
+    Args:
+        path: file to write; its folder is created.
+        obj: dicts with string keys, lists, tuples, strings, numbers, booleans, None.
+
+    Raises:
+        OSError: one line naming the file. The older file is then untouched.
+        TypeError: if a value is none of these, or a key is not a string.
+
+    Example:
+
+    >>> write_json("state.json", {"epoch": 3})  # doctest: +SKIP
+    """
+    path = pathlib.Path(path)
+    text = json.dumps(_encode(obj), indent=1, allow_nan=False) + "\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, text)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        # Given an errno, OSError makes the right subclass (PermissionError ...).
+        raise OSError(error.errno, f"Cannot write {path}: {reason}") from None
+
+
+def read_json(path):
+    """Read a file of strict JSON.
+
+    Args:
+        path: file to read.
+
+    Returns:
+        Its content. NaN and the infinities are strings, `float()` reads them.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the content is truncated or is not strict JSON.
+
+    Example:
+
+    >>> read_json("state.json")  # doctest: +SKIP
+    {'epoch': 3}
+    """
+    path = pathlib.Path(path)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"No such file: {path}") from None
+    try:
+        return json.loads(content.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is truncated or is not JSON ({error}). "
+            f"Expected one whole JSON value. "
+            f"Received: {len(content)} bytes ending in {content[-40:]!r}"
+        ) from None
+
+
+def _refuse(path, expected, received):
+    raise ValueError(f"{path}: expected {expected}. Received: {_short(received)}")
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _refuse_constant(name):
+    raise ValueError(f"{name} is not strict JSON")
+
+
+def _replace(path, text):
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:  # an interrupt must not leave the temporary file either
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _encode(value):
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars alike
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {_key(key): _encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encode(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)  # NaN, Infinity, -Infinity, as text
+    return value
+
+
+def _key(key):
+    # json.dumps would turn the key 1 into "1", which does not read back equal.
+    if not isinstance(key, str):
+        raise TypeError(f"Keys must be strings. Received: {key!r}")
+    return key
+
+
+_NON_FINITE = {json.dumps(x): x for x in (math.nan, math.inf, -math.inf)}
+
+
+def _decode(value):
+    if isinstance(value, dict):
+        return {key: _decode(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    return _NON_FINITE.get(value, value) if isinstance(value, str) else value
+
+
+def _build(kind, content, where):
+    """Makes the dataclass `kind` from a dict that has its fields and no other."""
+    _expect(dict, content, where)
+    fields = typing.get_type_hints(kind)
+    missing, unknown = sorted(fields.keys() - content), sorted(content.keys() - fields)
+    if missing or unknown:
+        raise ValueError(
+            f"`{where}` must have exactly the keys {sorted(fields)}. "
+            f"Received: missing {missing}, unknown {unknown}"
+        )
+    return kind(
+        **{
+            name: _convert(hint, content[name], f"{where}.{name}")
+            for name, hint in fields.items()
+        }
+    )
+
+
+def _convert(hint, value, where):
+    """Checks one value against a field's type hint and restores floats and tuples."""
+    origin, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if dataclasses.is_dataclass(origin):
+        return _build(origin, value, where)
+    if origin is float and isinstance(value, str):
+        value = _NON_FINITE.get(value, value)
+    _expect({float: (float, int), tuple: list}.get(origin, origin), value, where)
+    if origin in (tuple, list):
+        items = enumerate(value)
+        return origin(_convert(inner[0], x, f"{where}[{i}]") for i, x in items)
+    if origin is dict and inner:
+        return {k: _convert(inner[1], x, f"{where}.{k}") for k, x in value.items()}
+    return _decode(value) if origin is dict else origin(value)
+
+
+def _expect(kind, value, where):
+    # bool is an int to Python, not to us.
+    if isinstance(value, kind) and not isinstance(value, bool):
+        return
+    name = kind[0].__name__ if isinstance(kind, tuple) else kind.__name__
+    raise ValueError(f"`{where}` must be a {name}. Received: {_short(value)}")
+
+
+def _hidden(path):
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _backend_module(backend):
+    # Only the backend in use: with JAX, TensorFlow must not be needed.
+    if backend == "tensorflow":
+        import tensorflow
+
+        return tensorflow
+    if backend == "jax":
+        import jax
+
+        return jax
+    if backend == "torch":
+        import torch
+
+        return torch
+    return None
+
+
+def _accelerators(backend, module):
+    if backend == "tensorflow":
+        devices = module.config.list_physical_devices()
+        names = [
+            module.config.experimental.get_device_details(device).get(
+                "device_name", device.device_type
+            )
+            for device in devices
+            if device.device_type != "CPU"
+        ]
+    elif backend == "jax":
+        names = [d.device_kind for d in module.devices() if d.platform != "cpu"]
+    elif backend == "torch":
+        count = module.cuda.device_count()
+        names = [module.cuda.get_device_name(index) for index in range(count)]
+    else:
+        names = []
+    # TensorFlow's XLA_* twins of a device would count it twice.
+    return [name for name in names if not name.startswith("XLA_")]
+
+
+def _cpu_model():
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _cores():
+    # Affinity, not os.cpu_count(): a container or a job may be given fewer.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _memory_gib():
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+    return round(size / 2**30, 1)

@@ -1,0 +1,290 @@
+"""The model that trains with Noisy Feature Mixup."""
+
+import keras
+from keras import ops, tree
+
+from nfm_keras.mixing import Mixing, current_scope, interpolate, mixing_scope
+from nfm_keras.sites import insert_sites, remove_sites, site_layers
+
+
+@keras.saving.register_keras_serializable(package="nfm_keras")
+class NFMModel(keras.Model):
+    """Trains a functional model with Noisy Feature Mixup in `fit`.
+
+    Each training step draws a site, a weight lam, a partner for every sample
+    and the noise, runs the forward pass with that site active, and takes the
+    loss on labels mixed by the same draw. Everything else (`compile`, `fit`,
+    `evaluate`, `predict`, callbacks, saving) is that of any Keras model, and
+    evaluation, prediction and `classifier` never mix.
+
+    *Labels.* Float targets (one-hot, regression) are interpolated. Integer
+    labels are not: their loss is `lam * loss(y) + (1 - lam) * loss(y[partner])`,
+    which for cross-entropy is the same number. `sample_weight` and
+    `class_weight` are interpolated like the labels.
+
+    *Metrics.* In training a metric `accuracy` is reported as `mixed_accuracy`:
+    the lam-weighted mean of the metric on a sample's own label and on its
+    partner's, which says little about how well the model classifies. Validation
+    metrics keep their names and see clean data only.
+
+    Args:
+        model: Functional (or built Sequential) model that holds
+            `NoisyFeatureMixup` layers, or any other together with `sites`.
+        mixing: A `Mixing`; `None` for the paper's defaults.
+        sites: Names of layers after which to insert sites (`insert_sites`).
+        seed: Integer. Every draw is a pure function of `(seed, step)`.
+        preprocess: Optional layer that `fit`, `evaluate` and `predict` apply to
+            the inputs and that is not part of `classifier`: say
+            `keras.layers.Rescaling(1 / 255)`, so that uint8 images go to the
+            device and the classifier takes [0, 1].
+
+    Attributes:
+        model: The functional model with its sites.
+        classifier: The plain model with the same weights: export this one.
+        step: Counts the training steps; saved with the weights, so that a
+            resumed run goes on with the draws it would have made.
+
+    Raises:
+        ValueError: If the model has no sites (and `mixing` is not the
+            identity), or a name in `sites` or `mixing.sites` is unknown.
+
+    Example:
+
+    >>> model = NFMModel(
+    ...     keras.applications.ResNet50V2(weights=None, classes=10),
+    ...     Mixing(alpha=1.0, sigma_add=0.4, sigma_mult=0.2),
+    ...     sites=["input", "conv2_block3_out", "conv3_block4_out"],
+    ... )
+    >>> model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+
+    Reference:
+        [Lim et al., 2021](https://arxiv.org/abs/2110.02180), section 3.
+    """
+
+    def __init__(
+        self, model, mixing=None, sites=None, seed=0, preprocess=None, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.model = model if sites is None else insert_sites(model, sites)
+        self.mixing = Mixing() if mixing is None else mixing
+        self.seed = seed
+        self.preprocess = preprocess
+        self.step = self.add_weight(
+            shape=(),
+            # The optimizer's own choice: int64 on TensorFlow, where int32
+            # variables cannot live on a GPU, and int32 on JAX.
+            dtype="int",
+            initializer="zeros",
+            trainable=False,
+            name="step",
+            aggregation="only_first_replica",
+        )
+        if not self.mixing.is_identity and not self._site_layers():
+            raise ValueError(
+                "The model has no site to mix at. Put NoisyFeatureMixup layers "
+                "into it, or pass sites=[...] with names of its layers. "
+                f"Received: model={model.name!r}, sites={sites}"
+            )
+        self.built = True
+
+    @property
+    def classifier(self):
+        """The plain functional model, sharing the weights."""
+        return remove_sites(self.model)
+
+    @property
+    def output_names(self):
+        return getattr(self.model, "output_names", None)
+
+    def call(self, inputs, training=None):
+        if self.preprocess is not None:
+            inputs = self.preprocess(inputs)
+        return self.model(inputs, training=training)
+
+    def train_step(self, *args):
+        """One step of `fit`; TensorFlow and PyTorch pass `(data)`, JAX
+        `(state, data)`."""
+        if self.mixing.is_identity:
+            return super().train_step(*args)
+        *state, data = args
+        step, state = self._count_step(state)
+        layers = self._site_layers()
+        batch_size = ops.shape(tree.flatten(data)[0])[0]
+        draw = self.mixing.draw(
+            self.seed, step, batch_size, len(layers), _replica_id()
+        )
+        with mixing_scope(self.mixing, draw, layers):
+            return super().train_step(*state, data)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        draw = self._label_draw()
+        if draw is not None and y is not None:
+            y, y_pred, sample_weight = self._mix_labels(draw, y, y_pred, sample_weight)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        draw = self._label_draw()
+        metrics = self._compile_metrics
+        if draw is None or y is None or metrics is None:
+            return super().compute_metrics(x, y, y_pred, sample_weight)
+        self._update_mixed_metrics(draw, y, y_pred, sample_weight)
+        mixed = set(metrics.result())
+        return {
+            f"mixed_{name}" if name in mixed else name: value
+            for name, value in self.get_metrics_result().items()
+        }
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "name": self.name,
+            "model": serialize(self.model),
+            "mixing": self.mixing.get_config(),
+            "seed": self.seed,
+            "preprocess": self.preprocess and serialize(self.preprocess),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        for name in ("model", "preprocess"):
+            if config[name] is not None:
+                config[name] = keras.saving.deserialize_keras_object(
+                    config[name], custom_objects=custom_objects
+                )
+        return cls(mixing=Mixing(**config.pop("mixing")), **config)
+
+    def _site_layers(self):
+        return site_layers(self.model, self.mixing.sites)
+
+    def _count_step(self, state):
+        """Returns the step's number, and JAX's `state` with the next one."""
+        if keras.backend.backend() != "jax":
+            step = ops.convert_to_tensor(self.step.value) + 0
+            self.step.assign(step + 1)
+            return step, state
+        # On JAX the variable holds what it held when the step was traced; the
+        # value is in the state, at the variable's own position.
+        (trainable, fixed, *rest), fixed_variables = state[0], self._fixed_variables()
+        fixed, position = list(fixed), fixed_variables.index(id(self.step))
+        step, fixed[position] = fixed[position], fixed[position] + 1
+        return step, [(trainable, fixed, *rest)]
+
+    def _fixed_variables(self):
+        return [id(v) for v in self.non_trainable_variables]
+
+    def _label_draw(self):
+        """The draw in force, if it mixes labels (noise alone does not)."""
+        scope = current_scope()
+        return scope[1] if scope is not None and self.mixing.mixes else None
+
+    def _mix_labels(self, draw, y, y_pred, sample_weight):
+        if sample_weight is not None:
+            sample_weight = _map(lambda w: _interpolated(w, draw), sample_weight)
+        if all(_is_float(t) for t in tree.flatten(y)):
+            return _map(lambda t: _interpolated(t, draw), y), y_pred, sample_weight
+        # Loss of a label, and loss of the partner's label, as one batch of
+        # twice the size with the weights lam and 1 - lam.
+        y = _map(
+            lambda t: _twice(_interpolated(t, draw))
+            if _is_float(t)
+            else _with_partner(t, draw),
+            y,
+        )
+        weights = _pair_weights(draw, y_pred, sample_weight, self._pair_scale())
+        return y, _map(_twice, y_pred), weights
+
+    def _pair_scale(self):
+        """A mean over twice the batch halves the sum of the weights."""
+        reductions = {
+            getattr(loss, "reduction", "mean") == "sum"
+            for loss in tree.flatten(self.loss)
+        }
+        if len(reductions) > 1:
+            raise ValueError(
+                "With integer labels the losses must all be means or all be sums. "
+                f"Received: loss={self.loss}"
+            )
+        return 1.0 if reductions == {True} else 2.0
+
+    def _update_mixed_metrics(self, draw, y, y_pred, sample_weight):
+        """`metrics` take no weights in Keras and lam has to reach them too."""
+        metrics = self._compile_metrics
+        if not metrics.built:
+            metrics.build(y, y_pred)
+        if sample_weight is not None:
+            sample_weight = _map(lambda w: _interpolated(w, draw), sample_weight)
+        y = _map(lambda t: _with_partner(t, draw), y)
+        plain = _pair_weights(draw, y_pred, None)
+        weighted = _pair_weights(draw, y_pred, sample_weight)
+        y_pred = _map(_twice, y_pred)
+        for all_metrics, weights in (
+            (metrics._flat_metrics, plain),
+            (metrics._flat_weighted_metrics, weighted),
+        ):
+            flat = (metrics._flatten_y(v) for v in (y, y_pred, weights))
+            for metric, target, output, weight in zip(all_metrics, *flat):
+                if metric is not None:
+                    metric.update_state(target, output, weight)
+
+
+def _map(function, structure):
+    return tree.map_structure(
+        lambda t: None if t is None else function(ops.convert_to_tensor(t)), structure
+    )
+
+
+def _is_float(tensor):
+    return keras.backend.is_float_dtype(
+        keras.backend.standardize_dtype(tensor.dtype)
+    )
+
+
+def _interpolated(tensor, draw):
+    tensor = tensor if _is_float(tensor) else ops.cast(tensor, "float32")
+    return interpolate(tensor, ops.take(tensor, draw.partner, axis=0), draw.lam)
+
+
+def _with_partner(tensor, draw):
+    return ops.concatenate([tensor, ops.take(tensor, draw.partner, axis=0)])
+
+
+def _twice(tensor):
+    return ops.concatenate([tensor, tensor])
+
+
+def _pair_weights(draw, y_pred, sample_weight, scale=1.0):
+    """lam and 1 - lam, as sample weights of twice the batch, for each output."""
+    outputs = tree.flatten(y_pred)
+    given = tree.flatten(sample_weight)
+    given = given * len(outputs) if len(given) == 1 else given
+    batch = ops.shape(outputs[0])[0]
+    lam = ops.broadcast_to(draw.lam, (batch,))
+    pair = scale * ops.concatenate([lam, 1 - lam])
+    weights = [_weight(pair, out, w) for out, w in zip(outputs, given)]
+    return tree.pack_sequence_as(y_pred, weights)
+
+
+def _weight(pair, output, given):
+    # Per-sample losses have the rank of the output less one; a weight of
+    # another rank would be broadcast along the wrong axes.
+    rank = max(len(output.shape) - 1, 1)
+    weight = ops.reshape(pair, (-1,) + (1,) * (rank - 1))
+    if given is None:
+        return weight
+    given = _twice(given)
+    missing = rank - len(given.shape)
+    if missing > 0:
+        given = ops.reshape(given, ops.shape(given) + (1,) * missing)
+    return weight * given
+
+
+def _replica_id():
+    if keras.backend.backend() != "tensorflow":
+        return 0  # JAX and its distribution see one batch; PyTorch has one device
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return 0 if context is None else context.replica_id_in_sync_group
