@@ -2,8 +2,9 @@
 
 python -m apps.report --runs=runs/nfm,runs/erm --output=report
 
-writes table.md, table.csv, curves.png and history.png. Where runs were scored under
-both protocols, each gets a folder of its own: protocols are never mixed.
+writes table.md, table.csv, curves.png and history.png. table.csv has every severity
+measured, table.md the paper's unless told otherwise. Where runs were scored under both
+protocols, each gets a folder of its own: protocols are never mixed.
 """
 
 import pathlib
@@ -16,6 +17,7 @@ from nfm_keras import plots, records
 _RUNS = flags.DEFINE_list("runs", None, "Folders to look for records in.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.")
 _TITLE = flags.DEFINE_string("title", None, "Title of the table and figures.")
+_COLUMNS = flags.DEFINE_list("columns", None, "Columns of table.md, such as clean.")
 _PAPER = flags.DEFINE_bool("paper", False, "Show the paper's numbers beside ours.")
 _SKIP = flags.DEFINE_bool("skip_broken", False, "Warn about broken records only.")
 flags.mark_flags_as_required(["runs", "output"])
@@ -49,7 +51,7 @@ def _tabulate(runs, protocol, folder):
     rows = plots.table(runs, protocol=protocol)
     folder.mkdir(parents=True, exist_ok=True)
     heading = f"# {_TITLE.value}\n\n" if _TITLE.value else ""
-    markdown = heading + plots.to_markdown(rows, paper=_PAPER.value)
+    markdown = heading + plots.to_markdown(rows, _COLUMNS.value, paper=_PAPER.value)
     (folder / "table.md").write_text(markdown, encoding="utf-8")
     (folder / "table.csv").write_text(plots.to_csv(rows), encoding="utf-8")
     if plots.families(rows):

@@ -65,8 +65,8 @@ def evaluate(
     Example:
 
     >>> images = np.full((4, 8, 8, 3), 0.5, "float32")
-    >>> scale = np.array([1, 2, 3], "float32")
-    >>> classifier = lambda images: ops.mean(images, axis=(1, 2)) * scale
+    >>> def classifier(images):
+    ...     return ops.multiply(ops.mean(images, axis=(1, 2)), [1.0, 2.0, 3.0])
     >>> scores = evaluate(classifier, (images, np.full(4, 2)), ["clean", "pgd@0.2"])
     >>> [(score.perturbation, score.value) for score in scores]
     [('clean', 100.0), ('pgd@0.2', 0.0)]

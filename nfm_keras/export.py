@@ -159,8 +159,9 @@ def _write(classifier, folder):
     endpoints = {"serving_default": (serve, tf.float32)}
     if len(shape) == 4:
         endpoints["serving_uint8"] = (serve_uint8, tf.uint8)
+    # No archive.track(classifier): add_endpoint finds the variables itself, and those
+    # tracked as well are stored twice.
     archive = keras.export.ExportArchive()
-    archive.track(classifier)
     for name, (function, dtype) in endpoints.items():
         images = tf.TensorSpec(shape, dtype, name="images")
         archive.add_endpoint(name, function, input_signature=[images])

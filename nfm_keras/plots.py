@@ -25,10 +25,21 @@ FAMILIES = {
     "clean": "",
     "white_noise": "white noise, standard deviation σ ({unit})",
     "salt_and_pepper": "salt and pepper, share of pixels γ",
-    "fgsm": "FGSM, ε ([0, 1] pixels)",
-    "pgd": "PGD, ε ([0, 1] pixels)",
+    "fgsm": "FGSM, l∞ ε ([0, 1] pixels)",
+    "fgsm_l2": "FGSM, l2 ε ([0, 1] pixels)",
+    "pgd": "PGD, l∞ ε ([0, 1] pixels)",
+    "pgd_l2": "PGD, l2 ε ([0, 1] pixels)",
 }
 """The order of perturbation families, and their axis labels."""
+
+HEADLINES = (
+    *("white_noise@0.1", "white_noise@0.2", "white_noise@0.3"),
+    *("salt_and_pepper@0.02", "salt_and_pepper@0.04", "salt_and_pepper@0.1"),
+)
+"""The columns of the published tables. A Markdown table keeps to them where a family
+was measured at more severities than a page is wide; CSV and curves have them all."""
+
+_WIDE = 4
 
 _UNITS = {
     "reference": "after normalisation",
@@ -41,6 +52,7 @@ _UNITS = {
 _OF_SCHEME = {"alpha", "beta", "sigma_add", "sigma_mult", "sites", "noise"}
 
 # What says where a run went, not what it is.
+_NOT_A_MEASURE = {"batch_size"}  # perturbations are keyed by the image's index
 _NOT_A_SETTING = {
     "seed", "scheme", "name", "output", "data_dir", "resume", "verbose", "command"
 }  # fmt: skip
@@ -65,10 +77,11 @@ class Cell:
         high: float. The same on the other side.
         severity: float.
         seeds: int.
+        family: str. The id before the `@`, with the settings that tell it apart.
 
     Example:
 
-    >>> Cell(95.0, None, 94.5, 95.4, severity=0.0, seeds=1).mean
+    >>> Cell(95.0, None, 94.5, 95.4, severity=0.0, seeds=1, family="clean").mean
     95.0
     """
 
@@ -78,6 +91,7 @@ class Cell:
     high: float
     severity: float
     seeds: int
+    family: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,16 +160,17 @@ def table(records, columns=None, *, protocol=None):
 
     Args:
         records: iterable of `nfm_keras.records.Record`.
-        columns: perturbation ids in the order wanted; every id found if None.
+        columns: perturbation ids in the order wanted; every id found if None. An id
+            measured with several settings is as many columns, named
+            `"pgd@8/255 (steps=20)"`.
         protocol: str. Needed only if the scores are of more than one protocol.
 
     Returns:
         List of `Row`, in the order of `SCHEMES`.
 
     Raises:
-        ValueError: if there is no record; if scores of two protocols are found and
-            none is chosen; if one perturbation id was measured with two different
-            settings; if two runs share settings and seed.
+        ValueError: if there is no record, or no score for a column; if scores of two protocols are found and
+            none is chosen; if two runs share settings and seed.
 
     Example:
 
@@ -164,10 +179,16 @@ def table(records, columns=None, *, protocol=None):
     """
     records = _checked(records)
     protocol = _choose(records, protocol)
-    if columns is None:
-        columns = _columns(records, protocol)
+    found = _columns(records, protocol)
+    unknown = [name for name in columns or () if name not in found]
+    if unknown:
+        raise ValueError(
+            f"`columns` must be among the scores of protocol {protocol}: "
+            f"{list(found)}. Received: {unknown}"
+        )
+    chosen = {name: found[name] for name in (found if columns is None else columns)}
     return [
-        _row(group, settings, protocol, columns) for group, settings in _groups(records)
+        _row(group, settings, protocol, chosen) for group, settings in _groups(records)
     ]
 
 
@@ -178,24 +199,28 @@ def families(rows):
         rows: list of `Row`, from `table`.
 
     Returns:
-        List of str without `"clean"`: the panels of `curves`.
+        List of str without `"clean"`: the panels of `curves`. An attack that was run
+        with several settings is as many families.
 
     Example:
 
     >>> families([])
     []
     """
-    names = dict.fromkeys(_family(name) for row in rows for name in row.cells)
+    cells = itertools.chain(*(row.cells.values() for row in rows))
+    names = dict.fromkeys(cell.family for cell in cells)
     return [name for name in names if name != "clean"]
 
 
-def to_markdown(rows, *, paper=False):
+def to_markdown(rows, columns=None, *, paper=False):
     """Write rows as a Markdown table with its caption.
 
     A cell reads `mean ± deviation` in percent, or the plain accuracy for one seed.
 
     Args:
         rows: list of `Row`, from `table`.
+        columns: ids to show; all but for a family of more than four severities, of
+            which `HEADLINES`, if None.
         paper: bool. Put the published number below each row it can be compared
             with: CIFAR-10 or CIFAR-100, protocol `reference`, the same alpha and
             noise levels. A line of the caption says where the number is from.
@@ -210,7 +235,7 @@ def to_markdown(rows, *, paper=False):
     """
     if not rows:
         return "No runs.\n"
-    ids = list(dict.fromkeys(itertools.chain(*(row.cells for row in rows))))
+    ids = _headlines(rows) if columns is None else list(columns)
     lines = ["| " + " | ".join(["scheme", "seeds", "hours", *ids]) + " |"]
     lines += ["|---|" + "---:|" * (len(ids) + 2)]
     for row in rows:
@@ -291,8 +316,7 @@ def curves(records, path, *, protocol=None, title=None):
     for axis, family in zip(axes, panels, strict=True):
         for row, style in zip(rows, _styles(rows), strict=True):
             _curve(axis, row, family, style)
-        label = FAMILIES.get(family, f"{family}, severity")
-        axis.set_xlabel(label.format(unit=_UNITS[rows[0].protocol]))
+        axis.set_xlabel(_axis_label(family, rows[0].protocol))
         axis.set_ylabel("test accuracy (%)")
     return _finish(figure, axes, path, title, _caption(rows) + f"; {_shade(rows)}")
 
@@ -324,7 +348,7 @@ def histories(records, path, *, title=None):
             "Training curves need a history. "
             f"Received: none in {[record.name for record in records]}"
         )
-    rows = [_row(group, settings, "none", ()) for group, settings in _groups(records)]
+    rows = [_row(group, settings, "none", {}) for group, settings in _groups(records)]
     accuracy = _accuracy_key(records)
     figure, axes = _figure(2)
     for (group, _), row, style in zip(
@@ -432,13 +456,12 @@ def _refuse_twins(group):
 
 
 def _rank(scheme, settings):
-    place = SCHEMES.index(scheme) if scheme in SCHEMES else len(SCHEMES)
     numbers = (int, float)
     values = [
         (0, x, "") if isinstance(x, numbers) else (1, 0, str(x))
         for x in settings.values()
     ]
-    return place, scheme, values
+    return *_place(scheme, SCHEMES), values
 
 
 def _label(scheme, settings):
@@ -449,31 +472,58 @@ def _label(scheme, settings):
 # --- groups to rows ---
 
 
-def _family(name):
-    return name.partition("@")[0]
-
-
 def _columns(records, protocol):
-    """Ids by family, then severity. Refuses one id that stands for two measures."""
-    found = {}
-    for record, score in _scores(records, protocol):
-        # Batch size changes nothing: perturbations are keyed by the image's index.
-        settings = {k: v for k, v in score.settings.items() if k != "batch_size"}
-        first, _ = found.setdefault(score.perturbation, (settings, score.severity))
-        if settings != first:
-            raise ValueError(
-                f"{score.perturbation!r} was measured with different settings, which "
-                f"no one column can hold. Received: {first} and, in {record.name!r}, "
-                f"{settings}"
-            )
-    order = list(FAMILIES)
+    """Column name to (id, settings, family), ordered by family, then severity."""
+    scores = [score for _, score in _scores(records, protocol)]
+    telling = _telling_settings(scores)
+    found, places = {}, {}
+    for score in scores:
+        kind = score.perturbation.partition("@")[0]
+        told = {key: score.settings.get(key) for key in telling[kind]}
+        name = _label(score.perturbation, told)
+        # The step size follows from ε and the steps: no panel of its own.
+        told = {key: value for key, value in told.items() if key != "step_size"}
+        found[name] = (score.perturbation, _measure(score), _label(kind, told))
+        places[name] = (*_place(kind, list(FAMILIES)), found[name][2], score.severity)
+    return {name: found[name] for name in sorted(found, key=places.get)}
 
-    def place(name):
-        family = _family(name)
-        known = order.index(family) if family in order else len(order)
-        return known, family, found[name][1]
 
-    return sorted(found, key=place)
+def _telling_settings(scores):
+    """For each kind, the settings that differ between measures of one id."""
+    measured, telling = {}, {}
+    for score in scores:
+        measured.setdefault(score.perturbation, []).append(score.settings)
+    for name, settings in measured.items():
+        keys = sorted(set().union(*settings) - _NOT_A_MEASURE)
+        telling.setdefault(name.partition("@")[0], {}).update(
+            {key: None for key in keys if _differs(key, settings)}
+        )
+    return telling
+
+
+def _measure(score):
+    return {k: v for k, v in score.settings.items() if k not in _NOT_A_MEASURE}
+
+
+def _place(name, order):
+    return (order.index(name) if name in order else len(order)), name
+
+
+def _axis_label(family, protocol):
+    kind, _, settings = family.partition(" ")
+    label = FAMILIES.get(kind, f"{kind}, severity").format(unit=_UNITS[protocol])
+    return f"{label} {settings}".strip()
+
+
+def _headlines(rows):
+    ids = {}
+    for name, cell in itertools.chain(*(row.cells.items() for row in rows)):
+        ids.setdefault(cell.family, {})[name] = None
+    chosen = []
+    for names in ids.values():
+        kept = [name for name in names if name in HEADLINES]
+        chosen += kept if len(names) > _WIDE and kept else names
+    return chosen
 
 
 def _scores(records, protocol):
@@ -485,7 +535,7 @@ def _scores(records, protocol):
 
 def _row(group, settings, protocol, columns):
     images = {score.n for _, score in _scores(group, protocol)}
-    cells = {name: _cell(group, protocol, name) for name in columns}
+    cells = {name: _cell(group, protocol, *columns[name]) for name in columns}
     first = group[0]
     return Row(
         scheme=first.scheme,
@@ -502,10 +552,14 @@ def _row(group, settings, protocol, columns):
     )
 
 
-def _cell(group, protocol, name):
+def _cell(group, protocol, perturbation, settings, family):
     # A run scored with several perturbation seeds is still one run: average it first.
     runs = [
-        [s for _, s in _scores([record], protocol) if s.perturbation == name]
+        [
+            score
+            for _, score in _scores([record], protocol)
+            if score.perturbation == perturbation and _measure(score) == settings
+        ]
         for record in group
     ]
     runs = [run for run in runs if run]
@@ -518,7 +572,7 @@ def _cell(group, protocol, name):
         high = statistics.fmean(score.high for score in runs[0])
     else:
         low, high = mean - deviation, mean + deviation
-    return Cell(mean, deviation, low, high, runs[0][0].severity, len(runs))
+    return Cell(mean, deviation, low, high, runs[0][0].severity, len(runs), family)
 
 
 def _spread(values):
@@ -644,8 +698,14 @@ def _styles(rows):
 
 
 def _curve(axis, row, family, style):
-    cells = [c for name, c in row.cells.items() if _family(name) in ("clean", family)]
-    cells = sorted(cells, key=lambda cell: cell.severity)
+    # Clean accuracy is every curve's first point, unless it has one at 0 itself.
+    cells = {
+        cell.severity: cell
+        for kind in ("clean", family)
+        for cell in row.cells.values()
+        if cell.family == kind
+    }
+    cells = [cells[severity] for severity in sorted(cells)]
     if not cells:
         return
     x = [cell.severity for cell in cells]
