@@ -10,6 +10,7 @@ replaces an older one of the same perturbation, protocol and settings.
 
 import dataclasses
 import pathlib
+import sys
 
 import keras
 from absl import app, flags
@@ -18,7 +19,7 @@ from nfm_keras import data, evaluation, perturbations, records
 
 _RUN = flags.DEFINE_string("run", None, "Folder of a run, as apps.train leaves it.")
 _MODEL = flags.DEFINE_string("model", None, "Keras file of a classifier instead.")
-_DATASET = flags.DEFINE_string("dataset", None, "Data set; by default the run's.")
+_DATASET = flags.DEFINE_string("dataset", None, "Its data set.")
 _PERTURBATIONS = flags.DEFINE_list(
     "perturbations", list(perturbations.DEFAULT), "Ids; a bare noise is its curve."
 )
@@ -36,21 +37,25 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 250, "Images at a time.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of noises and random starts.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets are.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write the scores to.")
-flags.register_validator(
-    "run",
-    lambda run: bool(run or (_MODEL.value and _DATASET.value)),
-    "give --run, or both --model and --dataset",
+flags.register_multi_flags_validator(
+    ["run", "model", "dataset"],
+    # A run knows its data set; scores of another one do not belong in its record.
+    lambda given: (
+        (bool(given["run"]), bool(given["model"]), bool(given["dataset"]))
+        in ((True, False, False), (False, True, True))
+    ),
+    "give --run alone, or both --model and --dataset",
 )
 
 
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
-    run = pathlib.Path(_RUN.value or "")
-    record = records.load(run / records.FILE) if _RUN.value else None
+    model = _MODEL.value or pathlib.Path(_RUN.value, "classifier.keras")
+    dataset = _DATASET.value or records.load(_record()).dataset
     scores = evaluation.evaluate(
-        keras.saving.load_model(_MODEL.value or run / "classifier.keras"),
-        data.load(_DATASET.value or record.dataset, data_dir=_DATA_DIR.value).test,
+        keras.saving.load_model(model, compile=False),
+        data.load(dataset, data_dir=_DATA_DIR.value).test,
         _PERTURBATIONS.value,
         protocol=_PROTOCOL.value,
         seed=_SEED.value,
@@ -62,16 +67,33 @@ def main(argv):
             "step_size": _PGD_STEP_SIZE.value,
             "restarts": _PGD_RESTARTS.value,
         },
-        progress=lambda score: print(evaluation.line(score), flush=True),
+        progress=_keep,
     )
-    if record is not None:
-        # Read again: another evaluation may have written while this one ran.
-        record = records.load(run / records.FILE)
-        merged = evaluation.merge(record.scores, scores)
-        records.save(dataclasses.replace(record, scores=merged), run / records.FILE)
     if _OUTPUT.value:
         records.write_json(_OUTPUT.value, [dataclasses.asdict(s) for s in scores])
 
 
+def _record():
+    return pathlib.Path(_RUN.value, records.FILE)
+
+
+def _keep(score):
+    """Print a score and write it at once, so that an interrupt loses none."""
+    print(evaluation.line(score), flush=True)
+    if _RUN.value:
+        # Read again for each: another evaluation may be writing to the same run.
+        record = records.load(_record())
+        scores = evaluation.merge(record.scores, [score])
+        records.save(dataclasses.replace(record, scores=scores), _record())
+
+
+def run():
+    """Runs the app; an error that says what is wrong needs no traceback."""
+    try:
+        app.run(main)
+    except (ValueError, OSError) as error:
+        sys.exit(f"evaluate: {error}")
+
+
 if __name__ == "__main__":
-    app.run(main)
+    run()

@@ -13,7 +13,7 @@ import keras
 from absl import app, flags
 
 import nfm_keras  # noqa: F401  (registers the layers that a .keras file may name)
-from nfm_keras import records
+from nfm_keras import data, records
 from nfm_keras.export import export
 
 _RUN = flags.DEFINE_string("run", None, "Folder of a training run.")
@@ -29,19 +29,20 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
     try:
-        model, record = _load()
+        model, notes = _load()
         path = pathlib.Path(_OUTPUT.value, _NAME.value)
-        print(export(model, path, version=_VERSION.value, record=record))
+        print(export(model, path, version=_VERSION.value, **notes))
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"export: {error}")
 
 
 def _load():
     if _MODEL.value:
-        return keras.saving.load_model(_MODEL.value, compile=False), None
+        return keras.saving.load_model(_MODEL.value, compile=False), {}
     run = pathlib.Path(_RUN.value)
     record = records.load(run / records.FILE)
-    return keras.saving.load_model(run / "classifier.keras", compile=False), record
+    model = keras.saving.load_model(run / "classifier.keras", compile=False)
+    return model, {"record": record, "classes": data.spec(record.dataset).classes}
 
 
 if __name__ == "__main__":

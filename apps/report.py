@@ -3,8 +3,9 @@
 python -m apps.report --runs=runs/nfm,runs/erm --output=report
 
 writes table.md, table.csv, curves.png and history.png. table.csv has every severity
-measured, table.md the paper's unless told otherwise. Where runs were scored under both
-protocols, each gets a folder of its own: protocols are never mixed.
+measured, table.md only the paper's where there are many, unless told otherwise. Where
+runs were scored under both protocols, each gets a folder of its own: protocols are
+never mixed.
 """
 
 import pathlib
@@ -12,7 +13,7 @@ import sys
 
 from absl import app, flags
 
-from nfm_keras import plots, records
+from nfm_keras import plots, records, summary, tables
 
 _RUNS = flags.DEFINE_list("runs", None, "Folders to look for records in.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.")
@@ -38,25 +39,24 @@ def _report(output):
     ]
     if not runs:
         raise ValueError(f"no {records.FILE} found under {', '.join(_RUNS.value)}")
-    protocols = plots.protocols(runs)
+    protocols = summary.protocols(runs)
     for protocol in protocols:
         folder = output if len(protocols) == 1 else output / protocol
-        _tabulate(runs, protocol, folder)
+        _tabulate(summary.summarise(runs, protocol), folder)
     if any(run.history for run in runs):
-        plots.histories(runs, output / "history.png", title=_TITLE.value)
+        rows = summary.summarise(runs, "none")
+        plots.histories(rows, output / "history.png", title=_TITLE.value)
     print(f"{len(runs)} run(s) reported in {output}")
 
 
-def _tabulate(runs, protocol, folder):
-    rows = plots.table(runs, protocol=protocol)
+def _tabulate(rows, folder):
     folder.mkdir(parents=True, exist_ok=True)
     heading = f"# {_TITLE.value}\n\n" if _TITLE.value else ""
-    markdown = heading + plots.to_markdown(rows, _COLUMNS.value, paper=_PAPER.value)
+    markdown = heading + tables.to_markdown(rows, _COLUMNS.value, paper=_PAPER.value)
     (folder / "table.md").write_text(markdown, encoding="utf-8")
-    (folder / "table.csv").write_text(plots.to_csv(rows), encoding="utf-8")
+    (folder / "table.csv").write_text(tables.to_csv(rows), encoding="utf-8")
     if plots.families(rows):
-        path = folder / "curves.png"
-        plots.curves(runs, path, protocol=protocol, title=_TITLE.value)
+        plots.curves(rows, folder / "curves.png", title=_TITLE.value)
 
 
 if __name__ == "__main__":

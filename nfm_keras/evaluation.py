@@ -274,10 +274,10 @@ def _is_attack(row):
 
 
 def _unpack(dataset):
-    if isinstance(dataset, (tuple, list)) and len(dataset) == 2:
-        return *dataset, None
     if hasattr(dataset, "images") and hasattr(dataset, "labels"):
         return dataset.images, dataset.labels, getattr(dataset, "spec", None)
+    if isinstance(dataset, (tuple, list)) and len(dataset) == 2:
+        return *dataset, None
     raise ValueError(
         "`dataset` must have `images` and `labels`, or be a tuple (images, labels). "
         f"Received: {type(dataset).__name__}"

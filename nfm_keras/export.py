@@ -107,8 +107,9 @@ def _check_model(classifier):
             f"Received: {len(inputs)} input(s), {len(outputs)} output(s)"
         )
     last = outputs[0]._keras_history.operation
-    softmax = getattr(last, "activation", None) is keras.activations.softmax
-    if softmax or isinstance(last, keras.layers.Softmax):
+    activation = getattr(last, "activation", None)
+    softmax = activation is keras.activations.softmax
+    if softmax or isinstance(activation or last, keras.layers.Softmax):
         raise ValueError(
             "The classifier must end in logits, the softmax is added here. "
             f"Received: layer {last.name!r}, which is a softmax"

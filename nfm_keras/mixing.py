@@ -13,9 +13,6 @@ from nfm_keras import random
 
 NOISE_LAWS = ("beta_scaled", "gaussian")
 
-# One key a purpose: adding one later changes none of the others.
-_SITE, _LAM, _PARTNER, _NOISE = range(4)
-
 
 class Draw(NamedTuple):
     """Everything random in one training step.
@@ -120,8 +117,8 @@ class Mixing:
             step: Integer or scalar integer tensor.
             batch_size: Integer, or scalar tensor on TensorFlow.
             num_sites: Integer, how many sites there are to choose from.
-            replica: Integer or tensor. Replicas share site, lam and the scale of
-                the noise, and differ in partner and noise.
+            replica: Integer or tensor. Replicas share site, lam (one a batch) and
+                the scale of the noise, and differ in partner and noise.
 
         Returns:
             A `Draw`.
@@ -130,30 +127,30 @@ class Mixing:
 
         >>> draw = Mixing().draw(seed=0, step=7, batch_size=128, num_sites=4)
         """
-        shared = random.fold(random.key(seed), step)
-        own = random.fold(shared, replica)
-        pick = random.uniform(random.fold(shared, _SITE), (2,))
-        site = ops.cast(ops.floor(pick[0] * num_sites), "int32")
-        # float32 rounds a uniform close to 1 up to num_sites.
-        site = ops.minimum(site, num_sites - 1)
-        lam, scale = self._draw_weights(random.fold(shared, _LAM), batch_size)
+        key = random.fold(random.key(seed), step)
+        own = random.fold(key, 1 + replica)
+        # One call for all that is shared: a generator costs time to compile.
+        u = random.uniform(random.fold(key, 0), (2 + 3 * random.BETA_UNIFORMS,))
+        site = ops.cast(ops.floor(u[0] * num_sites), "int32")
+        lam, scale = self._weights(ops.reshape(u[2:], (-1, 3)))
+        if self.per_sample and self.alpha > 0:
+            lam = random.beta(random.fold(own, 2), *self._law, (batch_size,))
         if self.probability < 1:
-            active = pick[1] < self.probability
-            site = ops.where(active, site, -1)
-            lam = ops.where(active, lam, 1.0)
-        partner = random.permutation(random.fold(own, _PARTNER), batch_size)
-        return Draw(site, lam, partner, scale, random.fold(own, _NOISE))
+            active = u[1] < self.probability
+            site, lam = ops.where(active, site, -1), ops.where(active, lam, 1.0)
+        partner = random.permutation(random.fold(own, 0), batch_size)
+        return Draw(site, lam, partner, scale, random.fold(own, 1))
 
-    def _draw_weights(self, key, batch_size):
-        shape = (batch_size,) if self.per_sample else ()
-        lam = ops.ones(shape)
-        if self.alpha > 0:
-            beta = self.alpha if self.beta is None else self.beta
-            lam = random.beta(random.fold(key, 0), self.alpha, beta, shape)
-        if self.noise == "gaussian" or not (self.sigma_add or self.sigma_mult):
-            return lam, (1.0, 1.0)
-        scale = random.beta(random.fold(key, 1), 2.0, 5.0, (2,))
-        return lam, (scale[0], scale[1])
+    @property
+    def _law(self):
+        return self.alpha, self.alpha if self.beta is None else self.beta
+
+    def _weights(self, u):
+        """lam, and the scales of additive and multiplicative noise."""
+        alpha, beta = self._law if self.alpha > 0 else (1.0, 1.0)
+        drawn = random.beta_from_uniform(u, [alpha, 2.0, 2.0], [beta, 5.0, 5.0])
+        lam = drawn[0] if self.alpha > 0 else ops.ones(())
+        return lam, (1.0, 1.0) if self.noise == "gaussian" else (drawn[1], drawn[2])
 
     def mix(self, values, draw: Draw):
         """Mixes a tensor `(batch, ...)` of any rank with its partner."""
@@ -163,25 +160,25 @@ class Mixing:
 
     def perturb(self, features, draw: Draw):
         """Applies multiplicative, then additive noise to `(batch, ...)` features."""
-        shape, dtype = ops.shape(features), keras.backend.standardize_dtype(
-            features.dtype
-        )
+        if not (self.sigma_add or self.sigma_mult):
+            return features
+        dtype = keras.backend.standardize_dtype(features.dtype)
+        low, high = random.halves(draw.key, ops.shape(features))
         scale_add, scale_mult = draw.scale
+        # Not `+=`: PyTorch would write into the caller's tensor.
         if self.sigma_mult:
-            key = random.fold(draw.key, 1)
-            xi = self._multiplicative(key, shape, dtype)
-            features *= 1 + ops.cast(self.sigma_mult * scale_mult, dtype) * xi
+            strength = ops.cast(self.sigma_mult * scale_mult, dtype)
+            features = features * (1 + strength * self._multiplicative(high, dtype))
         if self.sigma_add:
-            xi = random.normal(random.fold(draw.key, 0), shape, dtype)
-            features += ops.cast(self.sigma_add * scale_add, dtype) * xi
+            strength = ops.cast(self.sigma_add * scale_add, dtype)
+            features = features + strength * random.noise_normal(low, dtype)
         return features
 
-    def _multiplicative(self, key, shape, dtype):
-        if self.noise == "gaussian":
-            return random.normal(key, shape, dtype)
+    def _multiplicative(self, half, dtype):
         # The authors' code draws U(-1, 1) here, where equation (2) has the
         # same law for both noises.
-        return 2 * random.uniform(key, shape, dtype) - 1
+        uniform = self.noise == "beta_scaled"
+        return (random.noise_uniform if uniform else random.noise_normal)(half, dtype)
 
     def apply(self, features, draw: Draw):
         """Mixes, then perturbs: what the chosen site does to its features."""

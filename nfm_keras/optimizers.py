@@ -33,7 +33,9 @@ class SGD(keras.optimizers.SGD):
         variables = trainable_variables or self._trainable_variables
         if self.l2:
             grads = [
-                g if g is None else g + ops.cast(self.l2 * ops.cast(v, g.dtype), g.dtype)
+                g
+                if g is None
+                else g + ops.cast(self.l2 * ops.cast(v, g.dtype), g.dtype)
                 for g, v in zip(grads, variables)
             ]
         return super().apply(grads, trainable_variables)

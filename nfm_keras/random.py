@@ -7,9 +7,13 @@ TensorFlow it takes no tensor as a seed, and its `beta` and `gamma` have no XLA
 kernel and return 0.5 for small parameters.
 """
 
+import functools
 import hashlib
+import math
 
 import keras
+import numpy as np
+import scipy.special
 from keras import ops
 
 _BACKEND = keras.backend.backend()
@@ -23,7 +27,9 @@ else:
 # How many candidates a gamma sampler looks at. The first is accepted with a
 # probability of at least 0.95, so that all fail once in 2.5e10 draws.
 _GAMMA_CANDIDATES = 8
-# The smallest uniform: log(0) would turn a Beta draw into NaN.
+# Two gamma draws, each of a normal and a uniform a candidate and one more.
+BETA_UNIFORMS = 2 * (2 * _GAMMA_CANDIDATES + 1)
+# In the place of numbers that are not positive, whose log would be NaN.
 _TINY = 2.0**-24
 
 
@@ -49,26 +55,72 @@ def fold(key, value):
     return int.from_bytes(digest.digest(), "little") >> 1
 
 
-def uniform(key, shape, dtype="float32"):
-    """Draws from U(0, 1), the ends excluded."""
+def bits(key, shape):
+    """Draws uniform int32 numbers, all 32 bits of them random."""
     if _BACKEND == "tensorflow":
-        # Philox by name: left to itself TensorFlow takes another generator
-        # under XLA, and a compiled run would see other draws.
-        sample = tf.random.stateless_uniform(shape, key, dtype=dtype, alg="philox")
-    elif _BACKEND == "jax":
-        sample = jax.random.uniform(key, shape, dtype=dtype)
-    else:
-        sample = _torch_sample(torch.rand, key, shape, dtype)
-    return ops.maximum(sample, ops.cast(_TINY, dtype))
-
-
-def normal(key, shape, dtype="float32"):
-    """Draws from N(0, 1)."""
-    if _BACKEND == "tensorflow":
-        return tf.random.stateless_normal(shape, key, dtype=dtype, alg="philox")
+        # Whole numbers and Philox by name. Left to choose, TensorFlow takes another
+        # generator under XLA; its floats differ between graph and XLA even so.
+        return tf.random.stateless_uniform(
+            shape, key, minval=None, maxval=None, dtype=tf.int32, alg="philox"
+        )
     if _BACKEND == "jax":
-        return jax.random.normal(key, shape, dtype=dtype)
-    return _torch_sample(torch.randn, key, shape, dtype)
+        words = jax.random.bits(key, shape, "uint32")
+        return jax.lax.bitcast_convert_type(words, "int32")
+    device = ops.zeros(()).device
+    return torch.randint(
+        -(2**31),
+        2**31,
+        tuple(shape),
+        generator=torch.Generator(device).manual_seed(key),
+        device=device,
+        dtype=torch.int32,
+    )
+
+
+def uniform(key, shape):
+    """Draws float32 from U(0, 1): 2**24 values, the ends excluded."""
+    return (ops.cast(_high(bits(key, shape), 24), "float32") + 0.5) * 2.0**-24
+
+
+def normal(key, shape):
+    """Draws float32 from N(0, 1)."""
+    return _inverse_normal(uniform(key, shape))
+
+
+def halves(key, shape):
+    """Draws two independent tensors of 16 random bits, int32 in [0, 65536)."""
+    both = bits(key, shape)
+    return ops.bitwise_and(both, 0xFFFF), _high(both, 16)
+
+
+def noise_normal(half, dtype):
+    """Turns 16 random bits into noise of the law N(0, 1).
+
+    65,536 equally likely quantiles, scaled to variance 1; none is beyond 4.3. On a
+    CPU that is twice as fast as TensorFlow's normal and, other than it, the same
+    number in a graph and under XLA.
+    """
+    return ops.take(ops.convert_to_tensor(_quantiles(), dtype), half, axis=0)
+
+
+def noise_uniform(half, dtype):
+    """Turns 16 random bits into noise of the law U(-1, 1), mean exactly 0."""
+    return ops.cast((ops.cast(half, "float32") + 0.5) * 2.0**-15 - 1, dtype)
+
+
+@functools.cache
+def _quantiles():
+    table = scipy.special.ndtri((np.arange(65536) + 0.5) / 65536)
+    return (table / table.std()).astype("float32")
+
+
+def _inverse_normal(u):
+    return math.sqrt(2) * ops.erfinv(2 * u - 1)
+
+
+def _high(words, count):
+    """The `count` highest bits of int32 words, as numbers that are not negative."""
+    return ops.bitwise_and(ops.right_shift(words, 32 - count), (1 << count) - 1)
 
 
 def permutation(key, size):
@@ -95,30 +147,27 @@ def beta(key, alpha, beta, shape=()):
 
     >>> lam = beta(key(0), 1.0, 1.0)
     """
-    log_x = _log_gamma(fold(key, 0), alpha, shape)
-    log_y = _log_gamma(fold(key, 1), beta, shape)
-    return ops.sigmoid(log_x - log_y)
+    return beta_from_uniform(uniform(key, (BETA_UNIFORMS, *shape)), alpha, beta)
 
 
-def _log_gamma(key, concentration, shape):
+def beta_from_uniform(u, alpha, beta):
+    """`beta` from `BETA_UNIFORMS` uniforms on the first axis of `u`."""
+    half = BETA_UNIFORMS // 2
+    return ops.sigmoid(_log_gamma(u[:half], alpha) - _log_gamma(u[half:], beta))
+
+
+def _log_gamma(u, concentration):
     """log of Gamma(a, 1) draws: Marsaglia and Tsang (2000) at a + 1, with
     log G(a) = log G(a + 1) + log(U) / a to get back to a."""
     a = ops.convert_to_tensor(concentration, "float32")
     d = a + (1 - 1 / 3)
-    x = normal(fold(key, 0), (_GAMMA_CANDIDATES, *shape))
-    u = uniform(fold(key, 1), (_GAMMA_CANDIDATES + 1, *shape))
+    x = _inverse_normal(u[:_GAMMA_CANDIDATES])
     cube_root = 1 + x / ops.sqrt(9 * d)
     log_v = 3 * ops.log(ops.maximum(cube_root, _TINY))
     bound = x * x / 2 + d * (1 - ops.exp(log_v) + log_v)
-    accepted = ops.logical_and(cube_root > 0, ops.log(u[:-1]) < bound)
+    accepted = ops.log(u[_GAMMA_CANDIDATES : 2 * _GAMMA_CANDIDATES]) < bound
+    accepted = ops.logical_and(cube_root > 0, accepted)
     chosen = log_v[-1]
     for i in reversed(range(_GAMMA_CANDIDATES - 1)):
         chosen = ops.where(accepted[i], log_v[i], chosen)
     return ops.log(d) + chosen + ops.log(u[-1]) / a
-
-
-def _torch_sample(sampler, key, shape, dtype):
-    device = ops.zeros(()).device
-    generator = torch.Generator(device).manual_seed(key)
-    dtype = getattr(torch, dtype)
-    return sampler(tuple(shape), generator=generator, device=device, dtype=dtype)

@@ -3,8 +3,6 @@
 A record says what was trained, with which resolved settings, on which machine, how
 training went and how the result scored. Tables and figures are made from records
 alone, so a run is never loaded again to be reported.
-
-Nothing here imports Keras before `environment()` is called.
 """
 
 import dataclasses
@@ -12,7 +10,6 @@ import json
 import math
 import os
 import pathlib
-import platform
 import typing
 import warnings
 
@@ -35,10 +32,8 @@ class Score:
         severity: float. The number after the `@`, 0 when there is none.
         protocol: str. `"reference"`, `"pixel"` or `"none"`.
         value: float. Accuracy in percent.
-        low: float. Lower end of the Wilson 95 % interval, in percent.
-        high: float. Upper end of the same interval, in percent.
-        n: int. Images scored.
-        correct: int. Images classified correctly.
+        low, high: float. Ends of the Wilson 95 % interval, in percent.
+        n, correct: int. Images scored, and those classified correctly.
         seed: int. Seed of the perturbation, not of the training run.
         seconds: float. Wall-clock time of the evaluation.
         settings: dict of JSON values: steps, step size, norm and so on.
@@ -48,9 +43,8 @@ class Score:
 
     Example:
 
-    >>> score = Score("white_noise@0.1", 0.1, "pixel", 90.0, 82.6, 94.5, 100, 90,
-    ...               seed=0, seconds=1.5, settings={})
-    >>> score.value
+    >>> Score("pgd@0.03", 0.03, "none", 90.0, 82.6, 94.5, 100, 90, seed=0,
+    ...       seconds=1.5, settings={"steps": 7}).value
     90.0
     """
 
@@ -84,14 +78,11 @@ class Record:
 
     Args:
         name: str. Name of the run.
-        scheme: str. Scheme name, as in `nfm_keras.schemes`.
-        dataset: str. Dataset name.
-        network: str. Network name.
+        scheme, dataset, network: str. Their names.
         config: dict of JSON values. The resolved flags; tuples read back as lists.
         sites: tuple of str. Names of the layers that could be mixed.
         parameters: int. Trainable and other weights of the classifier.
-        versions: dict, from `environment()`.
-        hardware: dict, from `environment()`.
+        versions, hardware: dicts, from `nfm_keras.environment`.
         command: str. What to type to repeat the run.
         seconds: float. Wall-clock time of training.
         started: str. ISO 8601 time.
@@ -99,16 +90,6 @@ class Record:
             infinities survive: the file holds them as the strings `"NaN"`,
             `"Infinity"` and `"-Infinity"`, since JSON has no such numbers.
         scores: tuple of `Score`.
-
-    Example:
-
-    >>> record = Record("nfm-0", "nfm", "cifar10", "preact_resnet18", {"seed": 0},
-    ...                 sites=("input", "stage1"), parameters=11_170_000, versions={},
-    ...                 hardware={}, command="python -m apps.train --scheme=nfm",
-    ...                 seconds=60.0, started="2025-01-01T00:00:00+00:00",
-    ...                 history={"loss": [2.3, 1.9]})
-    >>> record.scores
-    ()
     """
 
     name: str
@@ -128,50 +109,24 @@ class Record:
 
 
 def save(record, path):
-    """Write a record as strict JSON, whole or not at all.
-
-    Args:
-        record: a `Record`.
-        path: file to write; its folder is created. An older file is replaced in one
-            step, so a reader sees either the old record or the new one.
-
-    Raises:
-        OSError: one line naming the file when it cannot be written (full disk,
-            read-only folder). The older file is then untouched.
-
-    Example:
-
-    >>> save(record, "runs/nfm-0/record.json")  # doctest: +SKIP
-    """
+    """Write a record as strict JSON, whole or not at all (`write_json`)."""
     write_json(path, {"format": FORMAT} | dataclasses.asdict(record))
 
 
 def load(path):
-    """Read a record written by `save`.
-
-    Args:
-        path: file to read.
-
-    Returns:
-        A `Record`, equal to the one saved.
+    """Read a record written by `save`; it equals the one saved.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is truncated, is not JSON, misses a key, has one too
             many, has a value of the wrong type or is of another format version.
-
-    Example:
-
-    >>> load("runs/nfm-0/record.json").scheme  # doctest: +SKIP
-    'nfm'
     """
     content = read_json(path)
-    if not isinstance(content, dict):
-        _refuse(path, "a JSON object", content)
-    version = content.pop("format", None)
-    if version != FORMAT:
-        _refuse(path, f"a record of format {FORMAT} under the key 'format'", version)
     try:
+        _expect(dict, content, "record")
+        version = content.pop("format", None)
+        if version != FORMAT:
+            raise ValueError(f"Expected format {FORMAT}. Received: {version!r}")
         return _build(Record, content, "record")
     except ValueError as error:
         raise ValueError(f"{path} is not a valid record. {error}") from None
@@ -180,14 +135,12 @@ def load(path):
 def find(folder, *, skip_broken=False):
     """Read every `record.json` under a folder, in the order of their paths.
 
-    Hidden folders are passed over: they hold work in progress.
+    Hidden folders are passed over: they hold work in progress. So are SavedModels,
+    which hold a copy of their run's record.
 
     Args:
         folder: path of a folder, or of one record file.
         skip_broken: bool. Warn about a broken record and go on without it.
-
-    Returns:
-        List of `Record`, empty when there is none.
 
     Raises:
         FileNotFoundError: if `folder` does not exist.
@@ -206,7 +159,8 @@ def find(folder, *, skip_broken=False):
         raise FileNotFoundError(f"No folder of runs at {folder}.")
     found = []
     for path in sorted(folder.rglob(FILE)):
-        if _hidden(path.relative_to(folder)):
+        hidden = any(p.startswith(".") for p in path.relative_to(folder).parts)
+        if hidden or path.with_name("saved_model.pb").exists():
             continue
         try:
             found.append(load(path))
@@ -215,43 +169,6 @@ def find(folder, *, skip_broken=False):
                 raise
             warnings.warn(f"Skipped: {error}", stacklevel=2)
     return found
-
-
-def environment():
-    """Say what a run is made on, without naming the machine.
-
-    Returns:
-        Tuple `(versions, hardware)` of two dicts of JSON values. `versions`: Python,
-        Keras, NumPy, the backend's name and its version. `hardware`: `cpu` (model),
-        `cores` (usable by this process), `memory_gib`, `accelerators` (list of names).
-        No host name, user name or path is in either.
-
-    Example:
-
-    >>> versions, hardware = environment()
-    >>> sorted(versions)[:2]
-    ['backend', 'keras']
-    """
-    import keras
-    import numpy
-
-    backend = keras.backend.backend()
-    versions = {
-        "python": platform.python_version(),
-        "keras": keras.__version__,
-        "numpy": numpy.__version__,
-        "backend": backend,
-    }
-    module = _backend_module(backend)
-    if module is not None:
-        versions[backend] = module.__version__
-    hardware = {
-        "cpu": _cpu_model(),
-        "cores": _cores(),
-        "memory_gib": _memory_gib(),
-        "accelerators": _accelerators(backend, module),
-    }
-    return versions, hardware
 
 
 def write_json(path, obj):
@@ -266,12 +183,9 @@ def write_json(path, obj):
         obj: dicts with string keys, lists, tuples, strings, numbers, booleans, None.
 
     Raises:
-        OSError: one line naming the file. The older file is then untouched.
+        OSError: one line naming the file (full disk, read-only folder).
         TypeError: if a value is none of these, or a key is not a string.
-
-    Example:
-
-    >>> write_json("state.json", {"epoch": 3})  # doctest: +SKIP
+        In both cases the older file is untouched.
     """
     path = pathlib.Path(path)
     text = json.dumps(_encode(obj), indent=1, allow_nan=False) + "\n"
@@ -285,45 +199,20 @@ def write_json(path, obj):
 
 
 def read_json(path):
-    """Read a file of strict JSON.
-
-    Args:
-        path: file to read.
-
-    Returns:
-        Its content. NaN and the infinities are strings, `float()` reads them.
+    """Read a file of strict JSON; NaN and the infinities are strings in it.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the content is truncated or is not strict JSON.
-
-    Example:
-
-    >>> read_json("state.json")  # doctest: +SKIP
-    {'epoch': 3}
     """
-    path = pathlib.Path(path)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"No such file: {path}") from None
+    content = pathlib.Path(path).read_bytes()
     try:
         return json.loads(content.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is truncated or is not JSON ({error}). "
-            f"Expected one whole JSON value. "
             f"Received: {len(content)} bytes ending in {content[-40:]!r}"
         ) from None
-
-
-def _refuse(path, expected, received):
-    raise ValueError(f"{path}: expected {expected}. Received: {_short(received)}")
-
-
-def _short(value):
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _refuse_constant(name):
@@ -383,12 +272,8 @@ def _build(kind, content, where):
             f"`{where}` must have exactly the keys {sorted(fields)}. "
             f"Received: missing {missing}, unknown {unknown}"
         )
-    return kind(
-        **{
-            name: _convert(hint, content[name], f"{where}.{name}")
-            for name, hint in fields.items()
-        }
-    )
+    hints = fields.items()
+    return kind(**{n: _convert(h, content[n], f"{where}.{n}") for n, h in hints})
 
 
 def _convert(hint, value, where):
@@ -412,70 +297,4 @@ def _expect(kind, value, where):
     if isinstance(value, kind) and not isinstance(value, bool):
         return
     name = kind[0].__name__ if isinstance(kind, tuple) else kind.__name__
-    raise ValueError(f"`{where}` must be a {name}. Received: {_short(value)}")
-
-
-def _hidden(path):
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _backend_module(backend):
-    # Only the backend in use: with JAX, TensorFlow must not be needed.
-    if backend == "tensorflow":
-        import tensorflow
-
-        return tensorflow
-    if backend == "jax":
-        import jax
-
-        return jax
-    if backend == "torch":
-        import torch
-
-        return torch
-    return None
-
-
-def _accelerators(backend, module):
-    if backend == "tensorflow":
-        devices = module.config.list_physical_devices()
-        names = [
-            module.config.experimental.get_device_details(device).get(
-                "device_name", device.device_type
-            )
-            for device in devices
-            if device.device_type != "CPU"
-        ]
-    elif backend == "jax":
-        names = [d.device_kind for d in module.devices() if d.platform != "cpu"]
-    elif backend == "torch":
-        count = module.cuda.device_count()
-        names = [module.cuda.get_device_name(index) for index in range(count)]
-    else:
-        names = []
-    # TensorFlow's XLA_* twins of a device would count it twice.
-    return [name for name in names if not name.startswith("XLA_")]
-
-
-def _cpu_model():
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    models = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
-    return models[0] if models else platform.processor() or platform.machine()
-
-
-def _cores():
-    # Affinity, not os.cpu_count(): a container or a job may be given fewer.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
-
-
-def _memory_gib():
-    try:
-        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return None
-    return round(size / 2**30, 1)
+    raise ValueError(f"`{where}` must be a {name}. Received: {value!r:.80}")

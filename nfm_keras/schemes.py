@@ -43,8 +43,7 @@ def mixing(scheme: str, site_names, **overrides) -> Mixing:
     if scheme not in SCHEMES:
         near = difflib.get_close_matches(scheme, SCHEMES, n=3) or list(SCHEMES)
         raise ValueError(
-            f"Unknown scheme. Expected one of: {', '.join(near)}. "
-            f"Received: {scheme!r}"
+            f"Unknown scheme. Expected one of: {', '.join(near)}. Received: {scheme!r}"
         )
     alpha, sigma_add, sigma_mult, where = SCHEMES[scheme]
     names = tuple(site_names)

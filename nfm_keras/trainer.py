@@ -110,9 +110,7 @@ class NFMModel(keras.Model):
         step, state = self._count_step(state)
         layers = self._site_layers()
         batch_size = ops.shape(tree.flatten(data)[0])[0]
-        draw = self.mixing.draw(
-            self.seed, step, batch_size, len(layers), _replica_id()
-        )
+        draw = self.mixing.draw(self.seed, step, batch_size, len(layers), _replica_id())
         with mixing_scope(self.mixing, draw, layers):
             return super().train_step(*state, data)
 
@@ -188,9 +186,11 @@ class NFMModel(keras.Model):
         # Loss of a label, and loss of the partner's label, as one batch of
         # twice the size with the weights lam and 1 - lam.
         y = _map(
-            lambda t: _twice(_interpolated(t, draw))
-            if _is_float(t)
-            else _with_partner(t, draw),
+            lambda t: (
+                _twice(_interpolated(t, draw))
+                if _is_float(t)
+                else _with_partner(t, draw)
+            ),
             y,
         )
         weights = _pair_weights(draw, y_pred, sample_weight, self._pair_scale())
@@ -237,9 +237,7 @@ def _map(function, structure):
 
 
 def _is_float(tensor):
-    return keras.backend.is_float_dtype(
-        keras.backend.standardize_dtype(tensor.dtype)
-    )
+    return keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype))
 
 
 def _interpolated(tensor, draw):

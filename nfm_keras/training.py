@@ -10,6 +10,7 @@ import time
 import keras
 
 from nfm_keras import checkpoints, data, networks, optimizers, records, schemes
+from nfm_keras.environment import environment
 from nfm_keras.mixing import Mixing
 from nfm_keras.sites import find_sites, remove_sites
 from nfm_keras.trainer import NFMModel
@@ -159,11 +160,18 @@ def train(
     checkpoint = checkpoints.Checkpoint(folder / "checkpoints", state=state)
     start = state["epoch"] if state else 0
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    _fit(model, config, splits, steps, start, checkpoint, verbose, _board(
-        folder, tensorboard
-    ))
+    _fit(
+        model,
+        config,
+        splits,
+        steps,
+        start,
+        checkpoint,
+        verbose,
+        _board(folder, tensorboard),
+    )
     _save_classifier(model, config, folder)
-    versions, hardware = records.environment()
+    versions, hardware = environment()
     record = records.Record(
         name=folder.name,
         scheme=config.scheme,
@@ -267,7 +275,8 @@ def _fit(model, config, splits, steps, start, checkpoint, verbose, callbacks):
         ),
         validation_data=(watched.images, watched.labels),
         validation_freq=[
-            e for e in range(1, config.epochs + 1)
+            e
+            for e in range(1, config.epochs + 1)
             if e % config.eval_every == 0 or e == config.epochs
         ],
         validation_batch_size=250,

@@ -69,8 +69,7 @@ def preact_resnet(
     """
     if identity_skip not in ("preact", "input"):
         raise ValueError(
-            "`identity_skip` must be 'preact' or 'input'. "
-            f"Received: {identity_skip!r}"
+            f"`identity_skip` must be 'preact' or 'input'. Received: {identity_skip!r}"
         )
     images = keras.Input(input_shape, name="images")
     x = NoisyFeatureMixup(name="site_0")(normalize(images, mean, std))

@@ -1,0 +1,189 @@
+"""How fast PGD is: against its floor, and against foolbox, in one run.
+
+    python -m benchmarks.attack --output=benchmarks/attack.json
+
+Two bars, on one compiled network and the same images:
+
+* a step of PGD (one forward pass, one input gradient, the move, the projection) takes
+  at most 1.15 times two forward passes of the network;
+* images a second are at least 3 times those of foolbox's `LinfPGD`, both with a random
+  start and the same steps. `equal work`: early stopping off, so that both compute the
+  same number of gradients. `early stop`: as the attack runs by default; how much it
+  saves depends on how soon the network breaks. The network is untrained unless --model
+  names a trained one. The labels are the network's own predictions, so that no image is
+  broken before the attack starts.
+
+Each repeat times every contender, one after the other, and the ratios are taken within
+a repeat: what else the machine does hits both sides. Reported: median ratio, and the
+smallest and largest, in wall-clock time and in processor time of this process; on a
+busy machine only the second is steady.
+"""
+
+import statistics
+import time
+
+import keras
+import numpy as np
+from absl import app, flags
+
+from nfm_keras import attacks, data, gradients, networks, records, remove_sites
+from nfm_keras.environment import environment
+
+_NETWORK = flags.DEFINE_string("network", "preact_resnet18", "Network to attack.")
+_MODEL = flags.DEFINE_string("model", None, "Keras file of a trained one instead.")
+_DATASET = flags.DEFINE_string("dataset", "cifar10", "Its data set, with --model.")
+_WIDTH = flags.DEFINE_float("width", 0.25, "Its width.")
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 100, "Images at a time.")
+_IMAGES = flags.DEFINE_integer("images", 100, "Images to attack.")
+_STEPS = flags.DEFINE_integer("steps", 7, "Steps of PGD.")
+_EPSILON = flags.DEFINE_float("epsilon", 8 / 255, "Radius, in [0,1] pixels.")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Paired repeats.")
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
+
+BARS = {
+    "step_to_two_forward": "<= 1.15",
+    "foolbox_to_equal_work": ">= 3",
+    "foolbox_to_early_stop": ">= 3",
+}
+FLOOR = ("two forward passes", "one PGD step")
+RIVALS = ("foolbox", "ours, equal work", "ours, early stop")
+
+
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+
+
+def seconds(function):
+    """Clock -> seconds that one call takes."""
+    started = {name: clock() for name, clock in CLOCKS.items()}
+    function()
+    return {name: clock() - started[name] for name, clock in CLOCKS.items()}
+
+
+def contenders(network, images):
+    """Name -> function to time, all on the same network and images."""
+    import foolbox
+    import tensorflow as tf
+
+    plain = gradients.PlainClassifier(network)
+    labels = keras.ops.convert_to_numpy(network.predict(images, verbose=0)).argmax(1)
+    batch, size = images[: _BATCH_SIZE.value], _BATCH_SIZE.value
+    step = plain.compiled(attacks._STEPS["linf"])
+    settings = (np.float32(_EPSILON.value), np.float32(_EPSILON.value / 4))
+    early = attacks.PGD(_EPSILON.value, steps=_STEPS.value)
+    equal = attacks.PGD(_EPSILON.value, steps=_STEPS.value, early_stop=False)
+    theirs = foolbox.attacks.LinfPGD(
+        abs_stepsize=early.step_size, steps=_STEPS.value, random_start=True
+    )
+    model = foolbox.TensorFlowModel(network, bounds=(0, 1))
+
+    def forward_twice():
+        for _ in range(2):
+            np.asarray(plain.logits(batch))
+
+    def one_step():
+        moved, logits = step(batch, batch, labels[:size], *settings)
+        np.asarray(moved), np.asarray(logits)
+
+    def foolbox_pgd():
+        for first in range(0, len(images), size):
+            at = slice(first, first + size)
+            pair = tf.constant(images[at]), tf.constant(labels[at])
+            theirs(model, *pair, epsilons=_EPSILON.value)[1].numpy()
+
+    functions = (
+        *(forward_twice, one_step, foolbox_pgd),
+        lambda: equal(plain, images, labels, batch_size=size),
+        lambda: early(plain, images, labels, batch_size=size),
+    )
+    return dict(zip(FLOOR + RIVALS, functions, strict=True))
+
+
+def ratio(times, top, bottom):
+    """Clock -> median, smallest and largest ratio of paired times."""
+    ratios = {}
+    for clock in CLOCKS:
+        pairs = zip(times[top], times[bottom], strict=True)
+        values = [a[clock] / b[clock] for a, b in pairs]
+        ratios[clock] = {
+            "median": statistics.median(values),
+            "low": min(values),
+            "high": max(values),
+            "n": len(values),
+        }
+    return ratios
+
+
+def subject():
+    """The network and the images to attack."""
+    if _MODEL.value:
+        images = data.load(_DATASET.value).test.images[: _IMAGES.value]
+        images = images.astype("float32") / 255
+        return keras.saving.load_model(_MODEL.value), images
+    shape = (32, 32, 3)
+    network = networks.build(_NETWORK.value, shape, 10, width=_WIDTH.value)
+    images = np.random.default_rng(0).random((_IMAGES.value, *shape), "float32")
+    return remove_sites(network), images
+
+
+def measure():
+    """The report: settings, times, ratios and the machine."""
+    network, images = subject()
+    functions = contenders(network, images)
+    for function in functions.values():  # compile, fill caches
+        function()
+    times = {name: [] for name in functions}
+    for _ in range(_REPEATS.value):
+        for name in FLOOR * 3 + RIVALS:  # the short ones oftener
+            times[name].append(seconds(functions[name]))
+    versions, hardware = environment()
+    names = (
+        "network",
+        "model",
+        "width",
+        "batch_size",
+        "images",
+        "steps",
+        "epsilon",
+        "repeats",
+    )
+    return {
+        "settings": {name: flags.FLAGS[name].value for name in names},
+        "seconds": times,
+        "step_to_two_forward": ratio(times, "one PGD step", "two forward passes"),
+        "foolbox_to_equal_work": ratio(times, "foolbox", "ours, equal work"),
+        "foolbox_to_early_stop": ratio(times, "foolbox", "ours, early stop"),
+        "bars": BARS,
+        "versions": versions,
+        "hardware": hardware,
+    }
+
+
+def table(report):
+    """The report as lines of text."""
+    lines = [f"{report['settings']}", f"{report['hardware']}"]
+    for name, times in report["seconds"].items():
+        wall = [both["wall"] for both in times]
+        rate = f"{_IMAGES.value / statistics.median(wall):10.1f} images/s"
+        spread = f"[{min(wall):.3f}, {max(wall):.3f}]"
+        rate = rate if name in RIVALS else ""
+        lines.append(f"{name:<20} {statistics.median(wall):8.3f} s {spread} {rate}")
+    for name, bar in BARS.items():
+        for clock, values in report[name].items():
+            spread = f"[{values['low']:.2f}, {values['high']:.2f}] n={values['n']}"
+            lines.append(
+                f"{name:<22} {clock:<10} {values['median']:6.2f} {spread}  bar {bar}"
+            )
+    return "\n".join(lines)
+
+
+def main(argv):
+    if argv[1:]:
+        raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
+    report = measure()
+    print(table(report))
+    if _OUTPUT.value:
+        records.write_json(_OUTPUT.value, report)
+
+
+if __name__ == "__main__":
+    app.run(main)
