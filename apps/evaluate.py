@@ -1,10 +1,10 @@
 """Score a trained classifier: clean, noisy and attacked.
 
-    python -m apps.evaluate --run=runs/nfm-0
+    python -m apps.evaluate --run_dir=runs/nfm-0
     python -m apps.evaluate --model=my.keras --dataset=cifar10 --protocol=pixel \\
         --perturbations=clean,white_noise,salt_and_pepper@0.04,pgd@8/255
 
-Prints a line a score. With `--run` the scores go into the run's record, where a row
+Prints a line a score. With `--run_dir` the scores go into the run's record, where a row
 replaces an older one of the same perturbation, protocol and settings.
 """
 
@@ -17,7 +17,7 @@ from absl import app, flags
 
 from nfm_keras import data, evaluation, perturbations, records
 
-_RUN = flags.DEFINE_string("run", None, "Folder of a run, as apps.train leaves it.")
+_RUN = flags.DEFINE_string("run_dir", None, "Folder of a run, as apps.train leaves it.")
 _MODEL = flags.DEFINE_string("model", None, "Keras file of a classifier instead.")
 _DATASET = flags.DEFINE_string("dataset", None, "Its data set.")
 _PERTURBATIONS = flags.DEFINE_list(
@@ -38,13 +38,13 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of noises and random starts.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets are.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write the scores to.")
 flags.register_multi_flags_validator(
-    ["run", "model", "dataset"],
+    ["run_dir", "model", "dataset"],
     # A run knows its data set; scores of another one do not belong in its record.
     lambda given: (
-        (bool(given["run"]), bool(given["model"]), bool(given["dataset"]))
+        (bool(given["run_dir"]), bool(given["model"]), bool(given["dataset"]))
         in ((True, False, False), (False, True, True))
     ),
-    "give --run alone, or both --model and --dataset",
+    "give --run_dir alone, or both --model and --dataset",
 )
 
 

@@ -1,6 +1,6 @@
 """A trained classifier out as a SavedModel.
 
-python -m apps.export --run=runs/nfm --name=cifar10_nfm
+python -m apps.export --run_dir=runs/nfm --name=cifar10_nfm
 
 writes savedmodels/cifar10_nfm/<next version>/ from runs/nfm/classifier.keras, with
 the run's record inside. `--model=PATH.keras` exports any Keras classifier instead.
@@ -16,24 +16,21 @@ import nfm_keras  # noqa: F401  (registers the layers that a .keras file may nam
 from nfm_keras import data, records
 from nfm_keras.export import export
 
-_RUN = flags.DEFINE_string("run", None, "Folder of a training run.")
+_RUN = flags.DEFINE_string("run_dir", None, "Folder of a training run.")
 _MODEL = flags.DEFINE_string("model", None, "Path of a .keras file, instead of a run.")
 _OUTPUT = flags.DEFINE_string("output", "savedmodels", "Folder of all models.")
 _NAME = flags.DEFINE_string("name", None, "Name of the model, as clients ask for it.")
 _VERSION = flags.DEFINE_integer("version", None, "Version; the next free one if unset.")
 flags.mark_flag_as_required("name")
-flags.mark_flags_as_mutual_exclusive(["run", "model"], required=True)
+flags.mark_flags_as_mutual_exclusive(["run_dir", "model"], required=True)
 
 
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    try:
-        model, notes = _load()
-        path = pathlib.Path(_OUTPUT.value, _NAME.value)
-        print(export(model, path, version=_VERSION.value, **notes))
-    except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"export: {error}")
+    model, notes = _load()
+    path = pathlib.Path(_OUTPUT.value, _NAME.value)
+    print(export(model, path, version=_VERSION.value, **notes))
 
 
 def _load():
@@ -45,5 +42,13 @@ def _load():
     return model, {"record": record, "classes": data.spec(record.dataset).classes}
 
 
+def run():
+    """Runs the app; an error that says what is wrong needs no traceback."""
+    try:
+        app.run(main)
+    except (ValueError, OSError, RuntimeError) as error:
+        sys.exit(f"export: {error}")
+
+
 if __name__ == "__main__":
-    app.run(main)
+    run()

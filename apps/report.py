@@ -8,12 +8,11 @@ runs were scored under both protocols, each gets a folder of its own: protocols 
 never mixed.
 """
 
-import pathlib
 import sys
 
 from absl import app, flags
 
-from nfm_keras import plots, records, summary, tables
+from nfm_keras import records, reports
 
 _RUNS = flags.DEFINE_list("runs", None, "Folders to look for records in.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.")
@@ -26,38 +25,29 @@ flags.mark_flags_as_required(["runs", "output"])
 
 def main(argv):
     if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    try:
-        _report(pathlib.Path(_OUTPUT.value))
-    except (ValueError, OSError) as error:
-        sys.exit(f"report: {error}")
-
-
-def _report(output):
+        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     runs = [
         r for path in _RUNS.value for r in records.find(path, skip_broken=_SKIP.value)
     ]
     if not runs:
         raise ValueError(f"no {records.FILE} found under {', '.join(_RUNS.value)}")
-    protocols = summary.protocols(runs)
-    for protocol in protocols:
-        folder = output if len(protocols) == 1 else output / protocol
-        _tabulate(summary.summarise(runs, protocol), folder)
-    if any(run.history for run in runs):
-        rows = summary.summarise(runs, "none")
-        plots.histories(rows, output / "history.png", title=_TITLE.value)
-    print(f"{len(runs)} run(s) reported in {output}")
+    reports.write(
+        runs,
+        _OUTPUT.value,
+        title=_TITLE.value,
+        columns=_COLUMNS.value,
+        paper=_PAPER.value,
+    )
+    print(f"{len(runs)} run(s) reported in {_OUTPUT.value}")
 
 
-def _tabulate(rows, folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    heading = f"# {_TITLE.value}\n\n" if _TITLE.value else ""
-    markdown = heading + tables.to_markdown(rows, _COLUMNS.value, paper=_PAPER.value)
-    (folder / "table.md").write_text(markdown, encoding="utf-8")
-    (folder / "table.csv").write_text(tables.to_csv(rows), encoding="utf-8")
-    if plots.families(rows):
-        plots.curves(rows, folder / "curves.png", title=_TITLE.value)
+def run():
+    """Runs the app; an error that says what is wrong needs no traceback."""
+    try:
+        app.run(main)
+    except (ValueError, OSError) as error:
+        sys.exit(f"report: {error}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run()

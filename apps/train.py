@@ -71,7 +71,7 @@ def run():
     try:
         app.run(main)
     except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"train: {error}")
 
 
 if __name__ == "__main__":

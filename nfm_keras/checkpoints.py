@@ -97,7 +97,7 @@ def restore(model, folder):
         received = _sha256(newest / _WEIGHTS)
         if received != state["sha256"]:
             raise ValueError(f"its weights have SHA-256 {received[:12]}...")
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"Checkpoint {newest} is truncated or damaged; remove it to go on from "
             f"the one before. Expected: the weights that its {_STATE} names. "

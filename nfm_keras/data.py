@@ -297,12 +297,14 @@ class _ArrayBatches(keras.utils.PyDataset):
         self.split, self.batch_size, self.seed = split, batch_size, seed
         self.epoch = start_epoch
         self.steps = steps_per_epoch(split, batch_size, drop_last)
+        self.ended = False
         self._shuffle()
 
     def __len__(self):
         return self.steps
 
     def __getitem__(self, step):
+        self.ended = step == self.steps - 1
         batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
         index = self.order[batch]
         rng = np.random.default_rng((self.seed, 1, self.epoch, step))
@@ -318,8 +320,11 @@ class _ArrayBatches(keras.utils.PyDataset):
         return images, self.split.labels[index]
 
     def on_epoch_end(self):
-        self.epoch += 1
-        self._shuffle()
+        # Keras calls this before the first epoch too.
+        if self.ended:
+            self.ended = False
+            self.epoch += 1
+            self._shuffle()
 
     def _shuffle(self) -> Any:
         rng = np.random.default_rng((self.seed, 0, self.epoch))

@@ -80,6 +80,36 @@ def export(classifier, path, *, version=None, record=None, classes=None):
     return target
 
 
+def classify(path, images):
+    """Classifies images with an exported model, as a client of a server would.
+
+    Args:
+        path: version folder that `export` returned.
+        images: uint8 `(batch, height, width, channels)`.
+
+    Returns:
+        List of `(class name, probability)`, one an image; the class's number where
+        no names were exported.
+
+    Example:
+
+    >>> classify("savedmodels/digits_nfm/1", images)  # doctest: +SKIP
+    [('3', 0.97)]
+    """
+    import tensorflow as tf
+
+    path = pathlib.Path(path)
+    servable = tf.saved_model.load(str(path))
+    outputs = servable.signatures["serving_uint8"](images=tf.constant(images))
+    names = path / "assets.extra" / "classes.txt"
+    names = names.read_text(encoding="utf-8").splitlines() if names.exists() else None
+    best = outputs["probabilities"].numpy()
+    labels = best.argmax(1)
+    return [
+        (names[k] if names else str(k), float(row[k])) for k, row in zip(labels, best)
+    ]
+
+
 def _check_backend():
     backend = keras.backend.backend()
     if backend != "tensorflow":

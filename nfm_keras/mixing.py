@@ -167,10 +167,11 @@ class Mixing:
         scale_add, scale_mult = draw.scale
         # Not `+=`: PyTorch would write into the caller's tensor.
         if self.sigma_mult:
-            strength = ops.cast(self.sigma_mult * scale_mult, dtype)
-            features = features * (1 + strength * self._multiplicative(high, dtype))
+            strength = _constant(self.sigma_mult * scale_mult, dtype)
+            xi = self._multiplicative(high, dtype)
+            features = features * ops.stop_gradient(1 + strength * xi)
         if self.sigma_add:
-            strength = ops.cast(self.sigma_add * scale_add, dtype)
+            strength = _constant(self.sigma_add * scale_add, dtype)
             features = features + strength * random.noise_normal(low, dtype)
         return features
 
@@ -196,12 +197,18 @@ def interpolate(a, b, lam):
     Returns:
         Tensor like `a`; lam is cast to its dtype.
     """
-    lam = ops.cast(lam, a.dtype)
+    lam = _constant(lam, a.dtype)
     if len(lam.shape) == 1:
         lam = ops.reshape(lam, (-1,) + (1,) * (len(a.shape) - 1))
     # Not b + lam * (a - b), which is one product less: at lam = 1 that does not
     # give back `a` in floating point.
     return lam * a + (1 - lam) * b
+
+
+def _constant(value, dtype):
+    """What was drawn has no gradient; unless told so, TensorFlow builds one for
+    everything that a conditional reads."""
+    return ops.stop_gradient(ops.cast(value, dtype))
 
 
 class _Scopes(threading.local):

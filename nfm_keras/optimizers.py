@@ -57,7 +57,8 @@ def schedule(name, learning_rate, epochs, steps_per_epoch, warmup_epochs=0):
         warmup_epochs: For `"cosine"`.
 
     Raises:
-        ValueError: For an unknown name, or warm-up with another schedule.
+        ValueError: For an unknown name, warm-up with another schedule, or warm-up
+            that is negative or longer than the run.
     """
     if name not in SCHEDULES:
         raise ValueError(f"`schedule` must be one of {SCHEDULES}. Received: {name!r}")
@@ -65,6 +66,11 @@ def schedule(name, learning_rate, epochs, steps_per_epoch, warmup_epochs=0):
         raise ValueError(
             "Warm-up is part of the 'cosine' schedule. "
             f"Received: schedule={name!r}, warmup_epochs={warmup_epochs}"
+        )
+    if not 0 <= warmup_epochs <= epochs:
+        raise ValueError(
+            f"`warmup_epochs` must lie between 0 and the {epochs} epochs. "
+            f"Received: {warmup_epochs}"
         )
     steps = epochs * steps_per_epoch
     if name == "constant":
@@ -77,8 +83,9 @@ def schedule(name, learning_rate, epochs, steps_per_epoch, warmup_epochs=0):
             warmup_target=learning_rate if warmup else None,
             warmup_steps=warmup,
         )
+    # In Keras a boundary is the last step of the higher rate.
     return keras.optimizers.schedules.PiecewiseConstantDecay(
-        [round(steps * part) for part in (0.5, 0.75, 0.9)],
+        [round(steps * part) - 1 for part in (0.5, 0.75, 0.9)],
         [learning_rate * 0.1**i for i in range(4)],
     )
 

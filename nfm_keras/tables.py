@@ -46,7 +46,7 @@ def to_markdown(rows, names=None, *, paper=False):
     titles = {}
     for row in rows:
         cells = [_text(row.cells.get(name), row.seeds) for name in names]
-        lines.append(_line(row.label, row.seeds, f"{_hours(row):.2f}", *cells))
+        lines.append(_line(row.label, row.seeds, f"{_hours(row):.2g}", *cells))
         title, numbers = _published(row) if paper else (None, {})
         if numbers:
             titles[title] = f"Rows marked *paper*: *Noisy Feature Mixup*, {title}."

@@ -179,6 +179,7 @@ class NFMModel(keras.Model):
         return scope[1] if scope is not None and self.mixing.mixes else None
 
     def _mix_labels(self, draw, y, y_pred, sample_weight):
+        _check_labels(y)
         if sample_weight is not None:
             sample_weight = _map(lambda w: _interpolated(w, draw), sample_weight)
         if all(_is_float(t) for t in tree.flatten(y)):
@@ -228,6 +229,17 @@ class NFMModel(keras.Model):
             for metric, target, output, weight in zip(all_metrics, *flat):
                 if metric is not None:
                     metric.update_state(target, output, weight)
+
+
+def _check_labels(y):
+    for labels in tree.flatten(y):
+        # keras.backend has no name for "a number", and no dtype for strings.
+        dtype = str(getattr(labels, "dtype", type(labels).__name__))
+        if not any(kind in dtype for kind in ("int", "float", "bool")):
+            raise ValueError(
+                "Labels must be numbers to be mixed: class numbers, one-hot vectors or "
+                f"regression targets. Received: labels of dtype {dtype}"
+            )
 
 
 def _map(function, structure):

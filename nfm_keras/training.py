@@ -12,11 +12,12 @@ import keras
 from nfm_keras import checkpoints, data, networks, optimizers, records, schemes
 from nfm_keras.environment import environment
 from nfm_keras.mixing import Mixing
-from nfm_keras.sites import find_sites, remove_sites
+from nfm_keras.sites import find_sites, remove_sites, site_layers
 from nfm_keras.trainer import NFMModel
 
 CLASSIFIER = "classifier.keras"
 CONFIG = "config.json"
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +73,21 @@ class Config:
                 raise ValueError(
                     f"`{name}` must be at least 1. Received: {getattr(self, name)}"
                 )
-        for name in ("learning_rate", "momentum", "weight_decay"):
+        for name in ("learning_rate", "momentum", "weight_decay", "seed"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(
                     f"`{name}` must be finite and at least 0. "
                     f"Received: {getattr(self, name)}"
+                )
+        for name, known in (
+            ("optimizer", optimizers.OPTIMIZERS),
+            ("schedule", optimizers.SCHEDULES),
+            ("precision", PRECISIONS),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"`{name}` must be one of {known}. "
+                    f"Received: {getattr(self, name)!r}"
                 )
         data.spec(self.dataset)
         if self.sites is not None:
@@ -109,6 +120,7 @@ def resolve(config: Config) -> tuple[Config, keras.Model]:
         std=known.std,
     )
     mixing = schemes.mixing(config.scheme, find_sites(network), **_mixing(config))
+    site_layers(network, mixing.sites)  # refuses a name that is not a site's
     return dataclasses.replace(config, **mixing.get_config()), network
 
 
@@ -148,7 +160,7 @@ def train(
     folder = pathlib.Path(folder)
     keras.utils.set_random_seed(config.seed)
     config, network = resolve(config)
-    _claim(folder, config, resume)
+    _check_folder(folder, config, resume)
     if (folder / records.FILE).exists():
         return records.load(folder / records.FILE)
     splits = data.load(
@@ -157,6 +169,8 @@ def train(
     steps = data.steps_per_epoch(splits.train, config.batch_size)
     model = compile_model(config, network, steps)
     state = checkpoints.restore(model, folder / "checkpoints")
+    # Not sooner: a start that fails leaves the folder free.
+    records.write_json(folder / CONFIG, config.to_json())
     checkpoint = checkpoints.Checkpoint(folder / "checkpoints", state=state)
     start = state["epoch"] if state else 0
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -203,11 +217,18 @@ def compile_model(config: Config, network, steps) -> NFMModel:
     model = NFMModel(
         network, Mixing(**_mixing(config)), seed=config.seed, preprocess=rescale
     )
+    if steps % config.steps_per_execution:
+        # Keras would run a few steps of the next epoch in this one.
+        raise ValueError(
+            f"`steps_per_execution` must divide the {steps} steps of an epoch. "
+            f"Received: {config.steps_per_execution}"
+        )
+    # Steps, not updates: those are what Keras counts while it accumulates.
     rate = optimizers.schedule(
         config.schedule,
         config.learning_rate,
         config.epochs,
-        steps // config.gradient_accumulation,
+        steps,
         config.warmup_epochs,
     )
     accumulate = config.gradient_accumulation
@@ -234,11 +255,10 @@ def _mixing(config):
     return {f.name: getattr(config, f.name) for f in dataclasses.fields(Mixing)}
 
 
-def _claim(folder, config, resume):
-    """Writes the config, or makes sure that the folder's own is the same."""
+def _check_folder(folder, config, resume):
+    """Refuses a folder that holds another run, or this one without `resume`."""
     path = folder / CONFIG
     if not path.exists():
-        records.write_json(path, config.to_json())
         return
     held = records.read_json(path)
     wanted = config.to_json()
@@ -262,13 +282,18 @@ def _board(folder, wanted):
 
 def _fit(model, config, splits, steps, start, checkpoint, verbose, callbacks):
     if start >= config.epochs:
+        # As `fit` does at its end: the averages, where there are any, count.
+        model.optimizer.finalize_variable_values(model.trainable_variables)
         return
     # The last epoch counts, as in the paper: what is measured here during the
     # training is logged and decides nothing.
     watched = splits.validation or splits.test
-    callbacks = [*callbacks, checkpoint, _TimeLeft(config.epochs)]
+    callbacks = [*callbacks, checkpoint]
+    if verbose:
+        callbacks.append(_TimeLeft(config.epochs))
     if config.ema:
-        callbacks.insert(0, keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+        # For the validation only: a checkpoint holds weights and averages apart.
+        callbacks.append(keras.callbacks.SwapEMAWeights())
     model.fit(
         data.batches(
             splits.train, config.batch_size, config.seed, config.augment, start

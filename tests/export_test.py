@@ -263,7 +263,7 @@ def test_command_exports_a_run(tmp_path):
         *("nfm-0", "nfm", "cifar10", "toy", {}, (), 1, {}, {}, "", 1.0, "", {}),
     )
     records.save(record, run / records.FILE)
-    flags = [f"--run={run}", f"--output={tmp_path / 'served'}", "--name=toy"]
+    flags = [f"--run_dir={run}", f"--output={tmp_path / 'served'}", "--name=toy"]
     command = [sys.executable, "-m", "apps.export", *flags]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr

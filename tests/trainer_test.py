@@ -344,6 +344,8 @@ def test_a_custom_training_loop_opens_the_scope_itself():
 
 
 def test_bad_models_and_labels_are_refused():
+    with pytest.raises(ValueError, match="must be numbers to be mixed.*Received"):
+        compiled_model()._mix_labels(None, np.array(["cat", "dog"]), None, None)
     plain = nfm.remove_sites(network())
     with pytest.raises(ValueError, match="no site to mix at.*Received: model="):
         nfm.NFMModel(plain)
