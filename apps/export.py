@@ -10,7 +10,7 @@ import pathlib
 import sys
 
 import keras
-from absl import app, flags
+from absl import app, flags, logging
 
 import nfm_keras  # noqa: F401  (registers the layers that a .keras file may name)
 from nfm_keras import data, records
@@ -28,6 +28,7 @@ flags.mark_flags_as_mutual_exclusive(["run_dir", "model"], required=True)
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)  # TensorFlow writes a line a file
     model, notes = _load()
     path = pathlib.Path(_OUTPUT.value, _NAME.value)
     print(export(model, path, version=_VERSION.value, **notes))

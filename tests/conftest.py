@@ -17,11 +17,13 @@ def fresh_keras():
     keras.utils.set_random_seed(0)
 
 
-@pytest.fixture(params=[False, True], ids=["graph", "xla"])
+# How a training step is compiled: TensorFlow's graph or XLA; JAX has XLA alone and
+# PyTorch runs as it is, since torch.compile takes minutes.
+JITS = {"tensorflow": [False, True], "jax": [True], "torch": [False]}[BACKEND]
+
+
+@pytest.fixture(params=JITS, ids=lambda jit: "xla" if jit else "plain")
 def jit(request):
-    """Both ways to compile a training step (PyTorch: as it is)."""
-    if BACKEND == "torch" and request.param:
-        pytest.skip("torch.compile takes minutes")
     return request.param
 
 

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import BACKEND
+from conftest import BACKEND, JITS
 from keras import layers, ops
 
 import nfm_keras as nfm
@@ -26,11 +26,11 @@ def network(activation="relu", outputs=3):
     return keras.Model(inputs, layers.Dense(outputs, use_bias=False, name="last")(x))
 
 
-def compiled_model(model=None, mixing=None, loss=None, jit=False, seed=0, **kwargs):
+def compiled_model(model=None, mixing=None, loss=None, jit=JITS[0], seed=0, **kwargs):
     model = nfm.NFMModel(model or network(), mixing, seed=seed)
     loss = loss or CROSS_ENTROPY(from_logits=True)
     kwargs.setdefault("optimizer", keras.optimizers.SGD(0.1))
-    model.compile(loss=loss, jit_compile=jit and BACKEND != "torch", **kwargs)
+    model.compile(loss=loss, jit_compile=jit, **kwargs)
     return model
 
 
@@ -111,7 +111,7 @@ def test_erm_is_plain_fit_bit_for_bit(jit):
         keras.optimizers.SGD(0.1),
         CROSS_ENTROPY(from_logits=True),
         metrics=["accuracy"],
-        jit_compile=jit and BACKEND != "torch",
+        jit_compile=jit,
     )
     histories = [
         m.fit(X, Y, batch_size=5, epochs=3, shuffle=False, verbose=0).history

@@ -134,8 +134,13 @@ def stop_after(monkeypatch, epoch):
 
 @pytest.mark.parametrize(
     "run, config, epoch",
-    [("finished", NFM, 1), ("averaged", EMA, 1), ("averaged", EMA, 3)],
-    ids=["nfm", "ema", "ema_all_epochs_done"],
+    [
+        pytest.param("finished", NFM, 1, id="nfm"),
+        pytest.param("averaged", EMA, 1, id="ema"),
+        pytest.param(
+            "averaged", EMA, 3, id="ema_all_epochs_done", marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit(
     tmp_path, monkeypatch, request, run, config, epoch
@@ -241,7 +246,8 @@ def test_mixed_precision_is_saved_as_float32(tmp_path, monkeypatch):
 
     compile_model = training.compile_model
     monkeypatch.setattr(training, "compile_model", spy)
-    train(dataclasses.replace(NFM, epochs=1, precision="mixed_bfloat16"), tmp_path)
+    mixed = {"network": "mlp", "epochs": 1, "precision": "mixed_bfloat16"}
+    train(dataclasses.replace(NFM, **mixed), tmp_path)
     saved = keras.saving.load_model(tmp_path / training.CLASSIFIER, compile=False)
     assert {layer.dtype_policy.name for layer in saved.layers} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
