@@ -34,7 +34,7 @@ _COLUMNS = ["clean", "white_noise@0.8", "salt_and_pepper@0.2", "pgd@0.05"]
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity(logging.WARNING)
     folder = pathlib.Path(_OUTPUT.value)
     test = data.load("digits").test
     runs = [_run(scheme, folder / "runs" / scheme, test) for scheme in _SCHEMES.value]

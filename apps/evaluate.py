@@ -13,7 +13,7 @@ import pathlib
 import sys
 
 import keras
-from absl import app, flags
+from absl import app, flags, logging
 
 from nfm_keras import data, evaluation, perturbations, records
 
@@ -51,6 +51,7 @@ flags.register_multi_flags_validator(
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)
     model = _MODEL.value or pathlib.Path(_RUN.value, "classifier.keras")
     dataset = _DATASET.value or records.load(_record()).dataset
     scores = evaluation.evaluate(

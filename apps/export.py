@@ -28,7 +28,7 @@ flags.mark_flags_as_mutual_exclusive(["run_dir", "model"], required=True)
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"unexpected arguments: {argv[1:]}")
-    logging.set_verbosity(logging.WARNING)  # TensorFlow writes a line a file
+    logging.set_verbosity(logging.WARNING)
     model, notes = _load()
     path = pathlib.Path(_OUTPUT.value, _NAME.value)
     print(export(model, path, version=_VERSION.value, **notes))

@@ -10,7 +10,7 @@ never mixed.
 
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from nfm_keras import records, reports
 
@@ -26,6 +26,7 @@ flags.mark_flags_as_required(["runs", "output"])
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)
     runs = [
         r for path in _RUNS.value for r in records.find(path, skip_broken=_SKIP.value)
     ]

@@ -9,7 +9,7 @@ import shlex
 import sys
 import typing
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from nfm_keras import training
 
@@ -48,6 +48,7 @@ define_config()
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)
     names = [field.name for field in dataclasses.fields(training.Config)]
     config = training.Config(**{name: FLAGS[name].value for name in names})
     resolved, _ = training.resolve(config)
