@@ -20,14 +20,13 @@ busy machine only the second is steady.
 """
 
 import statistics
-import time
 
 import keras
 import numpy as np
 from absl import app, flags
 
+from benchmarks import timing
 from nfm_keras import attacks, data, gradients, networks, records, remove_sites
-from nfm_keras.environment import environment
 
 _NETWORK = flags.DEFINE_string("network", "preact_resnet18", "Network to attack.")
 _MODEL = flags.DEFINE_string("model", None, "Keras file of a trained one instead.")
@@ -45,18 +44,17 @@ BARS = {
     "foolbox_to_equal_work": ">= 3",
     "foolbox_to_early_stop": ">= 3",
 }
+PAIRS = {
+    "step_to_two_forward": ("one PGD step", "two forward passes"),
+    "foolbox_to_equal_work": ("foolbox", "ours, equal work"),
+    "foolbox_to_early_stop": ("foolbox", "ours, early stop"),
+}
+SETTINGS = (
+    *("network", "model", "dataset", "width", "batch_size"),
+    *("images", "steps", "epsilon", "repeats"),
+)
 FLOOR = ("two forward passes", "one PGD step")
 RIVALS = ("foolbox", "ours, equal work", "ours, early stop")
-
-
-CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
-
-
-def seconds(function):
-    """Clock -> seconds that one call takes."""
-    started = {name: clock() for name, clock in CLOCKS.items()}
-    function()
-    return {name: clock() - started[name] for name, clock in CLOCKS.items()}
 
 
 def contenders(network, images):
@@ -98,21 +96,6 @@ def contenders(network, images):
     return dict(zip(FLOOR + RIVALS, functions, strict=True))
 
 
-def ratio(times, top, bottom):
-    """Clock -> median, smallest and largest ratio of paired times."""
-    ratios = {}
-    for clock in CLOCKS:
-        pairs = zip(times[top], times[bottom], strict=True)
-        values = [a[clock] / b[clock] for a, b in pairs]
-        ratios[clock] = {
-            "median": statistics.median(values),
-            "low": min(values),
-            "high": max(values),
-            "n": len(values),
-        }
-    return ratios
-
-
 def subject():
     """The network and the images to attack."""
     if _MODEL.value:
@@ -134,27 +117,12 @@ def measure():
     times = {name: [] for name in functions}
     for _ in range(_REPEATS.value):
         for name in FLOOR * 3 + RIVALS:  # the short ones oftener
-            times[name].append(seconds(functions[name]))
-    versions, hardware = environment()
-    names = (
-        "network",
-        "model",
-        "width",
-        "batch_size",
-        "images",
-        "steps",
-        "epsilon",
-        "repeats",
-    )
+            times[name].append(timing.seconds(functions[name]))
     return {
-        "settings": {name: flags.FLAGS[name].value for name in names},
+        **timing.header("benchmarks.attack", SETTINGS),
         "seconds": times,
-        "step_to_two_forward": ratio(times, "one PGD step", "two forward passes"),
-        "foolbox_to_equal_work": ratio(times, "foolbox", "ours, equal work"),
-        "foolbox_to_early_stop": ratio(times, "foolbox", "ours, early stop"),
+        **{name: timing.ratios(times[a], times[b]) for name, (a, b) in PAIRS.items()},
         "bars": BARS,
-        "versions": versions,
-        "hardware": hardware,
     }
 
 
@@ -169,10 +137,8 @@ def table(report):
         lines.append(f"{name:<20} {statistics.median(wall):8.3f} s {spread} {rate}")
     for name, bar in BARS.items():
         for clock, values in report[name].items():
-            spread = f"[{values['low']:.2f}, {values['high']:.2f}] n={values['n']}"
-            lines.append(
-                f"{name:<22} {clock:<10} {values['median']:6.2f} {spread}  bar {bar}"
-            )
+            spread = f"{timing.spread(values)} n={values['n']}"
+            lines.append(f"{name:<22} {clock:<10} {spread}  bar {bar}")
     return "\n".join(lines)
 
 

@@ -22,9 +22,10 @@ NFM = training.Config(
     learning_rate=0.05,
     seed=3,
 )
-# A set that the batch size does not divide, held-out images, mixing of every kind.
+# A set that the batch size does not divide, held-out images, a single site.
 EMA = dataclasses.replace(
     NFM,
+    scheme="noisy_mixup",
     network="mlp",
     epochs=3,
     optimizer="adamw",
@@ -33,8 +34,6 @@ EMA = dataclasses.replace(
     warmup_epochs=1,
     ema=True,
     validation=50,
-    per_sample=True,
-    probability=0.7,
     eval_every=2,
 )
 
