@@ -2,10 +2,12 @@
 # make test   lint and all tests on the TensorFlow and JAX backends, PyTorch where it is
 # Both make the environment first. PYTHON=python3.12 and VENV=folder choose others.
 
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-QUIET := TF_CPP_MIN_LOG_LEVEL=2 PYTHONWARNINGS=ignore::DeprecationWarning
+QUIET := PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=2 PYTHONWARNINGS=ignore::DeprecationWarning
 WORKERS ?= 2
 
 .PHONY: demo test lint slow clean python

@@ -8,6 +8,7 @@ are in OUTPUT/curves.png, the exported model in OUTPUT/savedmodels.
 
 import dataclasses
 import pathlib
+import sys
 
 import keras
 from absl import app, flags, logging
@@ -76,5 +77,13 @@ def _run(scheme, folder, test):
     return record
 
 
+def run():
+    """Runs the app; an error that says what is wrong needs no traceback."""
+    try:
+        app.run(main)
+    except (ValueError, OSError, RuntimeError) as error:
+        sys.exit(f"demo: {error}")
+
+
 if __name__ == "__main__":
-    app.run(main)
+    run()

@@ -15,7 +15,7 @@ import sys
 import keras
 from absl import app, flags, logging
 
-from nfm_keras import data, evaluation, perturbations, records
+from nfm_keras import data, evaluation, perturbations, records, training
 
 _RUN = flags.DEFINE_string("run_dir", None, "Folder of a run, as apps.train leaves it.")
 _MODEL = flags.DEFINE_string("model", None, "Keras file of a classifier instead.")
@@ -36,6 +36,7 @@ _LIMIT = flags.DEFINE_integer("limit", None, "Use so many test images.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 250, "Images at a time.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of noises and random starts.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets are.")
+_DOWNLOAD = flags.DEFINE_bool("download", False, "Download a data set not there.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write the scores to.")
 flags.register_multi_flags_validator(
     ["run_dir", "model", "dataset"],
@@ -52,11 +53,11 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
-    model = _MODEL.value or pathlib.Path(_RUN.value, "classifier.keras")
+    model = _MODEL.value or pathlib.Path(_RUN.value, training.CLASSIFIER)
     dataset = _DATASET.value or records.load(_record()).dataset
     scores = evaluation.evaluate(
         keras.saving.load_model(model, compile=False),
-        data.load(dataset, data_dir=_DATA_DIR.value).test,
+        data.load(dataset, _DATA_DIR.value, _DOWNLOAD.value).test,
         _PERTURBATIONS.value,
         protocol=_PROTOCOL.value,
         seed=_SEED.value,

@@ -13,7 +13,7 @@ import keras
 from absl import app, flags, logging
 
 import nfm_keras  # noqa: F401  (registers the layers that a .keras file may name)
-from nfm_keras import data, records
+from nfm_keras import data, records, training
 from nfm_keras.export import export
 
 _RUN = flags.DEFINE_string("run_dir", None, "Folder of a training run.")
@@ -39,7 +39,7 @@ def _load():
         return keras.saving.load_model(_MODEL.value, compile=False), {}
     run = pathlib.Path(_RUN.value)
     record = records.load(run / records.FILE)
-    model = keras.saving.load_model(run / "classifier.keras", compile=False)
+    model = keras.saving.load_model(run / training.CLASSIFIER, compile=False)
     return model, {"record": record, "classes": data.spec(record.dataset).classes}
 
 

@@ -37,8 +37,7 @@ def define_config():
     for field in dataclasses.fields(training.Config):
         options = [t for t in typing.get_args(hints[field.name]) or [hints[field.name]]]
         kind = typing.get_origin(options[0]) or options[0]
-        unset = " Default: the scheme's." if field.default is None else ""
-        text = f"Config.{field.name} of nfm_keras.training.{unset}"
+        text = f"Config.{field.name} of nfm_keras.training."
         _DEFINE[kind](field.name, field.default, text)
 
 
@@ -59,12 +58,19 @@ def main(argv):
         resume=_RESUME.value,
         data_dir=_DATA_DIR.value,
         download=_DOWNLOAD.value,
-        command=shlex.join(["python", "-m", "apps.train", *sys.argv[1:]]),
+        command=_command(),
         verbose=int(_VERBOSE.value),
         tensorboard=_TENSORBOARD.value,
     )
     last = {name: values[-1] for name, values in record.history.items()}
     print(json.dumps({"run_dir": _RUN_DIR.value, "seconds": record.seconds} | last))
+
+
+def _command():
+    """What to type to repeat the run from its start."""
+    passing = ("--resume", "--verbose")
+    given = [flag for flag in sys.argv[1:] if not flag.startswith(passing)]
+    return shlex.join(["python", "-m", "apps.train", *given])
 
 
 def run():

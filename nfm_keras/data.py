@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import functools
 import pathlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -200,7 +200,13 @@ def _load_digits():
 
 
 def _load_tfds(name, data_dir, download):
-    import tensorflow_datasets as tfds
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        raise FileNotFoundError(
+            f"Dataset '{name}' is read with TensorFlow Datasets, which is not "
+            'installed: pip install "nfm-keras[tensorflow]", or take "digits".'
+        ) from None
 
     builder = tfds.builder(name, data_dir=data_dir)
     if not builder.is_prepared():
@@ -326,6 +332,6 @@ class _ArrayBatches(keras.utils.PyDataset):
             self.epoch += 1
             self._shuffle()
 
-    def _shuffle(self) -> Any:
+    def _shuffle(self):
         rng = np.random.default_rng((self.seed, 0, self.epoch))
         self.order = rng.permutation(len(self.split.images))

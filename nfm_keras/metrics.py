@@ -110,7 +110,7 @@ def check_labels(labels, n, num_classes=None):
     """Labels as an int32 array, or one error that says what is wrong with them.
 
     Args:
-        labels: `(n,)` integers in `[0, num_classes)`.
+        labels: `(n,)` or `(n, 1)` integers in `[0, num_classes)`.
         n: number of images.
         num_classes: int, or None to leave the upper end unchecked.
 
@@ -123,6 +123,8 @@ def check_labels(labels, n, num_classes=None):
     array([0, 2], dtype=int32)
     """
     labels = np.asarray(labels)
+    if labels.shape == (n, 1):  # as keras.datasets has them
+        labels = labels[:, 0]
     if labels.shape != (n,):
         raise ValueError(
             f"`labels` must have one class for each of the {n} images: shape ({n},). "

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import math
+import numbers
 import threading
 from typing import Any, NamedTuple
 
@@ -54,8 +55,8 @@ class Mixing:
         beta: Second parameter of the Beta law; `None` for `alpha`.
         noise: `"beta_scaled"`, the authors' code: additive `b * N(0, 1)` and
             multiplicative `b' * U(-1, 1)`, with b, b' ~ Beta(2, 5) once a
-            batch; about 0.29 and 0.17 of sigma in effect. Or `"gaussian"`, the
-            paper's lemma 1: both N(0, 1).
+            batch; in effect 0.33 and 0.19 of sigma (root mean square). Or
+            `"gaussian"`, the paper's lemma 1: both N(0, 1).
         sites: Names of the sites to choose from, as `find_sites` gives them;
             `None` for all of the model's.
         per_sample: Draw one lam a sample instead of one a batch.
@@ -131,7 +132,9 @@ class Mixing:
         own = random.fold(key, 1 + replica)
         # One call for all that is shared: a generator costs time to compile.
         u = random.uniform(random.fold(key, 0), (2 + 3 * random.BETA_UNIFORMS,))
+        # float32 may round the product up to num_sites.
         site = ops.cast(ops.floor(u[0] * num_sites), "int32")
+        site = ops.minimum(site, num_sites - 1)
         lam, scale = self._weights(ops.reshape(u[2:], (-1, 3)))
         if self.per_sample and self.alpha > 0:
             lam = random.beta(random.fold(own, 2), *self._law, (batch_size,))
@@ -337,7 +340,7 @@ def _check_number(name, value, optional=False, upper=math.inf):
         return
     if (
         isinstance(value, bool)
-        or not isinstance(value, (int, float))
+        or not isinstance(value, numbers.Real)
         or not 0 <= value <= upper
         or value == math.inf
     ):

@@ -78,13 +78,9 @@ def bits(key, shape):
 
 
 def uniform(key, shape):
-    """Draws float32 from U(0, 1): 2**24 values, the ends excluded."""
-    return (ops.cast(_high(bits(key, shape), 24), "float32") + 0.5) * 2.0**-24
-
-
-def normal(key, shape):
-    """Draws float32 from N(0, 1)."""
-    return _inverse_normal(uniform(key, shape))
+    """Draws float32 from U(0, 1): 2**23 values, the ends excluded."""
+    # Not 24 bits: the half added to the largest would round up to 1.
+    return (ops.cast(_high(bits(key, shape), 23), "float32") + 0.5) * 2.0**-23
 
 
 def halves(key, shape):

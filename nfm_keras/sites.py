@@ -175,7 +175,9 @@ def _check_names(model, known, here, below, prefix):
 
 
 def _check_called_once(model, layer, name):
-    nodes = (node for depth in model._nodes_by_depth.values() for node in depth)
+    graph = getattr(model, "_functional", None) or model  # a Sequential's own
+    by_depth = getattr(graph, "_nodes_by_depth", {})  # empty: a model without a graph
+    nodes = (node for depth in by_depth.values() for node in depth)
     calls = sum(node.operation is layer for node in nodes)
     if calls > 1:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 import keras
 from keras import ops, tree
+from keras.src.backend import get_keras_mask, set_keras_mask  # not public yet
 
 from nfm_keras.mixing import Mixing, current_scope, interpolate, mixing_scope
 from nfm_keras.sites import insert_sites, remove_sites, site_layers
@@ -89,7 +90,7 @@ class NFMModel(keras.Model):
 
     @property
     def classifier(self):
-        """The plain functional model, sharing the weights."""
+        """The plain functional model, sharing the weights; built at each access."""
         return remove_sites(self.model)
 
     @property
@@ -138,6 +139,7 @@ class NFMModel(keras.Model):
         serialize = keras.saving.serialize_keras_object
         return {
             "name": self.name,
+            "dtype": serialize(self.dtype_policy),
             "model": serialize(self.model),
             "mixing": self.mixing.get_config(),
             "seed": self.seed,
@@ -182,15 +184,19 @@ class NFMModel(keras.Model):
         _check_labels(y)
         if sample_weight is not None:
             sample_weight = _map(lambda w: _interpolated(w, draw), sample_weight)
-        if all(_is_float(t) for t in tree.flatten(y)):
+        outputs = tree.flatten(y_pred)
+        outputs = outputs if len(outputs) == len(tree.flatten(y)) else [None]
+        pairs = [_is_class(t, out) for t, out in zip(tree.flatten(y), outputs)]
+        if not any(pairs):
             return _map(lambda t: _interpolated(t, draw), y), y_pred, sample_weight
         # Loss of a label, and loss of the partner's label, as one batch of
         # twice the size with the weights lam and 1 - lam.
+        pairs = iter(pairs)
         y = _map(
             lambda t: (
-                _twice(_interpolated(t, draw))
-                if _is_float(t)
-                else _with_partner(t, draw)
+                _with_partner(t, draw)
+                if next(pairs)
+                else _twice(_interpolated(t, draw))
             ),
             y,
         )
@@ -202,6 +208,7 @@ class NFMModel(keras.Model):
         reductions = {
             getattr(loss, "reduction", "mean") == "sum"
             for loss in tree.flatten(self.loss)
+            if loss is not None
         }
         if len(reductions) > 1:
             raise ValueError(
@@ -218,8 +225,8 @@ class NFMModel(keras.Model):
         if sample_weight is not None:
             sample_weight = _map(lambda w: _interpolated(w, draw), sample_weight)
         y = _map(lambda t: _with_partner(t, draw), y)
-        plain = _pair_weights(draw, y_pred, None)
-        weighted = _pair_weights(draw, y_pred, sample_weight)
+        plain = _pair_weights(draw, y_pred, None, full=True)
+        weighted = _pair_weights(draw, y_pred, sample_weight, full=True)
         y_pred = _map(_twice, y_pred)
         for all_metrics, weights in (
             (metrics._flat_metrics, plain),
@@ -252,6 +259,18 @@ def _is_float(tensor):
     return keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype))
 
 
+def _is_class(labels, output):
+    """Whether labels are class numbers; they may come as floats, too."""
+    if not _is_float(labels):
+        return True
+    if output is None or output.shape[-1] in (None, 1):
+        return False
+    rank = len(labels.shape)
+    return rank < len(output.shape) or (
+        rank == len(output.shape) and labels.shape[-1] == 1
+    )
+
+
 def _interpolated(tensor, draw):
     tensor = tensor if _is_float(tensor) else ops.cast(tensor, "float32")
     return interpolate(tensor, ops.take(tensor, draw.partner, axis=0), draw.lam)
@@ -262,10 +281,13 @@ def _with_partner(tensor, draw):
 
 
 def _twice(tensor):
-    return ops.concatenate([tensor, tensor])
+    twice, mask = ops.concatenate([tensor, tensor]), get_keras_mask(tensor)
+    if mask is not None:  # of padded time steps
+        set_keras_mask(twice, ops.concatenate([mask, mask]))
+    return twice
 
 
-def _pair_weights(draw, y_pred, sample_weight, scale=1.0):
+def _pair_weights(draw, y_pred, sample_weight, scale=1.0, full=False):
     """lam and 1 - lam, as sample weights of twice the batch, for each output."""
     outputs = tree.flatten(y_pred)
     given = tree.flatten(sample_weight)
@@ -274,6 +296,11 @@ def _pair_weights(draw, y_pred, sample_weight, scale=1.0):
     lam = ops.broadcast_to(draw.lam, (batch,))
     pair = scale * ops.concatenate([lam, 1 - lam])
     weights = [_weight(pair, out, w) for out, w in zip(outputs, given)]
+    if full:  # some metrics flatten their arguments, and take no broadcasting
+        weights = [
+            ops.broadcast_to(w, (2 * batch, *ops.shape(out)[1:-1]))
+            for out, w in zip(outputs, weights)
+        ]
     return tree.pack_sequence_as(y_pred, weights)
 
 
@@ -285,9 +312,16 @@ def _weight(pair, output, given):
     if given is None:
         return weight
     given = _twice(given)
+    while len(given.shape) > rank and given.shape[-1] == 1:
+        given = ops.squeeze(given, -1)
+    if len(given.shape) > rank:
+        raise ValueError(
+            f"`sample_weight` must have at most {rank} axes for an output of shape "
+            f"{output.shape}. Received: shape {given.shape}"
+        )
     missing = rank - len(given.shape)
     if missing > 0:
-        given = ops.reshape(given, ops.shape(given) + (1,) * missing)
+        given = ops.reshape(given, (*ops.shape(given), *(1,) * missing))
     return weight * given
 
 

@@ -17,6 +17,7 @@ from nfm_keras.trainer import NFMModel
 
 CLASSIFIER = "classifier.keras"
 CONFIG = "config.json"
+CHECKPOINTS = "checkpoints"
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -25,7 +26,8 @@ class Config:
     """Everything that determines a run; a field is a flag of `apps.train`.
 
     The defaults are the paper's for CIFAR, at full width and length. Fields of
-    the mixing that are `None` take the scheme's values. On 2 cores an epoch of
+    the mixing that are `None` take the scheme's values; `identity_skip`, `final_norm`
+    and `depth` those of the network's builder. On 2 cores an epoch of
     CIFAR-10 at `width=0.25` in `mixed_bfloat16` takes about 75 s.
     """
 
@@ -59,6 +61,9 @@ class Config:
     limit: int | None = None
     validation: int = 0
     eval_every: int = 1
+    identity_skip: str | None = None
+    final_norm: bool | None = None
+    depth: int | None = None
     seed: int = 0
 
     def __post_init__(self):
@@ -110,6 +115,7 @@ def resolve(config: Config) -> tuple[Config, keras.Model]:
         ValueError: For an unknown scheme, network, site or noise law.
     """
     known = data.spec(config.dataset)
+    options = {n: getattr(config, n) for n in ("identity_skip", "final_norm", "depth")}
     keras.config.set_dtype_policy(config.precision)
     network = networks.build(
         config.network,
@@ -118,6 +124,7 @@ def resolve(config: Config) -> tuple[Config, keras.Model]:
         width=config.width,
         mean=known.mean,
         std=known.std,
+        **{name: value for name, value in options.items() if value is not None},
     )
     mixing = schemes.mixing(config.scheme, find_sites(network), **_mixing(config))
     site_layers(network, mixing.sites)  # refuses a name that is not a site's
@@ -158,6 +165,16 @@ def train(
         FileExistsError: If the folder holds a run and `resume` is false.
     """
     folder = pathlib.Path(folder)
+    policy = keras.config.dtype_policy()
+    try:
+        return _train(
+            config, folder, resume, data_dir, download, command, verbose, tensorboard
+        )
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _train(config, folder, resume, data_dir, download, command, verbose, tensorboard):
     keras.utils.set_random_seed(config.seed)
     config, network = resolve(config)
     _check_folder(folder, config, resume)
@@ -168,10 +185,10 @@ def train(
     )
     steps = data.steps_per_epoch(splits.train, config.batch_size)
     model = compile_model(config, network, steps)
-    state = checkpoints.restore(model, folder / "checkpoints")
+    state = checkpoints.restore(model, folder / CHECKPOINTS)
     # Not sooner: a start that fails leaves the folder free.
     records.write_json(folder / CONFIG, config.to_json())
-    checkpoint = checkpoints.Checkpoint(folder / "checkpoints", state=state)
+    checkpoint = checkpoints.Checkpoint(folder / CHECKPOINTS, state=state)
     start = state["epoch"] if state else 0
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     _fit(
@@ -259,6 +276,14 @@ def _check_folder(folder, config, resume):
     """Refuses a folder that holds another run, or this one without `resume`."""
     path = folder / CONFIG
     if not path.exists():
+        alien = [
+            n for n in (records.FILE, CLASSIFIER, CHECKPOINTS) if (folder / n).exists()
+        ]
+        if alien:
+            raise ValueError(
+                f"{folder} holds parts of a run without its {CONFIG}; name another "
+                f"folder. Received: {', '.join(alien)}"
+            )
         return
     held = records.read_json(path)
     wanted = config.to_json()

@@ -7,6 +7,8 @@ import nfm_keras as nfm
 
 pytestmark = pytest.mark.backends
 
+X = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+
 
 def mlp():
     inputs = keras.Input((4,), name="features")
@@ -126,6 +128,42 @@ def test_a_sequential_model_takes_sites():
         "site_input",
         "site_only",
     ]
+
+
+def test_a_sequential_model_may_hold_sites():
+    model = keras.Sequential(
+        [
+            keras.Input((4,)),
+            nfm.NoisyFeatureMixup(name="first"),
+            layers.Dense(3),
+            nfm.NoisyFeatureMixup(name="second"),
+        ]
+    )
+    assert nfm.find_sites(model) == ["first", "second"]
+    inputs = keras.Input((4,))
+    outer = keras.Model(inputs, layers.Dense(2)(model(inputs)))
+    assert nfm.find_sites(outer) == [f"{model.name}/first", f"{model.name}/second"]
+    for held in (model, outer):
+        plain = nfm.NFMModel(held).classifier
+        assert nfm.find_sites(plain) == []
+        np.testing.assert_array_equal(predict(plain, X), predict(held, X))
+
+
+def test_a_subclassed_model_may_hold_sites():
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.site = nfm.NoisyFeatureMixup(name="own")
+
+        def call(self, x):
+            return self.site(x)
+
+    model = nfm.NFMModel(Subclassed(), nfm.Mixing(sigma_add=1.0))
+    model.compile("sgd", "mse")
+    history = model.fit(X, X, verbose=0).history
+    assert nfm.find_sites(model) == ["own"] and history["loss"][0] > 0.01
+    with pytest.raises(ValueError, match="Sites need a functional model"):
+        model.classifier  # noqa: B018
 
 
 def shared_layer():

@@ -47,6 +47,12 @@ def softmax(z):
     return e / e.sum(1, keepdims=True)
 
 
+def assert_same(history, other):
+    assert history.keys() == other.keys()
+    for name in history:
+        assert history[name] == pytest.approx(other[name], rel=1e-6), name
+
+
 def draw_of(model, step=0, batch=N):
     draw = model.mixing.draw(model.seed, step, batch, len(model._site_layers()))
     return [ops.convert_to_numpy(v) for v in draw[:3]]
@@ -213,6 +219,56 @@ def test_sample_weight_and_class_weight_are_mixed_too():
     )
 
 
+def test_weights_as_a_column_are_weights():
+    weight = RNG.random(N).astype("float32")
+    losses = []
+    for w in (weight, weight[:, None]):
+        keras.utils.set_random_seed(0)
+        model = compiled_model(weighted_metrics=["accuracy"])
+        losses.append(one_batch(model, sample_weight=w).history)
+    assert_same(*losses)
+    with pytest.raises(ValueError, match="`sample_weight` must have at most 1 axes"):
+        one_batch(compiled_model(), sample_weight=np.ones((N, 2), "float32"))
+
+
+@pytest.mark.parametrize("shape", [(N,), (N, 1)])
+def test_class_numbers_may_come_as_floats(shape):
+    losses = []
+    for dtype in ("int32", "float32"):
+        keras.utils.set_random_seed(0)
+        y = Y.astype(dtype).reshape(shape)
+        losses.append(one_batch(compiled_model(metrics=["accuracy"]), y=y).history)
+    assert_same(*losses)
+
+
+def test_padded_time_steps_do_not_count():
+    tokens = RNG.integers(1, 9, (N, 4))
+    tokens[:, 2:] = 0
+    inputs = keras.Input((4,), dtype="int32")
+    x = layers.Embedding(9, 5, mask_zero=True)(inputs)
+    text = keras.Model(inputs, layers.Dense(3)(nfm.NoisyFeatureMixup(name="s")(x)))
+    start, histories = text.get_weights(), []
+    y = RNG.integers(0, 3, (N, 4))
+    for padding in (0, 2):
+        text.set_weights(start)
+        y[:, 2:] = padding
+        model = compiled_model(text, metrics=["accuracy"])
+        histories.append(one_batch(model, x=tokens, y=y).history)
+    assert_same(*histories)
+
+
+def test_metrics_that_flatten_their_arguments_work():
+    inputs = keras.Input((4, 4, 1))
+    x = nfm.NoisyFeatureMixup(name="site")(inputs)
+    unet = keras.Model(inputs, layers.Conv2D(3, 1)(x))
+    iou = keras.metrics.MeanIoU(3, sparse_y_pred=False, dtype="float32")
+    model = compiled_model(unet, metrics=[iou])
+    history = one_batch(
+        model, x=RNG.random((N, 4, 4, 1), "float32"), y=RNG.integers(0, 3, (N, 4, 4))
+    ).history
+    assert 0 < history["mixed_mean_io_u"][0] < 1
+
+
 def test_several_outputs_of_several_kinds():
     inputs = keras.Input((D,))
     x = nfm.NoisyFeatureMixup(name="site")(inputs)
@@ -280,6 +336,7 @@ def test_save_and_load_keep_everything(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.mixing == mixing and loaded.seed == 3
+    assert loaded.dtype_policy == model.dtype_policy
     for m in (model, loaded):
         m.optimizer.learning_rate = 0.01
     assert one_batch(loaded).history == one_batch(model).history

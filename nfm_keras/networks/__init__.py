@@ -42,4 +42,11 @@ def build(name, input_shape, num_classes, width=1.0, **options):
         )
     if not width > 0:
         raise ValueError(f"`width` must be positive. Received: width={width}")
-    return NETWORKS[name](tuple(input_shape), num_classes, width=width, **options)
+    try:
+        return NETWORKS[name](tuple(input_shape), num_classes, width=width, **options)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise ValueError(
+            f"Network '{name}' must have the options it is given. Received: {error}"
+        ) from None
