@@ -31,8 +31,7 @@ slow: $(VENV)/tested
 	$(QUIET) $(BIN)/python -m pytest -m slow
 
 $(VENV)/tested: $(VENV)/installed
-	$(BIN)/pip install --quiet '.[test]'
-	$(BIN)/pip uninstall --quiet --yes nfm-keras
+	$(BIN)/pip install --quiet --editable '.[test]'
 	@touch $@
 
 $(VENV)/installed: requirements.txt pyproject.toml | python

@@ -37,11 +37,17 @@ def test_of_equal_logits_the_first_counts():
         (np.zeros((2, 3, 1)), [0, 0], r"Received: shape \(2, 3, 1\)"),
         (np.zeros((2, 3)), [0, 3], "Received: labels from 0 to 3"),
         (np.zeros((2, 3)), [-1, 0], "Received: labels from -1 to 0"),
-        (np.zeros((2, 3)), [[0], [0]], r"Received: shape \(2, 1\)"),
+        (np.zeros((2, 3)), [[0, 1], [0, 1]], r"Received: shape \(2, 2\)"),
         (np.zeros((2, 3)), [0.0, 1.0], "Received: dtype float64"),
     ],
-    ids=["nan", "rank", "high", "negative", "column", "float"],
+    ids=["nan", "rank", "high", "negative", "matrix", "float"],
 )
 def test_bad_logits_and_labels_are_refused(logits, labels, message):
     with pytest.raises(ValueError, match=message):
         metrics.hits(logits, labels)
+
+
+def test_labels_may_come_as_a_column():
+    """keras.datasets gives those of CIFAR as (n, 1)."""
+    labels = metrics.check_labels(np.array([[0], [2]]), 2, num_classes=3)
+    assert labels.tolist() == [0, 2]

@@ -31,8 +31,8 @@ def test_markdown_reads_mean_and_deviation():
     assert text.splitlines()[2:] == [
         "| scheme | seeds | hours | clean | white_noise@0.1 |",
         "|---|---:|---:|---:|---:|",
-        "| erm | 1 | 1.00 | 90.0 | 1.0 |",
-        "| nfm | 3 | 2.00 | 91.0 ± 1.0 | 51.0 ± 1.4 (n=2) |",
+        "| erm | 1 | 1 | 90.0 | 1.0 |",
+        "| nfm | 3 | 2 | 91.0 ± 1.0 | 51.0 ± 1.4 (n=2) |",
     ]
     caption = text.splitlines()[0]
     for words in ("cifar10", "preact_resnet18, width 0.25", "200 epochs", "reference"):
@@ -60,7 +60,7 @@ def test_the_papers_number_stands_beside_what_it_compares_with():
     rows = rows_of([*runs("nfm", [50.0], **PAPER), *runs("other", [1.0])])
     text = tables.to_markdown(rows, paper=True)
     ours, paper, other = text.splitlines()[-3:]
-    assert ours == "| nfm | 1 | 1.00 | 90.0 | 50.0 |"
+    assert ours == "| nfm | 1 | 1 | 90.0 | 50.0 |"
     assert paper == "| *nfm, paper* | 5 |  | 95.4 | 95.0 |"
     assert other.startswith("| other |")
     assert "Table 1" in text
