@@ -67,7 +67,9 @@ def _run(scheme, folder, test):
         seed=_SEED.value,
     )
     print(f"{scheme}: {config.epochs} epochs", flush=True)
-    record = training.train(config, folder, resume=True, verbose=0)
+    record = training.train(
+        config, folder, resume=True, verbose=0, command="python -m apps.demo"
+    )
     classifier = keras.saving.load_model(folder / training.CLASSIFIER, compile=False)
     scores = evaluation.evaluate(
         classifier, test, _PERTURBATIONS, progress=lambda s: print(evaluation.line(s))
