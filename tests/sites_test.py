@@ -158,7 +158,7 @@ def test_a_subclassed_model_may_hold_sites():
         def call(self, x):
             return self.site(x)
 
-    model = nfm.NFMModel(Subclassed(), nfm.Mixing(sigma_add=1.0))
+    model = nfm.NFMModel(Subclassed(), nfm.Mixing(noise="gaussian"))
     model.compile("sgd", "mse")
     history = model.fit(X, X, verbose=0).history
     assert nfm.find_sites(model) == ["own"] and history["loss"][0] > 0.01
