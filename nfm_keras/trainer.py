@@ -184,22 +184,27 @@ class NFMModel(keras.Model):
         _check_labels(y)
         if sample_weight is not None:
             sample_weight = _map(lambda w: _interpolated(w, draw), sample_weight)
-        outputs = tree.flatten(y_pred)
-        outputs = outputs if len(outputs) == len(tree.flatten(y)) else [None]
-        pairs = [_is_class(t, out) for t, out in zip(tree.flatten(y), outputs)]
-        if not any(pairs):
+        if isinstance(y, dict) and isinstance(y_pred, dict):
+            # By name: trees of PyTorch keep the order in which keys were inserted.
+            pairs = {name: _is_class(y[name], y_pred.get(name)) for name in y}
+        else:
+            outputs = tree.flatten(y_pred)
+            same = len(outputs) == len(tree.flatten(y))
+            outputs = iter(outputs if same else [None] * len(tree.flatten(y)))
+            pairs = tree.map_structure(lambda t: _is_class(t, next(outputs)), y)
+        if not any(tree.flatten(pairs)):
             return _map(lambda t: _interpolated(t, draw), y), y_pred, sample_weight
+
         # Loss of a label, and loss of the partner's label, as one batch of
         # twice the size with the weights lam and 1 - lam.
-        pairs = iter(pairs)
-        y = _map(
-            lambda t: (
-                _with_partner(t, draw)
-                if next(pairs)
-                else _twice(_interpolated(t, draw))
-            ),
-            y,
-        )
+        def mixed(t, pair):
+            t = ops.convert_to_tensor(t)
+            return _with_partner(t, draw) if pair else _twice(_interpolated(t, draw))
+
+        if isinstance(y, dict):
+            y = {name: mixed(y[name], pairs[name]) for name in y}
+        else:
+            y = tree.map_structure(mixed, y, pairs)
         weights = _pair_weights(draw, y_pred, sample_weight, self._pair_scale())
         return y, _map(_twice, y_pred), weights
 
@@ -225,8 +230,8 @@ class NFMModel(keras.Model):
         if sample_weight is not None:
             sample_weight = _map(lambda w: _interpolated(w, draw), sample_weight)
         y = _map(lambda t: _with_partner(t, draw), y)
-        plain = _pair_weights(draw, y_pred, None, full=True)
-        weighted = _pair_weights(draw, y_pred, sample_weight, full=True)
+        plain = _pair_weights(draw, y_pred, None)
+        weighted = _pair_weights(draw, y_pred, sample_weight)
         y_pred = _map(_twice, y_pred)
         for all_metrics, weights in (
             (metrics._flat_metrics, plain),
@@ -287,7 +292,7 @@ def _twice(tensor):
     return twice
 
 
-def _pair_weights(draw, y_pred, sample_weight, scale=1.0, full=False):
+def _pair_weights(draw, y_pred, sample_weight, scale=1.0):
     """lam and 1 - lam, as sample weights of twice the batch, for each output."""
     outputs = tree.flatten(y_pred)
     given = tree.flatten(sample_weight)
@@ -296,11 +301,12 @@ def _pair_weights(draw, y_pred, sample_weight, scale=1.0, full=False):
     lam = ops.broadcast_to(draw.lam, (batch,))
     pair = scale * ops.concatenate([lam, 1 - lam])
     weights = [_weight(pair, out, w) for out, w in zip(outputs, given)]
-    if full:  # some metrics flatten their arguments, and take no broadcasting
-        weights = [
-            ops.broadcast_to(w, (2 * batch, *ops.shape(out)[1:-1]))
-            for out, w in zip(outputs, weights)
-        ]
+    # In full: some metrics flatten their arguments, and Keras multiplies a mask into
+    # the weights in place.
+    weights = [
+        w * ops.ones((2 * batch, *ops.shape(out)[1:-1]), w.dtype)
+        for out, w in zip(outputs, weights)
+    ]
     return tree.pack_sequence_as(y_pred, weights)
 
 

@@ -45,7 +45,8 @@ def test_beta_has_its_moments_and_its_law(alpha, beta):
 @pytest.mark.parametrize("alpha, beta, mean", [(1e-8, 1e-8, 0.5), (1e-8, 3e-8, 0.25)])
 def test_beta_of_almost_zero_is_zero_or_one_and_never_between(alpha, beta, mean):
     lam = sample(random.beta, random.key(2), alpha, beta, (N,))
-    assert set(lam) == {0.0, 1.0}
+    # Between 1e-6 and 1 - 1e-6 lies a mass of 3e-7.
+    assert ((lam > 1e-6) & (lam < 1 - 1e-6)).sum() <= 1
     assert abs(lam.mean() - mean) < 0.015
 
 
