@@ -1,0 +1,211 @@
+"""One corruption at one severity, as a value that is called on images."""
+
+import dataclasses
+import difflib
+import numbers
+
+import numpy as np
+
+from nfm_keras import perturbations
+from nfm_keras.corruptions import blur, digital, elastic, frost, noise, spatter, weather
+from nfm_keras.corruptions.constants import CONSTANTS, LARGE, NAMES, SEVERITIES
+
+VERSION = 1
+"""Of the corrupted pixels: whoever stores them must not mix two versions."""
+
+SMALLEST = 8
+"""Fewest pixels on a side."""
+
+_CHUNK = 2**16  # pixels worked on at a time: their floats stay in the cache
+
+_FUNCTIONS = {
+    "gaussian_noise": noise.gaussian_noise,
+    "shot_noise": noise.shot_noise,
+    "impulse_noise": noise.impulse_noise,
+    "speckle_noise": noise.speckle_noise,
+    "gaussian_blur": blur.gaussian_blur,
+    "glass_blur": blur.glass_blur,
+    "defocus_blur": blur.defocus_blur,
+    "motion_blur": blur.motion_blur,
+    "zoom_blur": blur.zoom_blur,
+    "snow": weather.snow,
+    "frost": frost.frost,
+    "fog": weather.fog,
+    "brightness": digital.brightness,
+    "contrast": digital.contrast,
+    "saturate": digital.saturate,
+    "jpeg_compression": digital.jpeg_compression,
+    "pixelate": digital.pixelate,
+    "spatter": spatter.spatter,
+    "elastic_transform": elastic.elastic_transform,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Corruption:
+    """One of the common corruptions at one severity.
+
+    Follows the scripts that made CIFAR-10-C and ImageNet-C, down to their truncation of
+    pixels to whole grey levels. What they draw from one global generator is drawn here
+    per image, from (seed, corruption, severity, image index): batch size and order of
+    the images change nothing. The published sets used no seed, so random corruptions
+    agree with them in distribution, not pixel by pixel.
+
+    Lengths that the scripts give in pixels of a 32 x 32 or 224 x 224 image stay as they
+    are at other sizes, except those that the scripts write as shares of the side
+    (`elastic_transform`) and the size of the fog's map.
+
+    Args:
+        kind: str, one of `NAMES`.
+        severity: int, 1 to 5.
+        constants: str. `"cifar"` or `"imagenet"`: the constants of CIFAR-10-C or
+            ImageNet-C. `"auto"`: `"cifar"` below 96 pixels on the longer side.
+        frost_dir: str. Folder with the textures `frost1.png` ... of `frost`; see
+            `frost_source`.
+
+    Raises:
+        ValueError: unknown kind or constants; bad severity.
+
+    Example:
+
+    >>> images = np.full((2, 32, 32, 3), 128, "uint8")
+    >>> corruption = Corruption("gaussian_noise", 3)
+    >>> corruption.id, corruption(images).shape
+    ('gaussian_noise@3', (2, 32, 32, 3))
+
+    Reference: Hendrycks and Dietterich, Benchmarking Neural Network Robustness to
+    Common Corruptions and Perturbations, ICLR 2019, section 3 and appendix B.
+    """
+
+    kind: str
+    severity: int
+    constants: str = "auto"
+    frost_dir: str | None = None
+
+    def __post_init__(self):
+        if self.kind not in NAMES:
+            raise ValueError(
+                f"Unknown corruption.{_near(self.kind)} "
+                f"Expected one of {', '.join(NAMES)}. Received: {self.kind!r}"
+            )
+        whole = isinstance(self.severity, numbers.Integral)
+        boolean = isinstance(self.severity, bool)  # True == 1
+        if boolean or not whole or self.severity not in SEVERITIES:
+            raise ValueError(
+                f"The severity of `{self.kind}` must be an int from 1 to 5. "
+                f"Received: {self.severity!r}"
+            )
+        object.__setattr__(self, "severity", int(self.severity))
+        if self.constants not in ("auto", *CONSTANTS):
+            raise ValueError(
+                f"`constants` must be one of auto, {', '.join(CONSTANTS)}. "
+                f"Received: {self.constants!r}"
+            )
+
+    @property
+    def id(self):
+        """Its name in flags, records and plots, such as `gaussian_noise@3`."""
+        return f"{self.kind}@{self.severity}"
+
+    @property
+    def settings(self):
+        """What besides kind, severity and seed changes the corrupted pixels.
+
+        Example:
+
+        >>> Corruption("fog", 2).settings
+        {'constants': 'auto'}
+        """
+        settings = {"constants": self.constants}
+        if self.kind == "frost":
+            label, _ = frost.frost_source(self.frost_dir)
+            settings["frost"] = "synthetic" if label == frost.SYNTHETIC else "textures"
+        return settings
+
+    def __call__(self, images, indices=None, *, seed=0):
+        """Corrupt a batch of images.
+
+        Args:
+            images: `(batch, height, width, channels)`, uint8 or float in [0,1] (rounded
+                to the nearest of 256 levels), 1 or 3 channels, at least 8 pixels a
+                side. A grey image is corrupted as three equal channels, of which the
+                first is returned.
+            indices: `(batch,)` index of each image in its data set, which its random
+                numbers are drawn from; by default 0, 1, 2 ...
+            seed: int.
+
+        Returns:
+            uint8 array of the same shape.
+
+        Raises:
+            ValueError: images of another rank, type, range, number of channels or size;
+                as many indices as there are not images.
+        """
+        images = as_levels(images)
+        indices = range(len(images)) if indices is None else indices
+        if len(indices) != len(images):
+            raise ValueError(
+                f"`indices` must hold one index for each of the {len(images)} images. "
+                f"Received: {len(indices)}"
+            )
+        corrupted = np.empty_like(images)
+        parameters = self._parameters(images)
+        size = max(1, _CHUNK // (images.shape[1] * images.shape[2]))
+        for first in range(0, len(images), size):
+            chunk = slice(first, first + size)
+            generators = perturbations.image_generators(seed, self.id, indices[chunk])
+            corrupted[chunk] = self._chunk(images[chunk], parameters, generators)
+        return corrupted
+
+    def _parameters(self, images):
+        small = max(images.shape[1:3]) < LARGE
+        auto = "cifar" if small else "imagenet"
+        constants = auto if self.constants == "auto" else self.constants
+        parameters = CONSTANTS[constants][self.kind][self.severity - 1]
+        if self.kind == "frost":
+            return *parameters, frost.frost_source(self.frost_dir)[1]
+        return parameters if isinstance(parameters, tuple) else (parameters,)
+
+    def _chunk(self, images, parameters, generators):
+        channels = images.shape[-1]
+        if channels == 1:
+            images = np.repeat(images, 3, axis=-1)
+        if self.kind == "zoom_blur":  # as many zooms as there are
+            parameters = (parameters,)
+        return _FUNCTIONS[self.kind](images, generators, *parameters)[..., :channels]
+
+
+def as_levels(images):
+    """Images as uint8, or one error that says what is wrong with them.
+
+    Args:
+        images: `(batch, height, width, channels)`, uint8, or float in [0,1], which is
+            rounded to the nearest level: exact for what was uint8 / 255.
+
+    Raises:
+        ValueError: another rank, type, range, number of channels or a side too short.
+
+    Example:
+
+    >>> as_levels(np.full((1, 8, 8, 1), 0.5)).max()
+    np.uint8(128)
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or not images.size:
+        raise ValueError(
+            "`images` must be a batch of at least one image, (batch, height, width, "
+            f"channels). Received: shape {images.shape}"
+        )
+    if images.shape[-1] not in (1, 3) or min(images.shape[1:3]) < SMALLEST:
+        raise ValueError(
+            f"`images` must have 1 or 3 channels, last, and at least {SMALLEST} pixels "
+            f"a side. Received: shape {images.shape}"
+        )
+    if images.dtype == np.uint8:
+        return images
+    return np.rint(perturbations.as_images(images) * 255).astype("uint8")
+
+
+def _near(kind):
+    near = difflib.get_close_matches(str(kind), NAMES, n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(near)}?" if near else ""

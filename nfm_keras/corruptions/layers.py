@@ -1,0 +1,223 @@
+"""Common corruptions as augmentation: a map for tf.data and a Keras layer.
+
+Both give every image a corruption and a severity of its own. Training on corruptions
+that one then evaluates on says little about robustness to unseen ones: the four of
+`EXTRA` are there to be trained or tuned on.
+"""
+
+import functools
+import itertools
+
+import keras
+import numpy as np
+from keras import ops
+
+from nfm_keras.corruptions import SEVERITIES, STANDARD, Corruption
+from nfm_keras.perturbations import image_generators
+
+
+def corrupt_map(kinds=STANDARD, severities=SEVERITIES, seed=0):
+    """A function for `tf.data.Dataset.map` that corrupts batches.
+
+    Each image gets one of the kinds and severities, all equally likely. What is drawn
+    for an image depends on (seed, number of its batch, its place in the batch) and on
+    nothing else, so that a parallel map gives the same as a serial one. The number
+    comes from `enumerate`: put it after `repeat` to draw anew in each epoch, before it
+    to repeat the same corruptions.
+
+    Args:
+        kinds: names of corruptions, as in `Corruption`.
+        severities: integers from 1 to 5.
+        seed: int.
+
+    Returns:
+        Function from `(number, (images, labels))` to `(images, labels)`; images are
+        `(batch, height, width, channels)`, uint8 or float in [0,1], and keep their
+        dtype and shape. It runs on the host and in Python, one call at a time.
+
+    Raises:
+        ValueError: unknown kind or severity, or none.
+
+    Example:
+
+    >>> import tensorflow as tf  # doctest: +SKIP
+    >>> dataset = tf.data.Dataset.from_tensor_slices((images, labels))  # doctest: +SKIP
+    >>> dataset = dataset.repeat().batch(128).enumerate()  # doctest: +SKIP
+    >>> dataset = dataset.map(corrupt_map(["fog", "snow"]))  # doctest: +SKIP
+    """
+    corrupt = functools.partial(_corrupt, _corruptions(kinds, severities), 1.0, seed)
+
+    def corrupt_batch(number, batch):
+        images, labels = batch
+        return _tensorflow_call(corrupt, images, number), labels
+
+    return corrupt_batch
+
+
+@keras.saving.register_keras_serializable(package="nfm_keras")
+class RandomCorruption(keras.layers.Layer):
+    """Corrupts images in training and returns them as they are otherwise.
+
+    With `training=True` each image is corrupted with probability `rate`, by one of the
+    kinds and severities, all equally likely. What is drawn depends on (seed, number of
+    the call, place in the batch) and on nothing else: not on the Keras backend, nor on
+    how the model is compiled. The number of the call is a weight that is not trained
+    and is saved with the model, so that a resumed training goes on with new draws.
+
+    The corruptions run on the host, in NumPy: eagerly and in a graph on TensorFlow,
+    under `jax.jit` on JAX, and on PyTorch. XLA on TensorFlow cannot call the host:
+    `compile` leaves XLA off in a model that holds this layer, and a
+    `tf.function(jit_compile=True)` around it is refused. No gradient goes through the
+    layer, so it belongs before the first weights.
+
+    Args:
+        kinds: names of corruptions, as in `Corruption`.
+        severities: integers from 1 to 5.
+        rate: float in [0, 1]. Probability that an image is corrupted.
+        seed: int.
+
+    Call arguments:
+        images: `(batch, height, width, channels)`, uint8 or float in [0,1].
+        training: bool.
+
+    Input shape:
+        `(batch, height, width, channels)` with 1 or 3 channels.
+
+    Output shape:
+        Same as the input, of the same dtype and range.
+
+    Raises:
+        ValueError: unknown kind or severity, or none; rate out of [0, 1]; images of
+            another rank or dtype.
+
+    Example:
+
+    >>> corrupt = RandomCorruption(["gaussian_noise"], severities=[5], rate=0.5)
+    >>> images = np.full((4, 8, 8, 3), 128, "uint8")
+    >>> np.array_equal(corrupt(images), images)
+    True
+    >>> corrupt(images, training=True).shape == images.shape
+    True
+    """
+
+    def __init__(
+        self, kinds=STANDARD, severities=SEVERITIES, rate=1.0, seed=0, **kwargs
+    ):
+        # Images come through in the dtype in which they come.
+        super().__init__(autocast=False, **kwargs)
+        self._corruptions = _corruptions(kinds, severities)
+        if not 0 <= rate <= 1:
+            raise ValueError(f"`rate` must lie between 0 and 1. Received: {rate!r}")
+        self.kinds, self.severities = tuple(kinds), tuple(severities)
+        self.rate, self.seed = float(rate), int(seed)
+        # Not a `SeedGenerator`, whose state is not saved with the model.
+        self.calls = self.add_weight(
+            shape=(),
+            initializer="zeros",
+            dtype="int32",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="calls",
+        )
+        self.supports_jit = keras.backend.backend() != "tensorflow"
+
+    def call(self, images, training=False):
+        _check(images)
+        if not training:
+            return images
+        corrupt = functools.partial(_corrupt, self._corruptions, self.rate, self.seed)
+        host_call = _HOST_CALLS[keras.backend.backend()]
+        self.calls.assign_add(1)
+        return host_call(corrupt, ops.stop_gradient(images), self.calls.value - 1)
+
+    def compute_output_spec(self, images, training=False):
+        # Else PyTorch would trace the layer with images that hold no values.
+        _check(images)
+        return keras.KerasTensor(images.shape, images.dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kinds": list(self.kinds),
+            "severities": list(self.severities),
+            "rate": self.rate,
+            "seed": self.seed,
+        }
+
+
+def _corrupt(corruptions, rate, seed, images, number):
+    """One batch, on the host: every image hit gets a corruption of its own."""
+    images, number = np.asarray(images), int(number)
+    generator = next(image_generators(seed, "random_corruption", [number]))
+    # A row an image, so that what one meets does not depend on how many follow it.
+    uniform = generator.random((len(images), 2))
+    choices = np.floor(uniform[:, 0] * len(corruptions)).astype(int)
+    choices[uniform[:, 1] >= rate] = -1
+    indices = number * 2**32 + np.arange(len(images))
+    corrupted = images.copy()
+    for choice in np.unique(choices[choices >= 0]):
+        at = np.flatnonzero(choices == choice)
+        corrupted[at] = _same_range(corruptions[choice], images[at], indices[at], seed)
+    return corrupted
+
+
+def _same_range(corruption, images, indices, seed):
+    if images.dtype == np.uint8:
+        return corruption(images, indices, seed=seed)
+    # bfloat16 is no floating point type to NumPy.
+    corrupted = corruption(images.astype("float32"), indices, seed=seed)
+    return corrupted / np.float32(255)
+
+
+def _corruptions(kinds, severities):
+    if isinstance(kinds, str) or not len(kinds) or not len(severities):
+        raise ValueError(
+            "`kinds` and `severities` must be lists with at least one element. "
+            f"Received: kinds={kinds!r}, severities={severities!r}"
+        )
+    return tuple(Corruption(*pair) for pair in itertools.product(kinds, severities))
+
+
+def _check(images):
+    dtype = keras.backend.standardize_dtype(images.dtype)
+    is_pixels = dtype == "uint8" or keras.backend.is_float_dtype(dtype)
+    if len(images.shape) != 4 or not is_pixels:
+        raise ValueError(
+            "`images` must be (batch, height, width, channels), uint8 or float in "
+            f"[0,1]. Received: {dtype} of shape {tuple(images.shape)}"
+        )
+
+
+def _tensorflow_call(function, images, number):
+    import tensorflow as tf
+    from tensorflow.python.ops import control_flow_util
+
+    if control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+        raise ValueError(
+            "Corruptions run on the host, which XLA on TensorFlow cannot call: corrupt "
+            "in `Dataset.map` with `corrupt_map`, or compile without XLA. "
+            "Received: jit_compile=True"
+        )
+    corrupted = tf.numpy_function(
+        function, [images, number], images.dtype, stateful=False
+    )
+    return tf.ensure_shape(corrupted, images.shape)
+
+
+def _jax_call(function, images, number):
+    import jax
+
+    like = jax.ShapeDtypeStruct(images.shape, images.dtype)
+    return jax.pure_callback(function, like, images, number)
+
+
+def _torch_call(function, images, number):
+    corrupted = function(ops.convert_to_numpy(images), number)
+    return ops.convert_to_tensor(corrupted, dtype=images.dtype)
+
+
+_HOST_CALLS = {
+    "tensorflow": _tensorflow_call,
+    "jax": _jax_call,
+    "torch": _torch_call,
+}
