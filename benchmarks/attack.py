@@ -1,17 +1,22 @@
-"""How fast PGD is: against its floor, and against foolbox, in one run.
+"""How fast PGD and APGD are: against their floor, foolbox and ART, in one run.
 
     python -m benchmarks.attack --output=benchmarks/attack.json
 
-Two bars, on one compiled network and the same images:
+The bars, on one compiled network and the same images:
 
 * a step of PGD (one forward pass, one input gradient, the move, the projection) takes
   at most 1.15 times two forward passes of the network;
-* images a second are at least 3 times those of foolbox's `LinfPGD`, both with a random
-  start and the same steps. `equal work`: early stopping off, so that both compute the
-  same number of gradients. `early stop`: as the attack runs by default; how much it
-  saves depends on how soon the network breaks. The network is untrained unless --model
-  names a trained one. The labels are the network's own predictions, so that no image is
-  broken before the attack starts.
+* images a second are at least 3 times those of foolbox's `LinfPGD`, and at least twice
+  those of the Adversarial Robustness Toolbox (ART), PGD against its
+  `ProjectedGradientDescentTensorFlowV2` and APGD on the cross-entropy against its
+  `AutoProjectedGradientDescent`, all with one random start and the same steps. `equal
+  work`: early stopping off, so that both compute the same number of gradients. `early
+  stop`: as the attack runs by default; how much it saves depends on how soon the
+  network breaks. The network is untrained unless --model names a trained one. The
+  labels are the network's own predictions, so that no image is broken before the attack
+  starts;
+* of an APGD on batches of 250, at least 85 % of the time is the model's: as many bare
+  forward and backward passes, compiled, take that share of it.
 
 Each repeat times every contender, one after the other, and the ratios are taken within
 a repeat: what else the machine does hits both sides. Reported: median ratio, and the
@@ -19,6 +24,7 @@ smallest and largest, in wall-clock time and in processor time of this process; 
 busy machine only the second is steady.
 """
 
+import functools
 import statistics
 
 import keras
@@ -27,6 +33,7 @@ from absl import app, flags
 
 from benchmarks import timing
 from nfm_keras import attacks, data, gradients, networks, records, remove_sites
+from nfm_keras.attacks import apgd, pgd
 
 _NETWORK = flags.DEFINE_string("network", "preact_resnet18", "Network to attack.")
 _MODEL = flags.DEFINE_string("model", None, "Keras file of a trained one instead.")
@@ -35,6 +42,7 @@ _WIDTH = flags.DEFINE_float("width", 0.25, "Its width.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 100, "Images at a time.")
 _IMAGES = flags.DEFINE_integer("images", 100, "Images to attack.")
 _STEPS = flags.DEFINE_integer("steps", 7, "Steps of PGD.")
+_APGD_STEPS = flags.DEFINE_integer("apgd_steps", 20, "Steps of APGD.")
 _EPSILON = flags.DEFINE_float("epsilon", 8 / 255, "Radius, in [0,1] pixels.")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Paired repeats.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
@@ -43,18 +51,32 @@ BARS = {
     "step_to_two_forward": "<= 1.15",
     "foolbox_to_equal_work": ">= 3",
     "foolbox_to_early_stop": ">= 3",
+    "art_to_equal_work": ">= 2",
+    "art_to_early_stop": ">= 2",
+    "art_apgd_to_equal_work": ">= 2",
+    "art_apgd_to_early_stop": ">= 2",
+    "apgd_share_of_the_model": ">= 0.85",
 }
 PAIRS = {
     "step_to_two_forward": ("one PGD step", "two forward passes"),
     "foolbox_to_equal_work": ("foolbox", "ours, equal work"),
     "foolbox_to_early_stop": ("foolbox", "ours, early stop"),
+    "art_to_equal_work": ("ART", "ours, equal work"),
+    "art_to_early_stop": ("ART", "ours, early stop"),
+    "art_apgd_to_equal_work": ("ART APGD", "our APGD, equal work"),
+    "art_apgd_to_early_stop": ("ART APGD", "our APGD, early stop"),
+    "apgd_share_of_the_model": ("bare passes of APGD", "our APGD, batch of 250"),
 }
 SETTINGS = (
     *("network", "model", "dataset", "width", "batch_size"),
-    *("images", "steps", "epsilon", "repeats"),
+    *("images", "steps", "apgd_steps", "epsilon", "repeats"),
 )
 FLOOR = ("two forward passes", "one PGD step")
-RIVALS = ("foolbox", "ours, equal work", "ours, early stop")
+RIVALS = (
+    *("foolbox", "ART", "ours, equal work", "ours, early stop"),
+    *("ART APGD", "our APGD, equal work", "our APGD, early stop"),
+)
+SHARE = ("bare passes of APGD", "our APGD, batch of 250")
 
 
 def contenders(network, images):
@@ -65,7 +87,7 @@ def contenders(network, images):
     plain = gradients.PlainClassifier(network)
     labels = keras.ops.convert_to_numpy(network.predict(images, verbose=0)).argmax(1)
     batch, size = images[: _BATCH_SIZE.value], _BATCH_SIZE.value
-    step = plain.compiled(attacks._STEPS["linf"])
+    step = plain.compiled(pgd.STEPS["linf"])
     settings = (np.float32(_EPSILON.value), np.float32(_EPSILON.value / 4))
     early = attacks.PGD(_EPSILON.value, steps=_STEPS.value)
     equal = attacks.PGD(_EPSILON.value, steps=_STEPS.value, early_stop=False)
@@ -90,10 +112,75 @@ def contenders(network, images):
 
     functions = (
         *(forward_twice, one_step, foolbox_pgd),
+        art(network, images, labels, "pgd"),
         lambda: equal(plain, images, labels, batch_size=size),
         lambda: early(plain, images, labels, batch_size=size),
+        art(network, images, labels, "apgd"),
+        *auto_pgd(plain, images, labels),
+        *model_share(plain, images, labels),
     )
-    return dict(zip(FLOOR + RIVALS, functions, strict=True))
+    return dict(zip(FLOOR + RIVALS + SHARE, functions, strict=True))
+
+
+def art(network, images, labels, name):
+    """ART's PGD or APGD on the network, as a function to time."""
+    import tensorflow as tf
+    from art.attacks import evasion
+    from art.estimators.classification import TensorFlowV2Classifier
+
+    estimator = TensorFlowV2Classifier(
+        model=network,
+        nb_classes=network.output_shape[-1],
+        input_shape=images.shape[1:],
+        loss_object=tf.keras.losses.CategoricalCrossentropy(from_logits=True),
+        clip_values=(0, 1),
+    )
+    shared = {"norm": np.inf, "eps": _EPSILON.value, "verbose": False}
+    shared["batch_size"] = _BATCH_SIZE.value
+    if name == "pgd":
+        step_size = attacks.PGD(_EPSILON.value, steps=_STEPS.value).step_size
+        attack = evasion.ProjectedGradientDescentTensorFlowV2(
+            estimator,
+            eps_step=step_size,
+            max_iter=_STEPS.value,
+            num_random_init=1,
+            **shared,
+        )
+    else:
+        attack = evasion.AutoProjectedGradientDescent(
+            estimator,
+            eps_step=2 * _EPSILON.value,
+            max_iter=_APGD_STEPS.value,
+            nb_random_init=1,
+            **shared,
+        )
+    return lambda: attack.generate(images, labels)
+
+
+def auto_pgd(plain, images, labels):
+    """Our APGD with equal work and with early stopping, as functions to time."""
+    size = _BATCH_SIZE.value
+    for early_stop in (False, True):
+        attack = attacks.APGD(
+            _EPSILON.value, steps=_APGD_STEPS.value, early_stop=early_stop
+        )
+        yield functools.partial(attack, plain, images, labels, batch_size=size)
+
+
+def model_share(plain, images, labels):
+    """The passes of an APGD on 250 images without the rest of it, and the APGD."""
+    images = np.resize(images, (250, *images.shape[1:]))
+    labels = np.resize(labels, 250).astype("int32")
+    evaluate = plain.compiled(apgd.EVALUATIONS["ce"])
+    attack = attacks.APGD(_EPSILON.value, steps=10, early_stop=False)
+
+    def passes():
+        np.asarray(plain.logits(images))
+        for _ in range(attack.steps + 1):
+            found = evaluate(images, labels, labels)
+        np.asarray(found[0])
+
+    return passes, functools.partial(attack, plain, images, labels, batch_size=250)
 
 
 def subject():
@@ -116,7 +203,7 @@ def measure():
         function()
     times = {name: [] for name in functions}
     for _ in range(_REPEATS.value):
-        for name in FLOOR * 3 + RIVALS:  # the short ones oftener
+        for name in FLOOR * 3 + RIVALS + SHARE:  # the short ones oftener
             times[name].append(timing.seconds(functions[name]))
     return {
         **timing.header("benchmarks.attack", SETTINGS),
@@ -134,11 +221,11 @@ def table(report):
         rate = f"{_IMAGES.value / statistics.median(wall):10.1f} images/s"
         spread = f"[{min(wall):.3f}, {max(wall):.3f}]"
         rate = rate if name in RIVALS else ""
-        lines.append(f"{name:<20} {statistics.median(wall):8.3f} s {spread} {rate}")
+        lines.append(f"{name:<22} {statistics.median(wall):8.3f} s {spread} {rate}")
     for name, bar in BARS.items():
         for clock, values in report[name].items():
             spread = f"{timing.spread(values)} n={values['n']}"
-            lines.append(f"{name:<22} {clock:<10} {spread}  bar {bar}")
+            lines.append(f"{name:<23} {clock:<10} {spread}  bar {bar}")
     return "\n".join(lines)
 
 

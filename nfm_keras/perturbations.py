@@ -24,7 +24,11 @@ import numpy as np
 
 PROTOCOLS = ("reference", "pixel")
 NOISES = ("white_noise", "salt_and_pepper")
-ATTACKS = ("fgsm", "fgsm_l2", "pgd", "pgd_l2")
+ATTACKS = (
+    *("fgsm", "fgsm_l2", "pgd", "pgd_l2"),
+    *("apgd_ce", "apgd_ce_l2", "apgd_dlr", "apgd_dlr_l2", "apgd_t", "apgd_t_l2"),
+    *("fab_t", "fab_t_l2", "square", "square_l2", "autoattack", "autoattack_l2"),
+)
 KINDS = ("clean", *NOISES, *ATTACKS)
 
 WHITE_NOISE_SEVERITIES = (
@@ -51,7 +55,8 @@ class Perturbation:
 
     Args:
         kind: str. `"clean"`, `"white_noise"`, `"salt_and_pepper"`, or an attack, which
-            `nfm_keras.attacks` runs: `"fgsm"`, `"fgsm_l2"`, `"pgd"`, `"pgd_l2"`.
+            `nfm_keras.attacks` runs: `"fgsm"`, `"pgd"`, `"apgd_ce"`, `"apgd_dlr"`,
+            `"apgd_t"`, `"fab_t"`, `"square"`, `"autoattack"`, each also with `_l2`.
         severity: float. sigma of the white noise, gamma (the share of pixels hit, at
             most 1) of salt and pepper, epsilon of an attack in units of [0,1] pixels.
 

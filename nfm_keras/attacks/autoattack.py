@@ -1,0 +1,143 @@
+"""AutoAttack: a fixed set of attacks, each on what the ones before it left."""
+
+import dataclasses
+
+import numpy as np
+
+from nfm_keras.attacks.apgd import APGD
+from nfm_keras.attacks.attack import (
+    Attack,
+    AttackResult,
+    check_settings,
+    prepared,
+    refuse,
+)
+from nfm_keras.attacks.fab import FAB
+from nfm_keras.attacks.search import Search
+from nfm_keras.attacks.square import Square
+
+VERSIONS = ("standard", "rand")
+
+
+class _CleanSearch(Search):
+    """The stage before all others: which images are misclassified themselves."""
+
+    def run(self):
+        self.passes = self.attack.passes
+        self.judge_clean()
+        return self.result()
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoAttack(Attack):
+    """AutoAttack: an image is robust if it survives a set of attacks.
+
+    * `standard`: APGD on the cross-entropy, targeted APGD, FAB-T and Square, one after
+      the other, each on the images that are still classified correctly. For classifiers
+      that give the same logits each time.
+    * `rand`: APGD on the cross-entropy and on the difference-of-logits ratio, with
+      gradients averaged over `eot` passes and success judged by the mean probability
+      over as many fresh ones. For classifiers that stay random at inference.
+
+    The number of broken images is that of the union of the single attacks.
+
+    Args:
+        epsilon: float. Radius of the ball, in units of [0,1] pixels. Published figures
+            on CIFAR-10 are for 8/255 in `linf` and 0.5 in `l2`.
+        norm: str. `"linf"` or `"l2"`.
+        version: str. `"standard"` or `"rand"`.
+        steps: int, of APGD and FAB. 100 is what the name AutoAttack stands for, and so
+            are 5000 queries, 9 targets and an `eot` of 20: less is a weaker attack.
+        queries: int, of Square.
+        targets: int, of APGD-T and FAB-T, at most classes - 1.
+        eot: int. Passes to average over in `rand`.
+
+    Raises:
+        ValueError: a setting out of its range.
+
+    Example:
+
+    >>> from keras import ops
+    >>> def classifier(images):
+    ...     mean = ops.mean(images, (1, 2, 3))
+    ...     return ops.stack([mean, 0.6 - mean], axis=1)
+    >>> images = np.full((2, 3, 4, 1), [[[[0.2]]], [[[0.05]]]], "float32")
+    >>> attack = AutoAttack(epsilon=0.2, steps=5, queries=10)
+    >>> attack(classifier, images, [1, 1]).stages
+    {'clean': 2, 'apgd_ce': 1, 'apgd_t': 1, 'fab_t': 1, 'square': 1}
+
+    Reference: F. Croce and M. Hein, *Reliable evaluation of adversarial robustness with
+    an ensemble of diverse parameter-free attacks*, ICML 2020, section 6.
+    """
+
+    epsilon: float = 8 / 255
+    norm: str = "linf"
+    version: str = "standard"
+    steps: int = 100
+    queries: int = 5000
+    targets: int = 9
+    eot: int = 20
+
+    name = "autoattack"
+
+    def __post_init__(self):
+        check_settings(self, "steps", "queries", "targets", "eot")
+        if self.version not in VERSIONS:
+            refuse(f"`version` must be one of {', '.join(VERSIONS)}.", self.version)
+
+    @property
+    def passes(self):
+        """Forward passes that judge a point."""
+        return self.eot if self.version == "rand" else 1
+
+    @property
+    def settings(self):
+        """Everything besides epsilon that changes the result, for the record."""
+        unused = ("queries", "targets") if self.version == "rand" else ("eot",)
+        given = super().settings
+        return {name: given[name] for name in given if name not in unused}
+
+    @property
+    def attacks(self):
+        """The single attacks, in their order."""
+        ball = {"epsilon": self.epsilon, "norm": self.norm}
+        walk = {**ball, "steps": self.steps}
+        if self.version == "rand":
+            walk["eot"] = self.eot
+            return APGD(**walk, loss="ce"), APGD(**walk, loss="dlr")
+        return (
+            APGD(**walk, loss="ce"),
+            APGD(**walk, loss="targeted_dlr", targets=self.targets),
+            FAB(**walk, targets=self.targets),
+            Square(**ball, queries=self.queries),
+        )
+
+    def __call__(
+        self, classifier, images, labels, *, seed=0, batch_size=250, indices=None
+    ):
+        """Attack every image; arguments as for the other attacks.
+
+        Returns:
+            An `AttackResult` whose `stages` hold how many images are still classified
+            correctly: as they are (`"clean"`), and after each attack, by its name.
+        """
+        given = prepared(classifier, images, labels, indices)
+        classifier, images, labels, indices = given
+        result = _CleanSearch(self, *given, seed, batch_size).run()
+        found, broken, gradients = result.images, result.success, result.gradients
+        stages = {"clean": int((~broken).sum())}
+        for attack in self.attacks:
+            left = np.flatnonzero(~broken)
+            if len(left):
+                result = attack(
+                    classifier,
+                    images[left],
+                    labels[left],
+                    seed=seed,
+                    batch_size=batch_size,
+                    indices=indices[left],
+                )
+                found[left], broken[left] = result.images, result.success
+                gradients += result.gradients
+            stages[attack.name] = int((~broken).sum())
+        return AttackResult(found, broken, gradients, stages)

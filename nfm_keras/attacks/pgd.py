@@ -1,0 +1,224 @@
+"""FGSM and PGD on the cross-entropy.
+
+PGD spends one forward pass and one gradient with respect to the input a step; whether
+an image is broken is read off the logits of that same forward pass.
+"""
+
+import dataclasses
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+from keras import ops
+
+from nfm_keras import gradients, perturbations
+from nfm_keras.attacks import balls, losses
+from nfm_keras.attacks.attack import Attack, check_settings, prepared, refuse
+from nfm_keras.attacks.search import Search
+
+
+class _State(NamedTuple):
+    points: np.ndarray
+    images: np.ndarray
+    labels: np.ndarray
+
+
+class _PGDSearch(Search):
+    @property
+    def calls(self):
+        return self.attack.steps
+
+    def run(self):
+        for restart in range(self.attack.restarts):
+            self.restart = restart
+            everyone = np.arange(len(self.images))
+            self.walk(self.unbroken() if self.early_stop else everyone)
+            left = self.unbroken()
+            self.judge(left, self.adversaries[left])
+        # The image itself counts as well. It is tried last: few images are left then,
+        # and a start near a misclassified image is nearly always misclassified too.
+        if self.attack.random_start:
+            left = self.unbroken()
+            self.judge(left, self.images[left])
+        return self.result()
+
+    def begin(self, where, rounds):
+        images = self.images[where]
+        starts = self.attack.start(images, self.indices[where], self.seed, self.restart)
+        return _State(starts, images, self.labels[where])
+
+    def advance(self, where, taken, state):
+        attack = self.attack
+        step = self.classifier.compiled(STEPS[attack.norm])
+        moved, logits = step(
+            *state, np.float32(attack.epsilon), np.float32(attack.step_size)
+        )
+        return state._replace(points=moved), state.points, logits
+
+    def leave(self, where, points):
+        """Where the attack fails, its last iterate is what it found."""
+        unbroken = ~self.broken[where]
+        self.adversaries[where[unbroken]] = points[unbroken]
+
+
+@dataclasses.dataclass(frozen=True)
+class PGD(Attack):
+    """Projected gradient descent on the cross-entropy.
+
+    From a point of the ball of radius `epsilon` around the image x_0,
+
+        x <- clip(x_0 + P(x + step_size * u - x_0), 0, 1)
+
+    where u is the sign of the gradient of the loss (`linf`) or the gradient divided by
+    its norm (`l2`), and P the projection onto the ball: clipping to +-epsilon, or
+    delta * min(1, epsilon / ||delta||). Clipping to [0,1] after it cannot leave the
+    ball, since x_0 lies in [0,1]. An image is broken by the first iterate that is
+    misclassified, and the image itself counts: robust accuracy never exceeds clean.
+
+    Args:
+        epsilon: float. Radius of the ball, in units of [0,1] pixels.
+        norm: str. `"linf"` or `"l2"`.
+        steps: int. 7, as in the paper.
+        step_size: float. `2.5 * epsilon / steps` when None.
+        restarts: int. Independent starts; an image broken by any of them is broken.
+        random_start: bool. Start uniformly in the ball, else at the image.
+        early_stop: bool. Spend no more gradients on a broken image. It changes the
+            time, not the result.
+
+    Raises:
+        ValueError: a setting out of its range, or restarts without a random start.
+
+    Example:
+
+    >>> classifier = lambda images: ops.concatenate([images, 0.6 - images], axis=1)
+    >>> images = np.array([[0.2], [0.05]], "float32")
+    >>> PGD(epsilon=0.2, steps=5)(classifier, images, [1, 1]).success.tolist()
+    [True, False]
+
+    Reference: A. Madry et al., *Towards deep learning models resistant to adversarial
+    attacks*, ICLR 2018. Without a random start the iterates are those of foolbox's
+    `LinfPGD` and `L2PGD`.
+    """
+
+    epsilon: float = 8 / 255
+    norm: str = "linf"
+    steps: int = 7
+    step_size: float | None = None
+    restarts: int = 1
+    random_start: bool = True
+    early_stop: bool = True
+
+    name = "pgd"
+    search = _PGDSearch
+
+    def __post_init__(self):
+        check_settings(self, "steps", "restarts")
+        if self.step_size is None:
+            object.__setattr__(self, "step_size", 2.5 * self.epsilon / self.steps)
+        if not (0 <= self.step_size < math.inf):
+            refuse("`step_size` must be a finite number, at least 0.", self.step_size)
+        if self.restarts > 1 and not self.random_start:
+            refuse("Restarts without a random start repeat each other.", self.restarts)
+
+    def iterates(self, classifier, images, labels, *, seed=0, indices=None):
+        """Yield the start and the iterate after each step, as one batch.
+
+        Args: as for a call. Images that are broken go on moving.
+
+        Yields:
+            `steps + 1` float32 arrays of the shape of `images`.
+        """
+        classifier, images, labels, indices = prepared(
+            classifier, images, labels, indices
+        )
+        step = classifier.compiled(STEPS[self.norm])
+        current = self.start(images, indices, seed)
+        yield current
+        for _ in range(self.steps):
+            current, _ = step(current, images, labels, self.epsilon, self.step_size)
+            current = ops.convert_to_numpy(current)
+            yield current
+
+    def start(self, images, indices, seed=0, restart=0):
+        """Where the search begins: uniform in the ball, clipped to [0,1]; or the image.
+
+        Args:
+            images: `(batch, ...)` float32 in [0,1].
+            indices: `(batch,)` index of each image in its data set.
+            seed, restart: ints that with the index decide the draw.
+
+        Returns:
+            float32 array of the same shape.
+        """
+        if not self.random_start:
+            return images
+        # epsilon is not part of the key: along a curve the starts are scaled copies.
+        stream = f"start/{self.norm}"
+        generators = perturbations.image_generators(seed, stream, indices, restart)
+        return balls.random_starts(
+            balls.uniform_inside, images, self.epsilon, self.norm, generators
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class FGSM(Attack):
+    """The fast gradient (sign) method: PGD with one step of length epsilon, no start.
+
+    Args:
+        epsilon: float. Radius of the ball, in units of [0,1] pixels.
+        norm: str. `"linf"` (the sign of the gradient) or `"l2"`.
+
+    Raises:
+        ValueError: as `PGD`.
+
+    Example:
+
+    >>> FGSM(epsilon=8 / 255).id
+    'fgsm@8/255'
+
+    Reference: I. Goodfellow et al., *Explaining and harnessing adversarial examples*,
+    ICLR 2015.
+    """
+
+    epsilon: float = 8 / 255
+    norm: str = "linf"
+
+    name = "fgsm"
+
+    def __post_init__(self):
+        check_settings(self)
+
+    @property
+    def pgd(self):
+        """The same attack, written as PGD."""
+        return PGD(
+            self.epsilon, self.norm, 1, step_size=self.epsilon, random_start=False
+        )
+
+    @property
+    def settings(self):
+        """Everything besides epsilon that changes the result, for the record."""
+        return self.pgd.settings
+
+    def __call__(self, classifier, images, labels, **options):
+        """Attack every image; arguments and result as for `PGD`."""
+        return self.pgd(classifier, images, labels, **options)
+
+
+def _step(classifier, current, images, labels, epsilon, step_size, *, norm):
+    """One step of PGD: `(next iterate, logits before it)`."""
+
+    def loss(points):
+        logits = classifier(points)
+        # One loss a sample, and their sum differentiated: with the mean, the gradient
+        # would shrink with the batch and underflow in half precision.
+        return losses.cross_entropy(logits, labels), logits
+
+    _, logits, gradient = gradients.value_and_grad(loss)(current)
+    moved = current + step_size * balls.steepest(gradient, norm)
+    return balls.into_ball(moved, images, epsilon, norm), logits
+
+
+STEPS = {norm: functools.partial(_step, norm=norm) for norm in balls.NORMS}
+"""Norm -> the step that is compiled."""

@@ -1,0 +1,231 @@
+"""The loop that all attacks share: batches that stay full, and who is broken by what.
+
+An attack takes each image through so many calls of one compiled step. Whether an image
+is broken is read off the logits of that step. Broken images make room for waiting ones
+at once, so that the step always runs on a full batch; what belongs to an image (its
+step size, its best point ...) is a row of the state and travels with it. No row depends
+on another, so batch size and order change nothing.
+"""
+
+import numpy as np
+from keras import ops
+
+from nfm_keras import metrics
+from nfm_keras.attacks.attack import AttackResult, refuse
+from nfm_keras.perturbations import image_generators
+
+
+class Search:
+    """One run of an attack over a set of images.
+
+    A subclass has `calls`, how often an image goes through the step, and
+
+    * `begin(where, rounds)`: the state of images that join the batch, a NamedTuple of
+      arrays with one row an image, of which the first is the current point;
+    * `advance(where, taken, state)`: one step, `(state, points, logits)`: the next
+      state, and the points that were judged in passing with their logits;
+    * perhaps `leave(where, points)`, told of those that leave the batch.
+
+    Args:
+        attack: the attack's value.
+        classifier: `PlainClassifier`.
+        images, labels, indices: as checked by `attack.prepared`.
+        seed: int.
+        batch_size: int.
+    """
+
+    rounds = 1  # how often an image that stays unbroken is searched
+    passes = 1  # forward passes over whose mean probability an image is judged
+    cost = 1  # gradients an image and call
+
+    def __init__(self, attack, classifier, images, labels, indices, seed, batch_size):
+        self.attack, self.classifier, self.seed = attack, classifier, seed
+        self.images, self.labels, self.indices = images, labels, indices
+        self.batch_size = batch_size
+        self.early_stop = getattr(attack, "early_stop", True)
+        self.adversaries = images.copy()
+        self.broken = np.zeros(len(images), bool)
+        self.gradients = self.rows = 0
+        self.softmax = True  # until a row shows otherwise
+
+    def result(self):
+        return AttackResult(self.adversaries, self.broken, self.gradients)
+
+    def unbroken(self):
+        return np.flatnonzero(~self.broken)
+
+    def walk(self, waiting):
+        """Search every waiting image for `rounds` rounds, or until it is broken."""
+        done = np.zeros(len(self.images), int)  # rounds behind an image
+        batch = _Batch(self.batch_size)
+        while len(waiting) or len(batch.where):
+            fresh, waiting = np.split(waiting, [batch.room])
+            if len(fresh):
+                batch.join(fresh, self.begin(fresh, done[fresh]))
+            where = batch.where
+            batch.state, points, logits = self.advance(*batch.filled())
+            self.gradients += self.cost * len(where)
+            wrong = ~self.hits(_rows(logits, len(where)), self.labels[where])
+            if wrong.any():
+                self.found(where[wrong], _rows(points, len(where))[wrong])
+            broken = self.broken[where] & self.early_stop
+            ended = batch.taken == self.calls
+            if (broken | ended).any():
+                last = _rows(batch.state[0], len(where))[broken | ended]
+                self.leave(where[broken | ended], last)
+                done[where[ended]] += 1
+                again = where[ended & ~broken]
+                waiting = np.append(waiting, again[done[again] < self.rounds])
+                batch.drop(broken | ended)
+
+    def leave(self, where, points):
+        pass
+
+    def found(self, where, points):
+        """Keep misclassified points; where the classifier is random, judge them on
+        passes that the search has not seen, which no lucky draw can have selected."""
+        (self.keep if self.passes == 1 else self.judge)(where, points)
+
+    def judge(self, where, points):
+        """Forward passes alone: keep those of the points that are misclassified."""
+        if not len(where):
+            return None
+        scores = self.scores(points)
+        wrong = ~metrics.hits(scores, self.labels[where])
+        self.keep(where[wrong], points[wrong])
+        return scores
+
+    def judge_clean(self):
+        """Judge the images themselves; returns their scores `(n, classes)`."""
+        scores = self.judge(np.arange(len(self.images)), self.images)
+        if scores.shape[1] < 2:
+            refuse("An attack needs a classifier of 2 classes or more.", scores.shape)
+        return scores
+
+    def targets_of(self, scores):
+        """Target classes of each image, `(n, targets)`: ranked second, third ..."""
+        ranks = np.argsort(-scores, axis=1, kind="stable")
+        return ranks[:, 1 : 1 + self.attack.targets].astype("int32")
+
+    def generators(self, where, rounds):
+        """Yield a generator for each image and round, keyed by these alone."""
+        stream = f"{self.attack.name}/{self.attack.norm}"
+        for index, repeat in zip(self.indices[where], rounds, strict=True):
+            yield next(image_generators(self.seed, stream, [index], repeat))
+
+    def scores(self, points):
+        """Logits or, with several passes, the logarithm of the mean probability."""
+        scores = []
+        for first in range(0, len(points), self.batch_size):
+            batch = points[first : first + self.batch_size]
+            padded = _pad(batch, _padded_size(len(batch), self.batch_size))
+            passes = [
+                self.checked(_rows(self.classifier.logits(padded), len(batch)))
+                for _ in range(self.passes)
+            ]
+            scores.append(passes[0] if self.passes == 1 else log_mean(passes))
+        return np.concatenate(scores)
+
+    def hits(self, logits, labels):
+        """Which rows are classified correctly; refuses a softmax."""
+        return metrics.hits(self.checked(logits), labels)
+
+    def checked(self, logits):
+        """The logits, unless all rows so far were probabilities."""
+        # A row of logits may sum to 1 by chance, so all rows so far are judged.
+        sums = logits.sum(axis=-1)
+        self.softmax &= bool((logits >= 0).all() and np.allclose(sums, 1.0, atol=1e-5))
+        self.rows += len(logits)
+        if self.softmax and self.rows >= 32:
+            raise ValueError(
+                "An attack needs logits: the gradient of a softmax vanishes where it "
+                "is confident, and the attack would fail for that reason alone. Remove "
+                "the last activation. Received: probabilities that sum to 1"
+            )
+        return logits
+
+    def keep(self, where, points):
+        """Keep the first misclassified point of an image and no later one."""
+        new = ~self.broken[where]
+        self.adversaries[where[new]] = points[new]
+        self.broken[where] = True
+
+
+class _Batch:
+    """The images being searched: who they are, the call each is at, and their state.
+
+    The state has a few more rows than there are images, copies of the last, so that
+    few sizes are compiled. It stays where the compiled step left it until somebody
+    joins or leaves, and only then passes through NumPy.
+    """
+
+    def __init__(self, batch_size):
+        self.batch_size = batch_size
+        self.where = self.taken = np.zeros(0, int)
+        self.state = self.kept = None
+
+    @property
+    def room(self):
+        return self.batch_size - len(self.where)
+
+    def join(self, where, state):
+        self.where = np.append(self.where, where)
+        self.taken = np.append(self.taken, np.zeros_like(where))
+        kept = (
+            np.arange(len(self.where) - len(where)) if self.kept is None else self.kept
+        )
+        self.refill(kept, state)
+
+    def drop(self, leaving):
+        self.kept = np.flatnonzero(~leaving)
+        self.where, self.taken = self.where[self.kept], self.taken[self.kept]
+
+    def filled(self):
+        """Arguments of the step, all of the same padded length; counts the call."""
+        if self.kept is not None:
+            self.refill(self.kept, None)
+        size = len(self.state[0])
+        taken, self.taken = self.taken, self.taken + 1
+        return _pad(self.where, size), _pad(taken, size), self.state
+
+    def refill(self, kept, fresh):
+        """Kept rows, then fresh ones, then copies of the last up to the padded size."""
+        size = _padded_size(len(self.where), self.batch_size)
+        old = fresh if self.state is None else self.state
+        fresh = [()] * len(old) if fresh is None else fresh
+        columns = zip(old, fresh, strict=True)
+        self.state = type(old)(*(_refilled(a, kept, b, size) for a, b in columns))
+        self.kept = None
+
+
+def _refilled(column, kept, fresh, size):
+    column = ops.convert_to_numpy(column)
+    filled = np.empty((size, *column.shape[1:]), column.dtype)
+    end = len(kept) + len(fresh)
+    np.take(column, kept, axis=0, out=filled[: len(kept)], mode="clip")
+    if len(fresh):
+        filled[len(kept) : end] = fresh
+    filled[end:] = filled[end - 1]
+    return filled
+
+
+def log_mean(passes):
+    """Logarithm of the mean probability over passes, each `(batch, classes)` logits."""
+    mean = sum(ops.softmax(logits) for logits in passes) / len(passes)
+    return ops.convert_to_numpy(ops.log(mean + 1e-30))  # finite, or it is refused
+
+
+def _rows(tensor, n):
+    return ops.convert_to_numpy(tensor)[:n]
+
+
+def _pad(batch, size):
+    """Repeat the last sample until there are `size`."""
+    return batch[np.minimum(np.arange(size), len(batch) - 1)]
+
+
+def _padded_size(n, batch_size):
+    """The smallest of batch_size / 8, 4, 2, 1 that holds n: few sizes are compiled, and
+    a last batch that is nearly empty does not cost a full one."""
+    sizes = (-(-batch_size // parts) for parts in (8, 4, 2, 1))
+    return next(size for size in sizes if size >= n)

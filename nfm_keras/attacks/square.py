@@ -1,0 +1,298 @@
+"""Square: a random search over square windows, which asks for no gradient."""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from keras import ops
+
+from nfm_keras.attacks import balls, losses
+from nfm_keras.attacks.attack import Attack, check_settings, refuse
+from nfm_keras.attacks.search import Search
+
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+"""After these proposals the share of the image that a window covers is halved."""
+
+
+class _State(NamedTuple):
+    points: np.ndarray
+    images: np.ndarray
+    labels: np.ndarray
+    margins: np.ndarray
+
+
+class _SquareSearch(Search):
+    cost = 0
+
+    def __init__(self, attack, *given):
+        super().__init__(attack, *given)
+        if self.images.ndim != 4:
+            refuse(
+                "Square needs images of shape (batch, height, width, channels).",
+                self.images.shape,
+            )
+        self.calls, self.rounds = attack.queries, attack.restarts
+        self.shape = self.images.shape[1:]
+        self.sides = window_sides(
+            attack.queries, *self.shape[:2], attack.p_init, attack.norm
+        )
+        sizes = sorted(set(self.sides))
+        self.sizes = np.array(sizes)
+        self.bumps = _padded_bumps(sizes) if attack.norm == "l2" else None
+        self.draws = {}  # image -> its random numbers, a row a proposal
+
+    def run(self):
+        self.judge_clean()
+        self.walk(self.unbroken())
+        return self.result()
+
+    def begin(self, where, rounds):
+        starts = np.empty((len(where), *self.shape), "float32")
+        start, shape = _STARTS[self.attack.norm], (self.calls, 5 + self.shape[2])
+        generators = self.generators(where, rounds)
+        for row, image, generator in zip(starts, where, generators, strict=True):
+            row[...] = start(generator, self.shape)
+            self.draws[image] = generator.random(shape, "float32")
+        images = self.images[where]
+        points = np.clip(images + np.float32(self.attack.epsilon) * starts, 0, 1)
+        margins = np.full(len(where), np.inf, "float32")
+        return _State(points, images, self.labels[where], margins)
+
+    def advance(self, where, taken, state):
+        step = self.classifier.compiled(_STEPS[self.attack.norm])
+        side = self.sides[taken]
+        draws = np.stack([self.draws[i][k] for i, k in zip(where, taken, strict=True)])
+        proposal = [side, *self.windows(draws, side), _signs(draws[:, 5:])]
+        if self.attack.norm == "l2":
+            turned, size = draws[:, 4] < 0.5, np.searchsorted(self.sizes, side)
+            proposal += [turned, size.astype("int32"), self.bumps]
+        first, epsilon = taken == 0, np.float32(self.attack.epsilon)
+        points, margins, tried, logits = step(*state, first, epsilon, *proposal)
+        return state._replace(points=points, margins=margins), tried, logits
+
+    def windows(self, draws, side):
+        """Top and left of two windows, `(batch, 2)` each."""
+        # The last row and column are drawn as well, as in the paper: an image whose
+        # last row can never change is not searched.
+        height, width = (extent - side + 1 for extent in self.shape[:2])
+        tops = np.floor(draws[:, 0:2] * height[:, None]).astype("int32")
+        lefts = np.floor(draws[:, 2:4] * width[:, None]).astype("int32")
+        return tops, lefts
+
+    def leave(self, where, points):
+        for image in where:
+            del self.draws[image]
+
+
+@dataclasses.dataclass(frozen=True)
+class Square(Attack):
+    """Square attack: random search that sees nothing but logits.
+
+    In `linf` an image starts with vertical stripes of +-epsilon, and each proposal
+    moves one square window to +-epsilon, a sign a channel. In `l2` it starts with a
+    grid of bumps; a proposal takes what one window holds of the budget epsilon, and
+    what is left of it, to a new bump in another. A proposal is taken if it lowers the
+    margin. The window covers the share `p_init` of the image, halved after the
+    proposals in `HALVINGS`.
+
+    It is slow, and it breaks little that gradients do not: where it does, gradients
+    are masked.
+
+    Args:
+        epsilon: float. Radius of the ball, in units of [0,1] pixels.
+        norm: str. `"linf"` or `"l2"`.
+        queries: int. Forward passes an image and start, the start's included.
+        p_init: float in (0,1].
+        restarts: int. Independent starts; an image broken by any of them is broken.
+
+    Raises:
+        ValueError: a setting out of its range.
+
+    Example:
+
+    >>> classifier = lambda images: ops.stack(
+    ...     [ops.mean(images, (1, 2, 3)), 0.6 - ops.mean(images, (1, 2, 3))], axis=1
+    ... )
+    >>> images = np.full((2, 3, 4, 1), [[[[0.2]]], [[[0.05]]]], "float32")
+    >>> Square(epsilon=0.2, queries=200)(classifier, images, [1, 1]).success.tolist()
+    [True, False]
+
+    Reference: M. Andriushchenko et al., *Square attack: a query-efficient black-box
+    adversarial attack via random search*, ECCV 2020.
+    """
+
+    epsilon: float = 8 / 255
+    norm: str = "linf"
+    queries: int = 5000
+    p_init: float = 0.8
+    restarts: int = 1
+
+    name = "square"
+    search = _SquareSearch
+
+    def __post_init__(self):
+        check_settings(self, "queries", "restarts")
+        if not 0 < self.p_init <= 1:
+            refuse("`p_init` must lie above 0 and be at most 1.", self.p_init)
+
+
+def window_sides(queries, height, width, p_init=0.8, norm="linf"):
+    """Side of the window at each query, in pixels.
+
+    Args:
+        queries: int. The first evaluates the start and has no window of its own.
+        height, width: ints, of the image.
+        p_init: float, share of the image that the first window covers.
+        norm: str. In `"l2"` sides are odd and at least 3 where the image allows it.
+
+    Returns:
+        `(queries,)` int32 array.
+
+    Example:
+
+    >>> window_sides(100, 32, 32)[[1, 10, 11, 12, 51, 52]].tolist()
+    [29, 29, 29, 20, 20, 14]
+    """
+    proposals = np.maximum(np.arange(queries) - 1, 0)
+    share = p_init / 2.0 ** np.searchsorted(HALVINGS, proposals)
+    sides = np.rint(np.sqrt(share * height * width)).astype("int32")
+    if norm == "l2":
+        sides = np.maximum(sides, 3)
+        sides += 1 - sides % 2
+    return np.clip(sides, 1, min(height, width))
+
+
+def bump(side):
+    """Two pyramids side by side, up and down, of length 1: the step of `l2`.
+
+    Args:
+        side: int.
+
+    Returns:
+        `(side, side)` float32 array: the rows of the upper half are positive.
+
+    Example:
+
+    >>> print(bump(2).round(2))
+    [[ 0.14  0.69]
+     [-0.14 -0.69]]
+    """
+    upper = _pyramid(side // 2, side)
+    both = np.concatenate([upper, -_pyramid(side - side // 2, side)])
+    return (both / np.linalg.norm(both)).astype("float32")
+
+
+def _pyramid(height, width):
+    """Around the middle, a pixel r away holds the sum of 1 / k^2 from k = r + 1."""
+    rings = max(height, width) // 2 + 1
+    values = np.cumsum(1.0 / np.arange(rings, 0, -1) ** 2)[::-1]
+    rows = np.abs(np.arange(height) - height // 2)
+    columns = np.abs(np.arange(width) - width // 2)
+    pyramid = values[np.maximum(rows[:, None], columns)]
+    return pyramid / max(np.linalg.norm(pyramid), 1e-12)
+
+
+def _padded_bumps(sizes):
+    bumps = np.zeros((len(sizes), max(sizes), max(sizes)), "float32")
+    for row, size in zip(bumps, sizes, strict=True):
+        row[:size, :size] = bump(size)
+    return bumps
+
+
+def _signs(uniform):
+    return np.where(uniform < 0.5, -1, 1).astype("float32")
+
+
+def _stripes(generator, shape):
+    """A sign for each column and channel."""
+    _, width, channels = shape
+    return _signs(generator.random((1, width, channels)))
+
+
+def _tiles(generator, shape):
+    """A grid of bumps of either sign, five to the shorter side; of length 1."""
+    height, width, channels = shape
+    side = max(min(height, width) // 5, 1)
+    rows, columns = height // side, width // side
+    signs = _signs(generator.random((rows, columns, channels)))
+    top, left = (height - rows * side) // 2, (width - columns * side) // 2
+    tiles = np.zeros(shape)
+    grid = np.kron(signs, bump(side)[:, :, None])
+    tiles[top : top + rows * side, left : left + columns * side] = grid
+    return tiles / np.linalg.norm(tiles)
+
+
+_STARTS = {"linf": _stripes, "l2": _tiles}
+
+
+def _inside(images, top, left, side):
+    """Which pixels lie in the windows, `(batch, height, width, 1)`, and how far each
+    is from its window's top and left."""
+    down = ops.arange(images.shape[1])[None, :, None] - top[:, None, None]
+    right = ops.arange(images.shape[2])[None, None, :] - left[:, None, None]
+    down, right = (ops.broadcast_to(x, _grid(images)) for x in (down, right))
+    within = (down >= 0) & (down < side[:, None, None])
+    within &= (right >= 0) & (right < side[:, None, None])
+    return ops.cast(within, "float32")[..., None], down, right
+
+
+def _grid(images):
+    return ops.shape(images)[:3]
+
+
+def _propose_linf(points, images, epsilon, side, tops, lefts, signs):
+    window, _, _ = _inside(images, tops[:, 0], lefts[:, 0], side)
+    moved = points + 2 * epsilon * window * signs[:, None, None]
+    return balls.into_ball(moved, images, epsilon, "linf")
+
+
+def _propose_l2(points, images, epsilon, side, tops, lefts, signs, turned, size, bumps):
+    delta = points - images
+    here, down, right = _inside(images, tops[:, 0], lefts[:, 0], side)
+    there, _, _ = _inside(images, tops[:, 1], lefts[:, 1], side)
+    # What a channel may spend: what it holds in both windows, and a share of the rest.
+    unused = ops.maximum(epsilon**2 - _squares(delta, (1, 2, 3)), 0.0)
+    held = _squares(delta * ops.maximum(here, there), (1, 2))
+    budget = ops.sqrt(unused / images.shape[3] + held)
+
+    added = _placed(down, right, turned, size, bumps) * signs[:, None, None]
+    old = delta * here
+    new = (added + old / (ops.sqrt(_squares(old, (1, 2))) + 1e-12)) * here
+    new = new / (ops.sqrt(_squares(new, (1, 2))) + 1e-12) * budget
+    delta = new + delta * (1 - here) * (1 - there)
+    moved = images + epsilon * balls.steepest(delta, "l2")
+    return balls.into_ball(moved, images, epsilon, "l2")
+
+
+def _placed(down, right, turned, size, bumps):
+    """The bump of each window at each pixel; meaningless outside the windows."""
+    top = bumps.shape[1] - 1
+    down, right = ops.clip(down, 0, top), ops.clip(right, 0, top)
+    turned = turned[:, None, None]
+    row, column = ops.where(turned, right, down), ops.where(turned, down, right)
+    at = (size[:, None, None] * (top + 1) + row) * (top + 1) + column
+    return ops.take(ops.reshape(bumps, (-1,)), at)[..., None]
+
+
+def _squares(values, axes):
+    return ops.sum(ops.square(values), axis=axes, keepdims=True)
+
+
+def _step(
+    classifier, points, images, labels, margins, first, epsilon, *proposal, propose
+):
+    """Try one proposal an image, at its first query the start itself."""
+    tried = propose(points, images, epsilon, *proposal)
+    tried = ops.where(balls.per_image(first, points), points, tried)
+    logits = classifier(tried)
+    margin = -losses.margin(logits, labels)
+    better = margin < margins
+    points = ops.where(balls.per_image(better, points), tried, points)
+    return points, ops.minimum(margin, margins), tried, logits
+
+
+_STEPS = {
+    "linf": functools.partial(_step, propose=_propose_linf),
+    "l2": functools.partial(_step, propose=_propose_l2),
+}
