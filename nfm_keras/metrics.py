@@ -1,9 +1,14 @@
-"""Accuracy and its confidence interval, both in percent like every score."""
+"""Accuracy, its confidence interval and the comparison of two classifiers.
 
+All in percent, like every score.
+"""
+
+import dataclasses
 import math
 import statistics
 
 import numpy as np
+import scipy.special
 
 
 def hits(logits, labels):
@@ -25,19 +30,8 @@ def hits(logits, labels):
     >>> hits([[0.1, 0.9], [0.8, 0.2]], [1, 1]).tolist()
     [True, False]
     """
-    logits, labels = np.asarray(logits), np.asarray(labels)
-    if logits.ndim != 2 or len(logits) != len(labels):
-        raise ValueError(
-            f"The classifier must give logits of shape ({len(labels)}, classes) for "
-            f"{len(labels)} images. Received: shape {logits.shape}"
-        )
-    bad = np.count_nonzero(~np.isfinite(logits).all(axis=1))
-    if bad:
-        # Comparing NaN would silently score as class 0.
-        raise ValueError(
-            "The classifier must give finite logits. Received: NaN or infinite logits "
-            f"for {bad} of {len(logits)} images"
-        )
+    labels = np.asarray(labels)
+    logits = check_logits(logits, len(labels))
     check_labels(labels, len(logits), logits.shape[1])
     return logits.argmax(axis=1) == labels
 
@@ -106,6 +100,128 @@ def wilson_interval(correct, n, confidence=0.95):
     return low, high
 
 
+@dataclasses.dataclass(frozen=True)
+class PairedComparison:
+    """Two classifiers, or two conditions, on the same images.
+
+    Args:
+        n: int. Number of images.
+        only_first: int. Images that the first alone gets right.
+        only_second: int. Images that the second alone gets right.
+        difference: float. Accuracy of the first minus that of the second, in percent
+            points.
+        low, high: float. 95 % interval of the difference, in percent points.
+        p_value: float. Of McNemar's exact test that neither is the better one.
+    """
+
+    n: int
+    only_first: int
+    only_second: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def mcnemar(first_hits, second_hits):
+    """McNemar's exact test, and an interval for the difference of two accuracies.
+
+    Two classifiers on the same images differ by less than their two Wilson intervals
+    suggest: what counts are the images that only one of them gets right. If neither is
+    the better one, each of those is the toss of a fair coin, and the p value is that of
+    the two-sided binomial test. The interval is Newcombe's method 10: the two Wilson
+    intervals joined. Unlike Wald's it does not collapse where the two always agree.
+
+    Args:
+        first_hits, second_hits: `(n,)` bools, as `hits` gives them, in the same order.
+
+    Returns:
+        A `PairedComparison`. Where no image tells the two apart, its p value is 1.
+
+    Raises:
+        ValueError: not two vectors of bools of the same length, at least 1.
+
+    Example:
+
+    >>> first = [True] * 32 + [False] * 18
+    >>> second = [True] * 20 + [False] * 12 + [True] * 2 + [False] * 16
+    >>> comparison = mcnemar(first, second)
+    >>> comparison.only_first, comparison.only_second, round(comparison.p_value, 4)
+    (12, 2, 0.0129)
+    >>> f"{comparison.low:.2f} {comparison.difference:.2f} {comparison.high:.2f}"
+    '5.62 20.00 32.92'
+
+    Reference: Q. McNemar, *Note on the sampling error of the difference between
+    correlated proportions or percentages*, Psychometrika 12 (1947); R. Newcombe,
+    *Improved confidence intervals for the difference between binomial proportions based
+    on paired data*, Statistics in Medicine 17 (1998), method 10.
+    """
+    first, second = _hit_vectors(first_hits, second_hits)
+    both, neither = int(np.sum(first & second)), int(np.sum(~first & ~second))
+    only_first, only_second = int(np.sum(first & ~second)), int(np.sum(~first & second))
+    low, high = _newcombe_interval(both, only_first, only_second, neither)
+    return PairedComparison(
+        n=len(first),
+        only_first=only_first,
+        only_second=only_second,
+        difference=100.0 * (only_first - only_second) / len(first),
+        low=low,
+        high=high,
+        p_value=float(sign_test(only_first, only_second)),
+    )
+
+
+def sign_test(wins, losses):
+    """Two-sided p value that so many wins and losses are those of a fair coin.
+
+    Args:
+        wins, losses: ints, or integer arrays of the same shape.
+
+    Returns:
+        float64 p value, or an array of them; 1 where there is neither win nor loss.
+
+    Example:
+
+    >>> print(sign_test(0, 6))
+    0.03125
+    """
+    fewer, total = np.minimum(wins, losses), np.add(wins, losses)
+    # Half and half is the one binomial law with equal tails, so twice one tail is the
+    # two-sided test; at a tie both tails hold the middle, hence the minimum.
+    return np.minimum(1.0, 2 * scipy.special.bdtr(fewer, total, 0.5))
+
+
+def check_logits(logits, n):
+    """Logits as an array, or one error that says what is wrong with them.
+
+    Args:
+        logits: `(n, classes)` finite numbers.
+        n: number of images.
+
+    Raises:
+        ValueError: wrong shape, NaN or infinite.
+
+    Example:
+
+    >>> check_logits([[0.1, 0.9]], 1)
+    array([[0.1, 0.9]])
+    """
+    logits = np.asarray(logits)
+    if logits.ndim != 2 or len(logits) != n:
+        raise ValueError(
+            f"The classifier must give logits of shape ({n}, classes) for {n} images. "
+            f"Received: shape {logits.shape}"
+        )
+    bad = np.count_nonzero(~np.isfinite(logits).all(axis=1))
+    if bad:
+        # Comparing NaN would silently score as class 0.
+        raise ValueError(
+            "The classifier must give finite logits. Received: NaN or infinite logits "
+            f"for {bad} of {n} images"
+        )
+    return logits
+
+
 def check_labels(labels, n, num_classes=None):
     """Labels as an int32 array, or one error that says what is wrong with them.
 
@@ -143,3 +259,47 @@ def check_labels(labels, n, num_classes=None):
             f"Received: labels from {low} to {high}"
         )
     return labels.astype("int32")
+
+
+def _hit_vectors(first, second):
+    first, second = np.asarray(first), np.asarray(second)
+    for name, vector in (("first_hits", first), ("second_hits", second)):
+        if vector.dtype != bool or vector.ndim != 1 or not vector.size:
+            raise ValueError(
+                f"`{name}` must be a vector of at least one bool. "
+                f"Received: shape {vector.shape}, dtype {vector.dtype}"
+            )
+    if len(first) != len(second):
+        raise ValueError(
+            "Both must be hits of the same images, in the same order. "
+            f"Received: {len(first)} and {len(second)} images"
+        )
+    return first, second
+
+
+def _newcombe_interval(both, only_first, only_second, neither):
+    """95 % interval of the paired difference, in percent points."""
+    n = both + only_first + only_second + neither
+    first, second = both + only_first, both + only_second
+    low_first, high_first = wilson_interval(first, n)
+    low_second, high_second = wilson_interval(second, n)
+    first, second = 100.0 * first / n, 100.0 * second / n
+    phi = _corrected_phi(both, only_first, only_second, neither)
+
+    def joined(one, other):
+        return math.sqrt(one * one - 2 * phi * one * other + other * other)
+
+    low = first - second - joined(first - low_first, high_second - second)
+    high = first - second + joined(high_first - first, second - low_second)
+    return low, high
+
+
+def _corrected_phi(both, only_first, only_second, neither):
+    """Correlation of the two hits, shrunk towards 0 where it is positive."""
+    n = both + only_first + only_second + neither
+    first, second = both + only_first, both + only_second
+    scale = math.sqrt(first * (n - first) * second * (n - second))
+    product = both * neither - only_first * only_second
+    if product > 0:
+        product = max(product - n / 2, 0)
+    return product / scale if scale else 0.0
