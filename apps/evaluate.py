@@ -1,99 +1,166 @@
-"""Score a trained classifier: clean, noisy and attacked.
+"""Score trained classifiers: clean, noisy, corrupted and attacked.
 
     python -m apps.evaluate --run_dir=runs/nfm-0
+    python -m apps.evaluate --run_dir=runs/erm,runs/nfm --suite=standard --output=report
     python -m apps.evaluate --model=my.keras --dataset=cifar10 --protocol=pixel \\
-        --perturbations=clean,white_noise,salt_and_pepper@0.04,pgd@8/255
+        --perturbations=clean,white_noise,fog@3,pgd@8/255
 
-Prints a line a score. With `--run_dir` the scores go into the run's record, where a row
-replaces an older one of the same perturbation, protocol and settings.
+Prints a line a score. What is finished is kept in `evaluation.json`, in the folder of
+the run or, for `--model` (a Keras file or a SavedModel), below `--output`; the same
+command goes on from there. The scores of a run go into its record as well. `--output`
+gets a report of all classifiers side by side, with a paired test against the first.
 """
 
 import dataclasses
 import pathlib
+import shlex
 import sys
 
-import keras
 from absl import app, flags, logging
 
-from nfm_keras import data, evaluation, perturbations, records, training
+from nfm_keras import (
+    classifiers,
+    data,
+    evaluation,
+    perturbations,
+    pictures,
+    records,
+    results,
+    suite_reports,
+    suites,
+)
 
-_RUN = flags.DEFINE_string("run_dir", None, "Folder of a run, as apps.train leaves it.")
-_MODEL = flags.DEFINE_string("model", None, "Keras file of a classifier instead.")
-_DATASET = flags.DEFINE_string("dataset", None, "Its data set.")
+_RUN = flags.DEFINE_list("run_dir", [], "Folders of runs, as apps.train leaves them.")
+_MODEL = flags.DEFINE_list(
+    "model", [], "Keras files or SavedModels, besides or instead."
+)
+_DATASET = flags.DEFINE_string("dataset", None, "Data set; by default that of the run.")
+_SUITE = flags.DEFINE_enum("suite", None, list(suites.SUITES), "A suite of rows.")
 _PERTURBATIONS = flags.DEFINE_list(
-    "perturbations", list(perturbations.DEFAULT), "Ids; a bare noise is its curve."
+    "perturbations", None, "Ids instead of a suite; a bare noise is its curve."
 )
 _PROTOCOL = flags.DEFINE_enum(
     "protocol", "reference", perturbations.PROTOCOLS, "How the noises are defined."
 )
-_PGD_STEPS = flags.DEFINE_integer("pgd_steps", 7, "Steps of PGD.")
+_PGD_STEPS = flags.DEFINE_integer("pgd_steps", None, "Steps of PGD: 7, a suite's 20.")
 _PGD_STEP_SIZE = flags.DEFINE_float(
     "pgd_step_size", None, "In [0,1] pixels; by default 2.5 * epsilon / steps."
 )
-_PGD_RESTARTS = flags.DEFINE_integer("pgd_restarts", 1, "Random starts of PGD.")
+_PGD_RESTARTS = flags.DEFINE_integer("pgd_restarts", None, "Random starts of PGD.")
 _ATTACK_LIMIT = flags.DEFINE_integer("attack_limit", None, "Attack so many images.")
 _LIMIT = flags.DEFINE_integer("limit", None, "Use so many test images.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 250, "Images at a time.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of noises and random starts.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets are.")
 _DOWNLOAD = flags.DEFINE_bool("download", False, "Download a data set not there.")
-_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write the scores to.")
+_CACHE = flags.DEFINE_string("cache_dir", None, "Folder to keep corrupted images in.")
+_OFFICIAL = flags.DEFINE_string(
+    "official", None, "Folder of the official images."
+)
+_FROST = flags.DEFINE_string("frost_dir", None, "Folder of frost textures.")
+_STOCHASTIC = flags.DEFINE_bool(
+    "allow_stochastic", False, "Accept a classifier that stays random."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder of the report.")
 flags.register_multi_flags_validator(
     ["run_dir", "model", "dataset"],
     # A run knows its data set; scores of another one do not belong in its record.
     lambda given: (
-        (bool(given["run_dir"]), bool(given["model"]), bool(given["dataset"]))
-        in ((True, False, False), (False, True, True))
+        (
+            bool(given["model"]) == bool(given["dataset"])
+            if not given["run_dir"]
+            else not given["dataset"]
+        )
+        and bool(given["run_dir"] or given["model"])
     ),
-    "give --run_dir alone, or both --model and --dataset",
+    "give --run_dir alone or with --model, or else both --model and --dataset",
 )
+flags.mark_flags_as_mutual_exclusive(["suite", "perturbations"])
 
 
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
-    model = _MODEL.value or pathlib.Path(_RUN.value, training.CLASSIFIER)
-    dataset = _DATASET.value or records.load(_record()).dataset
-    scores = evaluation.evaluate(
-        keras.saving.load_model(model, compile=False),
-        data.load(dataset, _DATA_DIR.value, _DOWNLOAD.value).test,
-        _PERTURBATIONS.value,
+    loaded = [classifiers.load(path) for path in (*_RUN.value, *_MODEL.value)]
+    dataset = _DATASET.value or _common_dataset(loaded)
+    test = data.load(dataset, _DATA_DIR.value, _DOWNLOAD.value).test
+    found = [_evaluate(each, test) for each in loaded]
+    if _OUTPUT.value:
+        _report(loaded, found, test)
+
+
+def _common_dataset(loaded):
+    names = sorted({each.record.dataset for each in loaded if each.record})
+    if len(names) != 1:
+        raise ValueError(f"The runs must share their data set. Received: {names}")
+    return names[0]
+
+
+def _evaluate(each, test):
+    chosen = {
+        "steps": _PGD_STEPS.value,
+        "step_size": _PGD_STEP_SIZE.value,
+        "restarts": _PGD_RESTARTS.value,
+    }
+    print(f"{each.name} on {test.spec.name}", flush=True)
+    return evaluation.evaluate(
+        each.classifier,
+        test,
+        None if _SUITE.value else _PERTURBATIONS.value or list(perturbations.DEFAULT),
+        suite=_SUITE.value,
         protocol=_PROTOCOL.value,
         seed=_SEED.value,
         batch_size=_BATCH_SIZE.value,
         limit=_LIMIT.value,
         attack_limit=_ATTACK_LIMIT.value,
-        attack_settings={
-            "steps": _PGD_STEPS.value,
-            "step_size": _PGD_STEP_SIZE.value,
-            "restarts": _PGD_RESTARTS.value,
+        attack_settings={k: v for k, v in chosen.items() if v is not None},
+        progress=lambda score, left: _keep(each, score, left),
+        store=_store(each),
+        cache_dir=_CACHE.value,
+        official=_OFFICIAL.value,
+        frost_dir=_FROST.value,
+        allow_stochastic=_STOCHASTIC.value,
+        about={
+            "model": each.name,
+            "dataset": test.spec.name,
+            "command": shlex.join(["python", "-m", "apps.evaluate", *sys.argv[1:]]),
         },
-        progress=_keep,
     )
-    if _OUTPUT.value:
-        records.write_json(_OUTPUT.value, [dataclasses.asdict(s) for s in scores])
 
 
-def _record():
-    return pathlib.Path(_RUN.value, records.FILE)
+def _store(each):
+    """Where what is finished is kept; nowhere for a model without a report."""
+    if each.run:
+        return each.run / results.FILE
+    return _OUTPUT.value and pathlib.Path(_OUTPUT.value, each.name, results.FILE)
 
 
-def _keep(score):
+def _keep(each, score, left):
     """Print a score and write it at once, so that an interrupt loses none."""
-    print(evaluation.line(score), flush=True)
-    if _RUN.value:
+    print(evaluation.line(score, left), flush=True)
+    if each.run:
         # Read again for each: another evaluation may be writing to the same run.
-        record = records.load(_record())
+        path = each.run / records.FILE
+        record = records.load(path)
         scores = evaluation.merge(record.scores, [score])
-        records.save(dataclasses.replace(record, scores=scores), _record())
+        records.save(dataclasses.replace(record, scores=scores), path)
+
+
+def _report(loaded, found, test):
+    path = suite_reports.write(found, _OUTPUT.value)
+    pictures.samples(test.images, path.parent, frost_dir=_FROST.value)
+    for each in loaded:
+        name = f"adversaries_{each.name.replace('/', '_')}.png"
+        pictures.adversaries(each.classifier, test, path.parent / name, name=each.name)
+    print(f"Report: {path}")
 
 
 def run():
     """Runs the app; an error that says what is wrong needs no traceback."""
     try:
         app.run(main)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"evaluate: {error}")
 
 

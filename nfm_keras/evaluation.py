@@ -1,20 +1,15 @@
 """How robust a classifier is: perturbations in, one score each out."""
 
-import math
-import time
-
-import numpy as np
-from keras import ops
-
-from nfm_keras import attacks, gradients, metrics, perturbations
-from nfm_keras.records import Score
+from nfm_keras import results, rows, suites
+from nfm_keras.measurement import Corrupted, Measurement
 
 
 def evaluate(
     classifier,
     dataset,
-    perturbations,
+    perturbations=None,
     *,
+    suite=None,
     protocol="reference",
     seed=0,
     batch_size=250,
@@ -24,8 +19,14 @@ def evaluate(
     num_classes=None,
     std=None,
     progress=None,
+    store=None,
+    cache_dir=None,
+    official=None,
+    frost_dir=None,
+    allow_stochastic=False,
+    about=None,
 ):
-    """Score a classifier under each of a list of perturbations.
+    """Score a classifier under each of a list of perturbations, or run a suite.
 
     All randomness is drawn per image from (seed, perturbation, severity, image index),
     so batch size, order and Keras backend do not change what an image meets.
@@ -37,9 +38,11 @@ def evaluate(
         dataset: object with `images` (`(n, height, width, channels)`, uint8 or float
             in [0,1]) and `labels` (`(n,)` integers), and perhaps a `spec` with `std`
             and `num_classes`; or a tuple `(images, labels)`.
-        perturbations: list of ids (`"clean"`, `"white_noise@0.1"`, `"pgd@8/255"`; a
-            bare `"white_noise"` or `"salt_and_pepper"` is the curve of the paper),
-            `Perturbation`s and attacks.
+        perturbations: list of ids (`"clean"`, `"white_noise@0.1"`, `"fog@3"`,
+            `"pgd@8/255"`; a bare `"white_noise"`, `"fog"`, `"common_corruptions"` is
+            all its severities), `Perturbation`s, `Corruption`s and attacks.
+        suite: str instead of `perturbations`: `"quick"`, `"standard"` or `"full"`, a
+            list of `nfm_keras.suites` with certification and a gradient-masking report.
         protocol: str. `"reference"` or `"pixel"`, for the noises.
         seed: int, of the noises and of the attacks' random starts.
         batch_size: int.
@@ -50,17 +53,30 @@ def evaluate(
         num_classes: int, by default the data set's.
         std: `(channels,)` of the training set in units of [0,1], by default the data
             set's; white noise in the reference protocol is measured in it.
-        progress: function called with each `Score` as it is ready.
+        progress: function called as `progress(score, left)` with each `Score` as it is
+            ready and the seconds that the rest will take, roughly.
+        store: path of a JSON file that every finished row is written to at once. Rows
+            that are in it already, with the same settings, are not measured again.
+        cache_dir: folder that keeps generated corruptions.
+        official: folder of official corrupted images, used where it has a corruption
+            (`nfm_keras.corruptions.files`).
+        frost_dir: folder of frost textures, by default an installed package's.
+        allow_stochastic: bool. Accept a classifier that changes between two passes;
+            it is attacked by `autoattack` alone, in its version `rand`.
+        about: dict of the `model`, `dataset` and `command` to write down.
 
     Returns:
-        List of `nfm_keras.records.Score`, one for each perturbation in the same order;
-        accuracies in percent, with Wilson 95 % intervals. The protocol of a score that
-        no protocol touches is `"none"`.
+        `nfm_keras.results.Evaluation`: a sequence of `nfm_keras.records.Score`, one for
+        each perturbation in the same order, with all else that was measured. Accuracies
+        are in percent, with Wilson 95 % intervals. The protocol of a score that no
+        protocol touches is `"none"`.
 
     Raises:
-        ValueError: unknown perturbation or protocol, bad severity, empty data, images
-            out of range or of the wrong size, bad labels, logits that are not finite,
-            no `std` where it is needed. All but the logits are found before any work.
+        ValueError: unknown perturbation, suite or protocol, bad severity, empty data,
+            images out of range or of the wrong size, bad labels, logits that are not
+            finite, a classifier that changes between two passes, a store of another
+            classifier or other images, no `std` where it is needed. All that can be
+            are found before any work; rows that are finished stay in the store.
 
     Example:
 
@@ -71,43 +87,26 @@ def evaluate(
     >>> [(score.perturbation, score.value) for score in scores]
     [('clean', 100.0), ('pgd@0.2', 0.0)]
     """
-    run = _Evaluation(
-        classifier, dataset, protocol, seed, batch_size, num_classes, std, limit
-    )
-    rows = expand(perturbations, attack_settings)
-    run.check(rows)
-    scores = []
-    for row in rows:
-        scores.append(run.score(row, attack_limit if _is_attack(row) else None))
-        if progress is not None:
-            progress(scores[-1])
-    return scores
-
-
-def expand(perturbations, attack_settings=None):
-    """Ids to perturbations and attacks; a bare noise becomes its whole curve.
-
-    Args:
-        perturbations: list of ids, `Perturbation`s and attacks.
-        attack_settings: dict of `PGD` arguments for the ids that name it.
-
-    Raises:
-        ValueError: unknown id, bad severity or setting, or nothing at all.
-
-    Example:
-
-    >>> [row.id for row in expand(["clean", "pgd@8/255"], {"steps": 20})]
-    ['clean', 'pgd@8/255']
-    """
-    if isinstance(perturbations, str) or not len(perturbations):
+    if (perturbations is None) == (suite is None):
         raise ValueError(
-            "`perturbations` must be a list with at least one id, such as "
-            f"['clean', 'white_noise@0.1']. Received: {perturbations!r}"
+            "Give either `perturbations` or `suite`. "
+            f"Received: perturbations={perturbations!r}, suite={suite!r}"
         )
-    rows = []
-    for item in perturbations:
-        rows += _expand(item, attack_settings or {})
-    return rows
+    plan = suites.get(suite) if suite else suites.Suite(perturbations)
+    limit, attack_limit = limit or plan.limit, attack_limit or plan.attack_limit
+    settings = plan.attack_settings | (attack_settings or {})
+    todo = rows.expand(plan.perturbations, settings, frost_dir=frost_dir)
+    if allow_stochastic:
+        todo = [rows.for_stochastic(row) for row in todo]
+    run = Measurement(classifier, dataset, protocol, seed, batch_size, num_classes, std)
+    run.restrict(limit, attack_limit)
+    run.corrupted = Corrupted(run.images, run.labels, seed, cache_dir, official)
+    run.check(todo)
+    run.begin(store, suite, about or {}, allow_stochastic)
+    run.measure(todo, progress)
+    run.certify(plan)
+    run.examine(plan)
+    return run.found
 
 
 def merge(scores, new):
@@ -127,21 +126,17 @@ def merge(scores, new):
     >>> merge([old], [new]) == (new,)
     True
     """
-
-    def key(score):
-        settings = tuple(sorted(score.settings.items()))
-        return score.perturbation, score.protocol, settings
-
     new = tuple(new)
-    replaced = {key(score) for score in new}
-    return tuple(score for score in scores if key(score) not in replaced) + new
+    replaced = set(map(results.key, new))
+    return tuple(s for s in scores if results.key(s) not in replaced) + new
 
 
-def line(score):
+def line(score, left=None):
     """A score as one line of text.
 
     Args:
         score: `Score`.
+        left: seconds that the rest will take.
 
     Example:
 
@@ -151,156 +146,10 @@ def line(score):
     name = score.perturbation
     if score.protocol != "none":
         name = f"{name} ({score.protocol})"
-    return (
+    text = (
         f"{name:<28} {score.value:7.2f} %  [{score.low:.2f}, {score.high:.2f}]  "
         f"n={score.n}  {score.seconds:.1f} s"
     )
-
-
-class _Evaluation:
-    """A compiled classifier and checked data."""
-
-    def __init__(
-        self, classifier, dataset, protocol, seed, batch_size, num_classes, std, limit
-    ):
-        perturbations.check_protocol(protocol)
-        images, labels, spec = _unpack(dataset)
-        self.classifier = gradients.PlainClassifier(classifier)
-        self.images = _checked_images(images, self.classifier.input_shape)
-        classes = num_classes or getattr(spec, "num_classes", None)
-        self.labels = metrics.check_labels(labels, len(self.images), classes)
-        for name, value in (("batch_size", batch_size), ("limit", limit)):
-            _check_count(name, value)
-        self.images, self.labels = self.images[:limit], self.labels[:limit]
-        self.std = getattr(spec, "std", None) if std is None else std
-        self.protocol, self.seed, self.batch_size = protocol, seed, batch_size
-        self.clean = None
-
-    def check(self, rows):
-        """Perturb one image with each noise, so that what is missing shows at once."""
-        for row in rows:
-            if not _is_attack(row):
-                self.perturb(row, 0, 1)
-
-    def score(self, row, limit):
-        """One row of the result."""
-        _check_count("attack_limit", limit)
-        n = len(self.images[:limit])
-        started = time.perf_counter()
-        is_attack = _is_attack(row)
-        hits = self.attack(row, n) if is_attack else self.noise(row, n)
-        correct = int(hits.sum())
-        low, high = metrics.wilson_interval(correct, n)
-        return Score(
-            perturbation=row.id,
-            severity=float(row.severity),
-            protocol="none" if is_attack or row.id == "clean" else self.protocol,
-            value=100.0 * correct / n,
-            low=low,
-            high=high,
-            n=n,
-            correct=correct,
-            seed=self.seed,
-            seconds=time.perf_counter() - started,
-            settings=row.settings if is_attack else {},
-        )
-
-    def noise(self, row, n):
-        """Which of the first n images survive a perturbation."""
-        if row.severity == 0 and self.clean is not None:
-            return self.clean  # nothing added: every curve starts at the same point
-        hits = np.zeros(n, bool)
-        for first in range(0, n, self.batch_size):
-            last = min(first + self.batch_size, n)
-            images = self.perturb(row, first, last)
-            # Filled up with copies to the same size, so that one shape is compiled.
-            copies = np.minimum(np.arange(min(n, self.batch_size)), last - first - 1)
-            logits = ops.convert_to_numpy(self.classifier.logits(images[copies]))
-            labels = self.labels[first:last]
-            hits[first:last] = metrics.hits(logits[: last - first], labels)
-        if row.severity == 0:
-            self.clean = hits
-        return hits
-
-    def perturb(self, row, first, last):
-        return row(
-            self.images[first:last],
-            range(first, last),
-            protocol=self.protocol,
-            seed=self.seed,
-            std=self.std,
-        )
-
-    def attack(self, row, n):
-        """Which of the first n images survive an attack."""
-        # An attack holds its images as float32, so a large set goes through in parts.
-        part = max(self.batch_size, _ATTACK_FLOATS // math.prod(self.images.shape[1:]))
-        hits = np.zeros(n, bool)
-        for first in range(0, n, part):
-            at = slice(first, min(first + part, n))
-            result = row(
-                self.classifier,
-                self.images[at],
-                self.labels[at],
-                seed=self.seed,
-                batch_size=self.batch_size,
-                indices=np.arange(at.start, at.stop),
-            )
-            hits[at] = ~result.success
-        return hits
-
-
-_ATTACK_FLOATS = 2**25
-
-
-def _expand(item, attack_settings):
-    if isinstance(item, str):
-        item = item.strip()
-        if item in perturbations.CURVES:
-            return perturbations.curve(item)
-        item = perturbations.parse(item)
-    if getattr(item, "kind", None) in perturbations.ATTACKS:
-        return [attacks.from_perturbation(item, **attack_settings)]
-    if not hasattr(item, "id") or not callable(item):
-        raise ValueError(
-            "A perturbation must be an id, a `Perturbation` or an attack. "
-            f"Received: {item!r}"
-        )
-    return [item]
-
-
-def _is_attack(row):
-    return hasattr(row, "settings")
-
-
-def _unpack(dataset):
-    if hasattr(dataset, "images") and hasattr(dataset, "labels"):
-        return dataset.images, dataset.labels, getattr(dataset, "spec", None)
-    if isinstance(dataset, (tuple, list)) and len(dataset) == 2:
-        return *dataset, None
-    raise ValueError(
-        "`dataset` must have `images` and `labels`, or be a tuple (images, labels). "
-        f"Received: {type(dataset).__name__}"
-    )
-
-
-def _checked_images(images, expected):
-    images = np.asarray(images)
-    perturbations.as_images(images[:1] if images.dtype == np.uint8 else images)
-    received = images.shape[1:]
-    fits = expected is None or (
-        len(received) == len(expected)
-        and all(a in (None, b) for a, b in zip(expected, received, strict=True))
-    )
-    if not fits:
-        raise ValueError(
-            f"The classifier takes images of shape {expected}. Received: {received}"
-        )
-    return images
-
-
-def _check_count(name, value):
-    if value is not None and (not isinstance(value, int) or value < 1):
-        raise ValueError(
-            f"`{name}` must be a positive integer or None. Received: {value!r}"
-        )
+    if not left:
+        return text
+    return f"{text}  (about {left / 60:.0f} min left)" if left >= 60 else text

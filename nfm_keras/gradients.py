@@ -5,6 +5,7 @@ or PyTorch is imported here and nowhere else, and only the one that Keras runs o
 """
 
 import functools
+import time
 
 import keras
 from keras import ops
@@ -73,6 +74,8 @@ class PlainClassifier:
     Calling it runs the classifier with `training=False`, so that nothing mixes, drops
     out or updates statistics. `logits` does the same, compiled. Wrap a classifier once
     and reuse the wrapper: its compiled functions are kept with it and go with it.
+    `seconds` is the time spent in them (on an accelerator, until the result is asked
+    for, only that of starting them).
 
     Args:
         classifier: Keras model or layer, or any callable, from images
@@ -99,6 +102,7 @@ class PlainClassifier:
                 f"logits. Received: {classifier!r}"
             )
         self.classifier = classifier
+        self.seconds = 0.0
         self._functions = {}
 
     def __call__(self, images):
@@ -127,8 +131,15 @@ class PlainClassifier:
         """
         if fn not in self._functions:
             variables = getattr(self.classifier, "variables", ())
-            self._functions[fn] = compiled(functools.partial(fn, self), variables)
+            run = compiled(functools.partial(fn, self), variables)
+            self._functions[fn] = functools.partial(self._timed, run)
         return self._functions[fn]
+
+    def _timed(self, run, *args):
+        started = time.perf_counter()
+        found = run(*args)
+        self.seconds += time.perf_counter() - started
+        return found
 
 
 def _logits(classifier, images):
@@ -179,10 +190,21 @@ def _jax_compiled(fn, variables):
     @jax.jit
     def run(values, *args):
         mapping = zip(variables, values, strict=True)
-        with keras.StatelessScope(state_mapping=mapping):
-            return fn(*args)
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            result = fn(*args)
+        return result, [scope.get_current_value(seed) for seed in seeds]
 
-    return lambda *args: run([variable.value for variable in variables], *args)
+    # The only integers that inference changes: what a layer that stays random draws
+    # its noise from. Left where they are, every call would meet the same noise.
+    seeds = [variable for variable in variables if "int" in variable.dtype]
+
+    def call(*args):
+        result, states = run([variable.value for variable in variables], *args)
+        for seed, state in zip(seeds, states, strict=True):
+            seed.assign(state)
+        return result
+
+    return call
 
 
 def _torch_compiled(fn, variables):

@@ -8,24 +8,28 @@ import textwrap
 
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
+from nfm_keras import corruptions
 from nfm_keras.summary import SCHEMES, caption, columns
 
+_NAMES = {
+    "fgsm": "FGSM", "pgd": "PGD", "apgd_ce": "APGD-CE", "apgd_dlr": "APGD-DLR",
+    "apgd_t": "APGD-T", "fab_t": "FAB-T", "square": "Square",
+    "autoattack": "AutoAttack",
+}  # fmt: skip
 AXES = {
     "white_noise": "white noise, standard deviation σ",
     "salt_and_pepper": "salt and pepper, share of pixels γ",
-    "fgsm": "FGSM, l∞ ε ([0, 1] pixels)",
-    "fgsm_l2": "FGSM, l2 ε ([0, 1] pixels)",
-    "pgd": "PGD, l∞ ε ([0, 1] pixels)",
-    "pgd_l2": "PGD, l2 ε ([0, 1] pixels)",
+    **{kind: f"{name}, l∞ ε ([0, 1] pixels)" for kind, name in _NAMES.items()},
+    **{f"{kind}_l2": f"{name}, l2 ε ([0, 1] pixels)" for kind, name in _NAMES.items()},
 }
 """Axis labels of the kinds of perturbation."""
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers for print.
-_STYLES = (
+STYLES = (
     ("#000000", "o"), ("#56B4E9", "s"), ("#E69F00", "^"), ("#CC79A7", "D"),
     ("#009E73", "v"), ("#D55E00", "P"), ("#0072B2", "X"), ("#999999", "*"),
 )  # fmt: skip
-_DASHES = ("-", "--", ":", "-.")
+DASHES = ("-", "--", ":", "-.")
 
 
 def curves(rows, path, *, title=None):
@@ -56,14 +60,15 @@ def curves(rows, path, *, title=None):
             "Robustness curves need scores under some perturbation. "
             f"Received: none in {[row.label for row in rows]}"
         )
-    figure, axes = _figure(len(panels))
+    count = len(panels)
+    figure, axes = panel_grid(count, across=2 if count == 4 else min(count, 3))
     for axis, family in zip(axes, panels, strict=True):
         for row, style in zip(rows, _styles(rows), strict=True):
-            _draw(axis, _curve(row, family), row.label, style)
-        axis.set_xlabel(_axis_label(family, rows[0].protocol))
+            draw(axis, _curve(row, family), row.label, style)
+        axis.set_xlabel(axis_label(family, rows[0].protocol))
         axis.set_ylabel("test accuracy (%)")
         axis.locator_params(axis="x", nbins=6, steps=[1, 2, 5, 10])
-    return _finish(figure, path, title, f"{caption(rows)}; {_shade(rows)}")
+    return finish(figure, path, title, f"{caption(rows)}; {_shade(rows)}")
 
 
 def families(rows):
@@ -78,7 +83,8 @@ def families(rows):
     """
     cells = {name: cell for row in rows for name, cell in row.cells.items()}
     names = dict.fromkeys(cells[name].family for name in columns(rows))
-    return [name for name in names if name != "clean"]
+    # The corruptions have figures of their own, in the report of an evaluation.
+    return [name for name in names if name not in ("clean", *corruptions.NAMES)]
 
 
 def histories(rows, path, *, title=None):
@@ -104,10 +110,10 @@ def histories(rows, path, *, title=None):
             "Training curves need a history. "
             f"Received: none in {[run.name for run in runs]}"
         )
-    figure, (losses, accuracies) = _figure(2)
+    figure, (losses, accuracies) = panel_grid(2, across=2)
     for row, style in zip(rows, _styles(rows), strict=True):
-        _draw(losses, _history(row, "loss"), row.label, style)
-        _draw(accuracies, _history(row, "val_accuracy", 100), row.label, style)
+        draw(losses, _history(row, "loss"), row.label, style)
+        draw(accuracies, _history(row, "val_accuracy", 100), row.label, style)
     # Where a run holds no image out, what it watches is the test set.
     sets = {"validation" if r.config.get("validation") else "test" for r in runs}
     losses.set_ylabel("training loss (nats)")
@@ -115,24 +121,39 @@ def histories(rows, path, *, title=None):
     for axis in (losses, accuracies):
         axis.set_xlabel("epoch")
         axis.locator_params(axis="x", integer=True)
-    return _finish(figure, path, title, caption(rows, measured=False))
+    return finish(figure, path, title, caption(rows, measured=False))
 
 
-def _figure(panels):
-    across = 2 if panels == 4 else min(panels, 3)
-    down = math.ceil(panels / across)
-    size = 4 * across, 3.4 * down + 0.9
+def panel_grid(count, across, width=4.0, height=3.4):
+    """An empty figure and its panels.
+
+    Args:
+        count: int, panels.
+        across: int, panels a row.
+        width, height: float, of a panel in inches.
+
+    Returns:
+        `(figure, axes)`.
+
+    Example:
+
+    >>> figure, axes = panel_grid(5, across=3)
+    >>> len(axes), figure.get_size_inches().tolist()
+    (5, [12.0, 7.7])
+    """
+    down = math.ceil(count / across)
+    size = width * across, height * down + 0.9
     figure = Figure(size, dpi=150, layout="constrained")
-    axes = [figure.add_subplot(down, across, i + 1) for i in range(panels)]
+    axes = [figure.add_subplot(down, across, i + 1) for i in range(count)]
     return figure, axes
 
 
 def _styles(rows):
     """Colour and marker by scheme, the same in every figure; dashes by variant."""
     order = [*SCHEMES, *sorted({row.scheme for row in rows} - set(SCHEMES))]
-    variants = {scheme: itertools.cycle(_DASHES) for scheme in order}
+    variants = {scheme: itertools.cycle(DASHES) for scheme in order}
     for row in rows:
-        color, marker = _STYLES[order.index(row.scheme) % len(_STYLES)]
+        color, marker = STYLES[order.index(row.scheme) % len(STYLES)]
         dashes = next(variants[row.scheme])
         yield {"color": color, "marker": marker, "linestyle": dashes}
 
@@ -165,8 +186,16 @@ def _history(row, key, scale=1):
     return points
 
 
-def _draw(axis, points, label, style):
-    if not points:
+def draw(axis, points, label, style):
+    """Draw a line with its shade.
+
+    Args:
+        axis: `matplotlib.axes.Axes`.
+        points: list of `(x, value, low, high)`; NaN is a gap.
+        label: str.
+        style: dict of line properties with `color` among them.
+    """
+    if not len(points):
         return
     x, means, lows, highs = zip(*points, strict=True)
     every = max(1, len(x) // 10)  # more markers would hide the line
@@ -174,10 +203,21 @@ def _draw(axis, points, label, style):
     axis.fill_between(x, lows, highs, color=style["color"], alpha=0.15, linewidth=0)
 
 
-def _axis_label(family, protocol):
+def axis_label(family, protocol=None):
+    """What the horizontal axis of a perturbation family says.
+
+    Args:
+        family: str, as in `Cell.family`: a kind, perhaps followed by its settings.
+        protocol: str, which white noise is measured in; None to leave it out.
+
+    Example:
+
+    >>> axis_label("pgd (steps=20)")
+    'PGD, l∞ ε ([0, 1] pixels) (steps=20)'
+    """
     kind, _, settings = family.partition(" ")
     label = AXES.get(kind, f"{kind}, severity")
-    if kind == "white_noise":
+    if kind == "white_noise" and protocol:
         reference = protocol == "reference"
         label += " (after normalisation)" if reference else " ([0, 1] pixels)"
     return f"{label} {settings}".strip()
@@ -189,20 +229,50 @@ def _shade(rows):
     return "shade: " + " or ".join(words[kind] for kind in sorted(kinds))
 
 
-def _finish(figure, path, title, text):
-    """Adds grid, legend and caption, and writes the file."""
-    width = figure.get_size_inches()[0]
-    lines = {}
+def finish(figure, path, title, text, *, grid="both"):
+    """Add grid, legend and heading to a figure, and write it.
+
+    Args:
+        figure: `matplotlib.figure.Figure` with its panels drawn; everything that has a
+            label is in the legend, once.
+        path: PNG, PDF or SVG file to write; its folder is created.
+        title: str or None.
+        text: str, small under the title.
+        grid: str. `"both"`, `"x"` or `"y"`.
+
+    Returns:
+        The figure.
+    """
+    handles = {}
     for axis in figure.axes:
-        axis.grid(True, alpha=0.3)
+        axis.grid(True, axis=grid, alpha=0.3)
+        axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
-        lines |= {line.get_label(): line for line in axis.get_lines()}
-    labels = [textwrap.fill(label, int(width * 9)) for label in lines]
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    width = figure.get_size_inches()[0]
+    labels = [textwrap.fill(label, int(width * 9)) for label in handles]
     fit = int(width * 11 / (max(map(len, labels), default=0) + 7))
     place = {"loc": "outside lower center", "ncols": max(1, min(len(labels), fit))}
-    figure.legend(lines.values(), labels, fontsize=9, frameon=False, **place)
-    text = textwrap.fill(text, int(width * 13))
-    figure.suptitle(f"{title}\n{text}" if title else text, fontsize=9)
+    figure.legend(handles.values(), labels, fontsize=9, frameon=False, **place)
+    return save(figure, path, title, text)
+
+
+def save(figure, path, title, text):
+    """Put a heading over a figure and write it.
+
+    Args:
+        figure: `matplotlib.figure.Figure`.
+        path: PNG, PDF or SVG file to write; its folder is created.
+        title: str or None.
+        text: str, small under the title.
+
+    Returns:
+        The figure.
+    """
+    width = figure.get_size_inches()[0]
+    heading = [textwrap.fill(part, int(width * 13)) for part in (title, text) if part]
+    figure.suptitle("\n".join(heading), fontsize=9)
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

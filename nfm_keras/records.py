@@ -121,15 +121,30 @@ def load(path):
         ValueError: if the file is truncated, is not JSON, misses a key, has one too
             many, has a value of the wrong type or is of another format version.
     """
+    return read(path, Record, FORMAT)
+
+
+def read(path, kind, version):
+    """Read a dataclass that was written as JSON with a `format` beside its fields.
+
+    Args:
+        path: file to read.
+        kind: the dataclass.
+        version: the only `format` that is accepted.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load`.
+    """
     content = read_json(path)
+    name = kind.__name__.lower()
     try:
-        _expect(dict, content, "record")
-        version = content.pop("format", None)
-        if version != FORMAT:
-            raise ValueError(f"Expected format {FORMAT}. Received: {version!r}")
-        return _build(Record, content, "record")
+        _expect(dict, content, name)
+        received = content.pop("format", None)
+        if received != version:
+            raise ValueError(f"Expected format {version}. Received: {received!r}")
+        return _build(kind, content, name)
     except ValueError as error:
-        raise ValueError(f"{path} is not a valid record. {error}") from None
+        raise ValueError(f"{path} is not a valid {name}. {error}") from None
 
 
 def find(folder, *, skip_broken=False):

@@ -6,6 +6,7 @@ import json
 import pathlib
 import statistics
 
+from nfm_keras import corruptions
 from nfm_keras.summary import caption, columns
 
 HEADLINES = (
@@ -24,8 +25,8 @@ def to_markdown(rows, names=None, *, paper=False):
 
     Args:
         rows: list of `nfm_keras.summary.Row`.
-        names: columns to show. By default all; where they are more than ten, only
-            `HEADLINES` of the noises.
+        names: columns to show. By default all; where they are more than ten,
+            `headlines` of them.
         paper: bool. Put the published number below each row it can be compared
             with: CIFAR-10 or CIFAR-100, protocol `reference`, the same alpha and
             noise levels. A line of the caption says where the number is from.
@@ -92,6 +93,21 @@ def _headlines(rows):
     names = columns(rows)
     if len(names) <= _FIT:
         return names
+    return headlines(names)
+
+
+def headlines(names):
+    """Columns that fit a page: no single corruption, few severities of the noises.
+
+    Args:
+        names: list of ids of perturbations, such as `"white_noise@0.1"`.
+
+    Example:
+
+    >>> headlines(["clean", "fog@3", "white_noise@0.1", "white_noise@0.12"])
+    ['clean', 'white_noise@0.1']
+    """
+    names = [name for name in names if name.partition("@")[0] not in corruptions.NAMES]
     noises = {name.partition("@")[0] for name in names if name in HEADLINES}
     return [n for n in names if n in HEADLINES or n.partition("@")[0] not in noises]
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from conftest import BACKEND
 
-from nfm_keras import records
+from nfm_keras import records, results
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="slow processes, once")
 
@@ -96,7 +96,8 @@ def test_a_run_is_evaluated_exported_and_reported(run_dir, tmp_path):
     perturbations = "--perturbations=clean,white_noise@0.1,pgd@8/255"
     out = run("evaluate", f"--run_dir={run_dir}", perturbations, "--attack_limit=32")
     scores = records.load(run_dir / "record.json").scores
-    assert [s.perturbation for s in scores] == [line.split()[0] for line in lines(out)]
+    named = [line.split()[0] for line in lines(out)]
+    assert named == ["nfm", *(s.perturbation for s in scores)]
     assert [s.perturbation for s in scores] == ["clean", "white_noise@0.1", "pgd@8/255"]
     assert [s.n for s in scores] == [500, 500, 32]
     assert scores[0].value > 30
@@ -104,6 +105,25 @@ def test_a_run_is_evaluated_exported_and_reported(run_dir, tmp_path):
     out = run("export", f"--run_dir={run_dir}", "--name=m", f"--output={tmp_path}")
     exported = pathlib.Path(lines(out)[-1])
     assert exported == tmp_path / "m" / "1" and (exported / "saved_model.pb").exists()
+
+    rows = "--perturbations=clean,fog@1,pgd@8/255"
+    compared = [f"--run_dir={run_dir}", f"--model={exported}", "--attack_limit=32"]
+    suite = tmp_path / "suite"
+    out = run("evaluate", *compared, rows, f"--output={suite}")
+    assert out.count("clean ") == 2 and f"Report: {suite / 'report.md'}" in out
+    text = (suite / "report.md").read_text()
+    assert "| accuracy in percent, unless said | nfm | m/1 |" in text
+    assert "| clean | (+0.0 [" in text  # the same classifier, image by image
+    ours, theirs = (
+        results.load(folder / results.FILE) for folder in (run_dir, suite / "m" / "1")
+    )
+    assert [r.hits for r in theirs.results[:2]] == [
+        ours.result(name).hits for name in ("clean", "fog@1")
+    ]
+    assert {"samples.png", "adversaries_nfm.png", "adversaries_m_1.png"} <= {
+        path.name for path in suite.iterdir()
+    }
+    scores = records.load(run_dir / "record.json").scores  # now with fog@1
 
     report = tmp_path / "report"
     run("report", f"--runs={run_dir}", f"--output={report}")
@@ -125,7 +145,11 @@ def test_mistakes_end_in_one_line_that_names_them(tmp_path):
     train = ["train", f"--run_dir={missing}"]
     mistakes = [
         ([*train, "--scheme=nfn"], "Unknown scheme. Expected one of: nfm", "'nfn'"),
-        (["evaluate", f"--run_dir={missing}"], str(missing), "o such file"),
+        (
+            ["evaluate", f"--run_dir={missing}"],
+            f"No classifier at {missing}",
+            "nothing",
+        ),
         (
             [*train, "--dataset=cifar10", "--network=mlp", f"--data_dir={empty}"],
             f"Dataset 'cifar10' is not in {empty}",

@@ -4,16 +4,28 @@ import types
 import keras
 import numpy as np
 import pytest
+from conftest import BACKEND
 from keras import layers, ops
 
-from nfm_keras import evaluation, gradients, perturbations
+from nfm_keras import (
+    corruptions,
+    evaluation,
+    gradients,
+    measurement,
+    perturbations,
+    results,
+    smoothing,
+    suites,
+)
 from nfm_keras.attacks import PGD
+from nfm_keras.corruptions import files
 from nfm_keras.evaluation import evaluate
 
 pytestmark = pytest.mark.backends
 
 STD = (0.247, 0.2435, 0.2616)
 ROWS = ["clean", "white_noise@0.3", "salt_and_pepper@0.2", "fgsm@8/255", "pgd_l2@0.2"]
+MORE = [*ROWS, "fog@3", "shot_noise@5", "square@0.1"]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +62,7 @@ def test_batch_size_and_order_of_rows_change_nothing(network, dataset, protocol)
     for batch_size, limit in ((1, 5), (7, 31)):
         scores, expected = (
             evaluate(network, dataset, rows, protocol=protocol, limit=limit, **sizes)
-            for rows, sizes in ((ROWS, {"batch_size": batch_size}), (ROWS[::-1], {}))
+            for rows, sizes in ((MORE, {"batch_size": batch_size}), (MORE[::-1], {}))
         )
         assert outcome(scores) == outcome(expected)[::-1]
 
@@ -88,9 +100,11 @@ def test_limits_settings_and_progress(network, dataset):
         limit=20,
         attack_limit=10,
         attack_settings={"steps": 3, "step_size": None, "restarts": 2},
-        progress=seen.append,
+        progress=lambda score, left: seen.append((score, left)),
     )
-    assert seen == scores and [s.n for s in scores] == [20, 10, 10]
+    assert [score for score, _ in seen] == list(scores)
+    assert seen[0][1] > 0 and seen[-1][1] == 0
+    assert [s.n for s in scores] == [20, 10, 10]
     assert scores[1].settings["steps"] == 3 and scores[1].settings["restarts"] == 2
     assert scores[2].settings["steps"] == 2
 
@@ -106,15 +120,15 @@ def test_merge_replaces_a_row_only_where_all_settings_agree(network, dataset):
     rows = ["clean", "white_noise@0.1", PGD(0.1)]
     old = evaluate(network, dataset, rows)
     again = evaluate(network, dataset, rows)
-    assert evaluation.merge(old, again) == tuple(again)
+    assert evaluation.merge(old, again) == again.scores
     pixel = evaluate(network, dataset, rows[1:2], protocol="pixel")
     longer = evaluate(network, dataset, [PGD(0.1, steps=9)])
-    assert len(evaluation.merge(old, pixel + longer)) == 5
+    assert len(evaluation.merge(old, [*pixel, *longer])) == 5
 
 
 def test_an_attack_in_parts_scores_the_same(network, dataset, monkeypatch):
     expected = outcome(evaluate(network, dataset, ["pgd@8/255"], batch_size=16))
-    monkeypatch.setattr(evaluation, "_ATTACK_FLOATS", 20 * 8 * 8 * 3)
+    monkeypatch.setattr(measurement, "_ATTACK_FLOATS", 20 * 8 * 8 * 3)
     scores = evaluate(network, dataset, ["pgd@8/255"], batch_size=16)
     assert outcome(scores) == expected
 
@@ -135,6 +149,10 @@ SMALL = np.zeros((2, 8, 8, 3), "uint8")
         (bad(), [3], "Received: 3"),
         (bad(), ["white_noise@-1"], "Received: -1.0"),
         (bad(), ["pgd@nan"], "Received: nan"),
+        (bad(), ["fogg@3"], "Did you mean fog"),
+        (bad(), ["fog@6"], "Received: 6"),
+        (bad(), ["fog@2.5"], "1 to 5.*Received: 'fog@2.5'"),
+        (bad(), ["common_corruptions@0"], "Received: 0"),
         (bad(images=SMALL[:0], labels=[]), ["clean"], r"shape \(0, 8, 8, 3\)"),
         (bad(images=SMALL * 300.0 + 2), ["clean"], "Received: values from 2"),
         (bad(images=np.zeros((31, 9, 8, 3))), ["clean"], r"Received: \(9, 8, 3\)"),
@@ -150,15 +168,156 @@ def test_bad_input_is_refused(network, dataset, change, rows, message):
         evaluate(network, change(dataset), rows)
 
 
-def test_nan_logits_and_missing_classes_are_refused(dataset):
+def test_nan_logits_and_missing_classes_are_refused(network, dataset):
     with pytest.raises(ValueError, match="Received: NaN or infinite logits"):
         evaluate(
             lambda images: ops.sum(images, axis=(1, 2)) * float("nan"),
             dataset,
             ["clean"],
         )
+    with pytest.raises(ValueError, match="must give logits.*Received: probabilities"):
+        evaluate(lambda x: ops.softmax(network(x)), dataset, ["clean"])
     with pytest.raises(ValueError, match="between 0 and 2. Received: labels from 0"):
         evaluate(lambda images: ops.sum(images, axis=(1, 2)), dataset, ["clean"])
+
+
+def unmeasured(*arguments):
+    raise AssertionError("measured again")
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(
+    network, dataset, tmp_path, monkeypatch
+):
+    rows = ["clean", "fog@3", "white_noise@0.3", "pgd@0.1"]
+    store = tmp_path / "run" / "evaluation.json"
+    expected = evaluate(network, dataset, rows)
+
+    def interrupt(score, left):
+        if score.perturbation == "fog@3":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(network, dataset, rows, store=store, progress=interrupt)
+    assert [s.perturbation for s in results.load(store)] == rows[:2]
+    with monkeypatch.context() as patch:
+        patch.setattr(measurement.Measurement, "score", unmeasured)
+        evaluate(network, dataset, rows[:2], store=store)
+        for changes in ({"seed": 1}, {"limit": 9}):  # another measurement
+            with pytest.raises(AssertionError, match="measured again"):
+                evaluate(network, dataset, rows[:2], store=store, **changes)
+    found = evaluate(network, dataset, rows, store=store)
+    assert outcome(found) == outcome(expected)
+    assert [r.hits for r in found.results] == [r.hits for r in expected.results]
+    assert results.load(store) == found
+    # Rows that were not asked for this time stay.
+    evaluate(network, dataset, ["fog@1"], store=store)
+    assert len(results.load(store)) == 5
+
+
+def test_a_store_of_something_else_is_refused(network, dataset, tmp_path):
+    store = tmp_path / "evaluation.json"
+    evaluate(network, dataset, ["clean"], store=store)
+    before = store.read_bytes()
+    with pytest.raises(ValueError, match="evaluation of this classifier"):
+        evaluate(lambda images: -network(images), dataset, ["clean"], store=store)
+    with pytest.raises(ValueError, match="these images and labels"):
+        other = bad(labels=(dataset.labels + 1) % 5)(dataset)
+        evaluate(network, other, ["clean"], store=store)
+    assert store.read_bytes() == before
+    store.write_bytes(before[:-20])
+    with pytest.raises(ValueError, match="truncated"):
+        evaluate(network, dataset, ["clean"], store=store)
+
+
+def test_corruptions_from_the_generator_the_cache_and_official_files_agree(
+    network, dataset, tmp_path
+):
+    rows = ["contrast", "impulse_noise@5"]
+    expected = evaluate(network, dataset, rows, seed=3)
+    direct = corruptions.Corruption("impulse_noise", 5)(dataset.images, seed=3)
+    logits = ops.convert_to_numpy(network(direct.astype("float32") / 255))
+    assert expected[-1].correct == (logits.argmax(1) == dataset.labels).sum()
+    assert [s.severity for s in expected] == [1, 2, 3, 4, 5, 5]
+    assert expected[0].protocol == "none"
+    for _ in range(2):
+        cached = evaluate(network, dataset, rows, seed=3, cache_dir=tmp_path / "cache")
+        assert outcome(cached) == outcome(expected)
+    folder = tmp_path / "official"
+    files.write_official(
+        folder, dataset.images, dataset.labels, kinds=["contrast"], seed=9
+    )
+    official = evaluate(network, dataset, rows, seed=3, official=folder)
+    assert outcome(official) == outcome(expected)  # contrast draws nothing
+    assert official[0].settings == {"source": "official"}
+    assert official[-1].settings["source"] == "generated"
+    # Official files keep an order of their own: their labels are the ones that count.
+    turned = bad(images=dataset.images[::-1], labels=dataset.labels[::-1])(dataset)
+    again = evaluate(network, turned, rows[:1], official=folder)
+    assert outcome(again) == outcome(official)[:5]
+    with pytest.raises(ValueError, match=r"contrast@1 must have the shape \(9, 8, 3"):
+        other = bad(images=np.zeros((31, 9, 8, 3), "uint8"))(dataset)
+        evaluate(lambda images: images[:, 0, :5, 0], other, rows, official=folder)
+
+
+TINY = suites.Suite(
+    ("clean", "white_noise@0.3", "fog@2", "pgd@8/255"),
+    limit=20,
+    attack_limit=10,
+    attack_settings={"steps": 2},
+    sigmas=(0.1, 0.2),
+    certify_limit=4,
+    certify_samples=50,
+    masking_limit=6,
+)
+
+
+def test_a_suite_adds_calibration_certificates_and_a_masking_report(
+    network, dataset, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(suites.SUITES, "tiny", TINY)
+    store = tmp_path / "evaluation.json"
+    found = evaluate(network, dataset, suite="tiny", store=store)
+    assert [s.n for s in found] == [20, 20, 20, 10] and found.suite == "tiny"
+    assert set(found.results[0].calibration) > {"nll", "brier", "ece", "rms"}
+    assert not found.results[3].calibration
+    assert sum(found.reliability["counts"]) == 20
+    assert [c["sigma"] for c in found.certifications] == [0.1, 0.2]
+    expected = smoothing.certify(
+        network, dataset.images[:4], dataset.labels[:4], sigma=0.1, n=50
+    )
+    assert found.certifications[0]["radii"] == expected.radii.tolist()
+    assert len(found.checks) >= 8 and 0 < found.model_seconds < found.seconds
+    for name in ("score", "certify"):
+        owner = measurement.Measurement if name == "score" else smoothing
+        monkeypatch.setattr(owner, name, unmeasured)
+    again = evaluate(network, dataset, suite="tiny", store=store)
+    assert again == results.load(store) and again.results == found.results
+    with pytest.raises(ValueError, match="Unknown suite.*Received: 'tinny'"):
+        evaluate(network, dataset, suite="tinny")
+    with pytest.raises(ValueError, match="either `perturbations` or `suite`"):
+        evaluate(network, dataset, ["clean"], suite="tiny")
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="draws from TensorFlow's state")
+def test_a_classifier_that_stays_random_is_refused_or_attacked_on_average(dataset):
+    import tensorflow as tf
+
+    def classifier(images):
+        logits = tf.reduce_mean(images, (1, 2)) * 40
+        return logits + tf.random.normal(tf.shape(logits), stddev=0.1)
+
+    labels = dataset.images.mean((1, 2)).argmax(1)
+    random = bad(labels=labels)(dataset)
+    with pytest.raises(ValueError, match="must not change between two passes"):
+        evaluate(classifier, random, ["clean"])
+    with pytest.raises(ValueError, match="`autoattack` alone.*Received: 'pgd@0.1'"):
+        evaluate(classifier, random, ["pgd@0.1"], allow_stochastic=True)
+    rows = ["clean", "autoattack@0.3"]
+    clean, attacked = evaluate(
+        classifier, random, rows, allow_stochastic=True, attack_limit=4
+    )
+    assert clean.value > 80 and attacked.value == 0
+    assert attacked.settings["version"] == "rand"
 
 
 def test_scores_are_frozen(network, dataset):

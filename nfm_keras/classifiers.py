@@ -1,0 +1,117 @@
+"""Classifiers from disk: a run, a Keras file or a SavedModel."""
+
+import pathlib
+from typing import Any, NamedTuple
+
+import keras
+
+from nfm_keras import records
+
+
+class Loaded(NamedTuple):
+    """A classifier and where it came from.
+
+    Attributes:
+        name: Name to show.
+        classifier: Keras model or callable from [0, 1] images to logits.
+        record: `Record` of the run it is the result of, or `None`.
+        run: Folder of that run, or `None`.
+    """
+
+    name: str
+    classifier: Any
+    record: records.Record | None = None
+    run: pathlib.Path | None = None
+
+
+def load(path) -> Loaded:
+    """Loads a classifier, whichever of the three it is.
+
+    Args:
+        path: Folder of a run (`record.json`, `classifier.keras`), a `.keras` file, or
+            the version folder of a SavedModel (TensorFlow backend).
+
+    Raises:
+        FileNotFoundError: There is nothing, or nothing of the three.
+        ValueError: A broken record, or a SavedModel whose outputs are not logits.
+
+    Example:
+
+    >>> load("runs/nfm").record.scheme  # doctest: +SKIP
+    'nfm'
+    """
+    path = pathlib.Path(path)
+    if (path / "saved_model.pb").exists():
+        return Loaded(_saved_model_name(path), SavedModel(path))
+    if path.is_file():
+        return Loaded(path.stem, keras.saving.load_model(path, compile=False))
+    file = path / "classifier.keras"
+    if not file.exists():
+        raise FileNotFoundError(
+            f"No classifier at {path}. Expected a .keras file, a folder with "
+            "saved_model.pb, or the folder of a run, with record.json and "
+            f"classifier.keras. Received: {_kind(path)}"
+        )
+    record = records.load(path / records.FILE)
+    model = keras.saving.load_model(file, compile=False)
+    return Loaded(record.name, model, record, path)
+
+
+class SavedModel:
+    """The logits of a SavedModel's `serving_default`, as a callable.
+
+    Args:
+        path: Version folder. The signature has one image input in [0, 1] and an output
+            named `logits`, or one output only.
+
+    Raises:
+        RuntimeError: Under another backend than TensorFlow.
+        ValueError: No such signature, or outputs that could be anything.
+    """
+
+    def __init__(self, path):
+        if keras.backend.backend() != "tensorflow":
+            raise RuntimeError(
+                "A SavedModel is read by the TensorFlow backend. "
+                f"Received: backend {keras.backend.backend()!r}"
+            )
+        import tensorflow as tf
+
+        # Kept: its variables go when it goes.
+        self.servable = tf.saved_model.load(str(path))
+        signatures = self.servable.signatures
+        if "serving_default" not in signatures:
+            raise ValueError(
+                f"{path} must have a signature `serving_default`. "
+                f"Received: {sorted(signatures)}"
+            )
+        self.signature = signatures["serving_default"]
+        self.input, self.output = self._names(path)
+        shape = self.signature.structured_input_signature[1][self.input].shape
+        self.input_shape = tuple(shape) if shape.rank else None
+
+    def _names(self, path):
+        inputs = list(self.signature.structured_input_signature[1])
+        outputs = sorted(self.signature.structured_outputs)
+        output = outputs[0] if len(outputs) == 1 else "logits"
+        if len(inputs) != 1 or output not in outputs:
+            raise ValueError(
+                f"The signature of {path} must have one input, and one output or one "
+                f"named `logits`. Received: inputs {inputs}, outputs {outputs}"
+            )
+        return inputs[0], output
+
+    def __call__(self, images):
+        return self.signature(**{self.input: images})[self.output]
+
+
+def _saved_model_name(path):
+    resolved = path.resolve()
+    # A version folder says nothing alone.
+    if resolved.name.isdecimal():
+        return f"{resolved.parent.name}/{resolved.name}"
+    return resolved.name
+
+
+def _kind(path):
+    return "a folder without them" if path.is_dir() else "nothing there"

@@ -1,0 +1,128 @@
+"""The rows of an evaluation: ids to perturbations, corruptions and attacks."""
+
+import dataclasses
+import difflib
+
+from nfm_keras import attacks, corruptions, perturbations
+
+GROUPS = {
+    "common_corruptions": corruptions.STANDARD,
+    "extra_corruptions": corruptions.EXTRA,
+}
+"""Ids that stand for several corruptions at all severities."""
+
+
+def expand(items, attack_settings=None, *, frost_dir=None):
+    """Ids to perturbations, corruptions and attacks; a bare name becomes its curve.
+
+    Args:
+        items: list of ids, `Perturbation`s, `Corruption`s and attacks.
+        attack_settings: dict of `PGD` arguments for the ids that name it.
+        frost_dir: folder of frost textures, for the corruption of that name.
+
+    Raises:
+        ValueError: unknown id, bad severity or setting, or nothing at all.
+
+    Example:
+
+    >>> [row.id for row in expand(["clean", "fog@2", "pgd@8/255"], {"steps": 20})]
+    ['clean', 'fog@2', 'pgd@8/255']
+    >>> len(expand(["common_corruptions"]))
+    75
+    """
+    if isinstance(items, str) or not len(items):
+        raise ValueError(
+            "`perturbations` must be a list with at least one id, such as "
+            f"['clean', 'white_noise@0.1']. Received: {items!r}"
+        )
+    rows = []
+    for item in items:
+        rows += _expand(item, attack_settings or {}, frost_dir)
+    return rows
+
+
+def kind(row):
+    """The id of a row without its severity."""
+    return row.id.partition("@")[0]
+
+
+def is_attack(row):
+    """Whether a row needs the classifier to find its images."""
+    return kind(row) in perturbations.ATTACKS
+
+
+def is_corruption(row):
+    """Whether a row is one of the common corruptions."""
+    return isinstance(row, corruptions.Corruption)
+
+
+def for_stochastic(row):
+    """A row as it is run on a classifier that changes from pass to pass.
+
+    Raises:
+        ValueError: an attack that needs the same gradient twice.
+    """
+    if not is_attack(row):
+        return row
+    if not kind(row).startswith("autoattack"):
+        raise ValueError(
+            "A classifier that stays random is attacked by `autoattack` alone, which "
+            f"averages over its randomness. Received: {row.id!r}"
+        )
+    return dataclasses.replace(row, version="rand")
+
+
+def passes(row):
+    """Passes of the classifier that a row costs an image, as far as one can tell."""
+    name = kind(row).removesuffix("_l2")
+    if name in ("pgd", "fgsm"):
+        return row.settings["steps"] * row.settings["restarts"] * 2
+    # Cascades leave broken images alone at once: most cost a few steps.
+    typical = {"autoattack": 1000, "apgd_t": 400, "fab_t": 1000, "square": 1500}
+    return typical.get(name, 100) if is_attack(row) else 1
+
+
+def _expand(item, attack_settings, frost_dir):
+    if isinstance(item, str):
+        return _read(item.strip(), attack_settings, frost_dir)
+    if getattr(item, "kind", None) in perturbations.ATTACKS:
+        return [attacks.from_perturbation(item, **attack_settings)]
+    if not hasattr(item, "id") or not callable(item):
+        raise ValueError(
+            "A perturbation must be an id, a `Perturbation`, a `Corruption` or an "
+            f"attack. Received: {item!r}"
+        )
+    return [item]
+
+
+def _read(text, attack_settings, frost_dir):
+    name, at, severity = text.partition("@")
+    kinds = GROUPS.get(name, (name,))
+    if set(kinds) <= set(corruptions.NAMES):
+        # A bare name is all its severities, in a group those of each corruption.
+        severities = [_severity(text, severity)] if at else corruptions.SEVERITIES
+        settings = {"frost_dir": frost_dir}
+        return [
+            corruptions.Corruption(k, s, **settings) for k in kinds for s in severities
+        ]
+    if name not in perturbations.KINDS:
+        known = (*perturbations.KINDS, *corruptions.NAMES, *GROUPS)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(
+            f"Unknown perturbation {name!r}.{hint} Expected one of {', '.join(known)}. "
+            f"Received: {text!r}"
+        )
+    if text in perturbations.CURVES:
+        return perturbations.curve(text)
+    item = perturbations.parse(text)
+    return _expand(item, attack_settings, frost_dir)
+
+
+def _severity(text, severity):
+    if not severity.isdecimal():
+        raise ValueError(
+            "The severity of a corruption must be a whole number from 1 to 5, as in "
+            f"`fog@3`. Received: {text!r}"
+        )
+    return int(severity)
