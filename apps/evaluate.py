@@ -8,7 +8,8 @@
 Prints a line a score. What is finished is kept in `evaluation.json`, in the folder of
 the run or, for `--model` (a Keras file or a SavedModel), below `--output`; the same
 command goes on from there. The scores of a run go into its record as well. `--output`
-gets a report of all classifiers side by side, with a paired test against the first.
+gets a report of all classifiers side by side, with a paired test against the first; it
+is evaluations/<data set> for a suite or a model unless told otherwise.
 """
 
 import dataclasses
@@ -54,9 +55,7 @@ _SEED = flags.DEFINE_integer("seed", 0, "Seed of noises and random starts.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets are.")
 _DOWNLOAD = flags.DEFINE_bool("download", False, "Download a data set not there.")
 _CACHE = flags.DEFINE_string("cache_dir", None, "Folder to keep corrupted images in.")
-_OFFICIAL = flags.DEFINE_string(
-    "official", None, "Folder of the official images."
-)
+_OFFICIAL = flags.DEFINE_string("official", None, "Folder of the official images.")
 _FROST = flags.DEFINE_string("frost_dir", None, "Folder of frost textures.")
 _STOCHASTIC = flags.DEFINE_bool(
     "allow_stochastic", False, "Accept a classifier that stays random."
@@ -84,10 +83,20 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     loaded = [classifiers.load(path) for path in (*_RUN.value, *_MODEL.value)]
     dataset = _DATASET.value or _common_dataset(loaded)
+    _refuse_twins([each.name for each in loaded])
     test = data.load(dataset, _DATA_DIR.value, _DOWNLOAD.value).test
-    found = [_evaluate(each, test) for each in loaded]
-    if _OUTPUT.value:
-        _report(loaded, found, test)
+    folder = _OUTPUT.value
+    if not folder and (_SUITE.value or _MODEL.value):
+        folder = f"evaluations/{dataset}"
+    found = [_evaluate(each, test, folder) for each in loaded]
+    if folder:
+        _report(loaded, found, test, folder)
+
+
+def _refuse_twins(names):
+    # They would share a folder and a column.
+    if len(set(names)) < len(names):
+        raise ValueError(f"Every classifier needs a name of its own. Received: {names}")
 
 
 def _common_dataset(loaded):
@@ -97,7 +106,7 @@ def _common_dataset(loaded):
     return names[0]
 
 
-def _evaluate(each, test):
+def _evaluate(each, test, folder):
     chosen = {
         "steps": _PGD_STEPS.value,
         "step_size": _PGD_STEP_SIZE.value,
@@ -116,7 +125,7 @@ def _evaluate(each, test):
         attack_limit=_ATTACK_LIMIT.value,
         attack_settings={k: v for k, v in chosen.items() if v is not None},
         progress=lambda score, left: _keep(each, score, left),
-        store=_store(each),
+        store=pathlib.Path(each.run or pathlib.Path(folder, each.name), results.FILE),
         cache_dir=_CACHE.value,
         official=_OFFICIAL.value,
         frost_dir=_FROST.value,
@@ -127,13 +136,6 @@ def _evaluate(each, test):
             "command": shlex.join(["python", "-m", "apps.evaluate", *sys.argv[1:]]),
         },
     )
-
-
-def _store(each):
-    """Where what is finished is kept; nowhere for a model without a report."""
-    if each.run:
-        return each.run / results.FILE
-    return _OUTPUT.value and pathlib.Path(_OUTPUT.value, each.name, results.FILE)
 
 
 def _keep(each, score, left):
@@ -147,8 +149,8 @@ def _keep(each, score, left):
         records.save(dataclasses.replace(record, scores=scores), path)
 
 
-def _report(loaded, found, test):
-    path = suite_reports.write(found, _OUTPUT.value)
+def _report(loaded, found, test, folder):
+    path = suite_reports.write(found, folder)
     pictures.samples(test.images, path.parent, frost_dir=_FROST.value)
     for each in loaded:
         name = f"adversaries_{each.name.replace('/', '_')}.png"

@@ -62,7 +62,8 @@ def evaluate(
             (`nfm_keras.corruptions.files`).
         frost_dir: folder of frost textures, by default an installed package's.
         allow_stochastic: bool. Accept a classifier that changes between two passes;
-            it is attacked by `autoattack` alone, in its version `rand`.
+            it is attacked by `autoattack` alone, in its version `rand`; a suite leaves
+            out its other attacks.
         about: dict of the `model`, `dataset` and `command` to write down.
 
     Returns:
@@ -93,24 +94,28 @@ def evaluate(
             f"Received: perturbations={perturbations!r}, suite={suite!r}"
         )
     plan = suites.get(suite) if suite else suites.Suite(perturbations)
-    limit, attack_limit = limit or plan.limit, attack_limit or plan.attack_limit
+    limit = plan.limit if limit is None else limit
+    attack_limit = plan.attack_limit if attack_limit is None else attack_limit
     settings = plan.attack_settings | (attack_settings or {})
     todo = rows.expand(plan.perturbations, settings, frost_dir=frost_dir)
     if allow_stochastic:
-        todo = [rows.for_stochastic(row) for row in todo]
+        todo = rows.for_stochastic(todo, drop=suite is not None)
     run = Measurement(classifier, dataset, protocol, seed, batch_size, num_classes, std)
     run.restrict(limit, attack_limit)
-    run.corrupted = Corrupted(run.images, run.labels, seed, cache_dir, official)
+    run.corrupted = Corrupted(
+        run.images, run.labels, run.everything, seed, cache_dir, official
+    )
     run.check(todo)
     run.begin(store, suite, about or {}, allow_stochastic)
+    run.examine(plan)
     run.measure(todo, progress)
     run.certify(plan)
-    run.examine(plan)
     return run.found
 
 
 def merge(scores, new):
-    """Old scores with new ones added; a new row replaces the old one it repeats.
+    """Old scores with new ones added; a new row replaces the old one it repeats, unless
+    that was measured on more images.
 
     Args:
         scores, new: iterables of `Score`. Rows are the same if perturbation, protocol
@@ -126,9 +131,13 @@ def merge(scores, new):
     >>> merge([old], [new]) == (new,)
     True
     """
-    new = tuple(new)
-    replaced = set(map(results.key, new))
-    return tuple(s for s in scores if results.key(s) not in replaced) + new
+    old = {results.key(score): score for score in scores}
+    for score in new:
+        before = old.get(results.key(score))
+        if before is None or score.n >= before.n:
+            old.pop(results.key(score), None)
+            old[results.key(score)] = score
+    return tuple(old.values())
 
 
 def line(score, left=None):

@@ -152,7 +152,9 @@ def _tensorflow_value_and_grad(fn, inputs, *args):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(inputs)
         values, aux = fn(inputs, *args)
-    return values, aux, tape.gradient(values, inputs)
+    # Zeros, not None, where nothing depends on the inputs.
+    unconnected = tf.UnconnectedGradients.ZERO
+    return values, aux, tape.gradient(values, inputs, unconnected_gradients=unconnected)
 
 
 def _jax_value_and_grad(fn, inputs, *args):
@@ -172,7 +174,9 @@ def _torch_value_and_grad(fn, inputs, *args):
     with torch.enable_grad():
         inputs = inputs.detach().requires_grad_(True)
         values, aux = fn(inputs, *args)
-        (gradients,) = torch.autograd.grad(values.sum(), inputs)
+        # Zeros, not an error, where nothing depends on the inputs.
+        total = values.sum() + 0 * inputs.sum()
+        (gradients,) = torch.autograd.grad(total, inputs)
     return values.detach(), aux.detach(), gradients
 
 

@@ -75,8 +75,8 @@ def masking_report(
         one makes pointless (attacks on a random classifier, say) have `passed=None`.
 
     Raises:
-        ValueError: bad images or labels, logits of a wrong shape, `epsilon` not in
-            (0, 0.5), or no image that is classified correctly.
+        ValueError: bad images or labels, logits of a wrong shape, or `epsilon` not in
+            (0, 0.5).
 
     Example:
 
@@ -88,6 +88,11 @@ def masking_report(
     """
     subject = _Subject(classifier, images, labels, epsilon, seed, batch_size)
     checks, obstacles = [], {}
+    if np.isfinite(subject.logits).all() and not subject.clean_hits.any():
+        why = f"not run: none of {len(subject.images)} images is classified correctly"
+        return tuple(
+            Check(r.name, r.question, None, None, r.expected, why) for r in _ROWS
+        )
     for row in _ROWS:
         reasons = [obstacles[name] for name in row.needs if name in obstacles]
         if reasons:
@@ -109,7 +114,7 @@ def verdict(checks):
 
     Returns:
         `"no sign of gradient masking"`, or `"signs of gradient masking: "` and the
-        names of the checks that failed.
+        names of the checks that failed, or `"not judged"` where none could be run.
 
     Example:
 
@@ -119,7 +124,8 @@ def verdict(checks):
     failed = [check.name for check in checks if check.passed is False]
     if failed:
         return f"signs of gradient masking: {', '.join(failed)}"
-    return "no sign of gradient masking"
+    judged = any(check.passed for check in checks)
+    return "no sign of gradient masking" if judged else "not judged"
 
 
 def to_markdown(checks):
@@ -179,11 +185,6 @@ class _Subject:
         n, classes = self.logits.shape
         self.labels = metrics.check_labels(labels, n, classes)
         self.clean_hits = self.logits.argmax(axis=1) == self.labels
-        if np.isfinite(self.logits).all() and not self.clean_hits.any():
-            raise ValueError(
-                "There is nothing to attack: at least one image must be classified "
-                f"correctly. Received: 0 of {n}"
-            )
         self.hits = functools.cache(self._hits)
 
     def map(self, run, *arrays):
@@ -233,8 +234,7 @@ def _deterministic(subject):
 
 def _logits(subject):
     rows = subject.logits
-    sums = np.isclose(rows.sum(axis=1), 1.0, atol=1e-3)
-    probabilities = (rows >= 0).all(axis=1) & sums
+    probabilities = metrics.are_probabilities(rows)
     passed = not probabilities.all()
     return _Found(
         passed,
@@ -264,8 +264,6 @@ def _gradient_sizes(classifier, images, labels):
     """Sum of absolute values of each image's gradient."""
     losses = functools.partial(_losses_and_logits, classifier, labels)
     _, _, gradient = gradients.value_and_grad(losses)(images)
-    if gradient is None:  # TensorFlow's way to say that nothing depends on the image
-        gradient = ops.zeros_like(images)
     return ops.sum(ops.abs(gradient), axis=tuple(range(1, len(images.shape))))
 
 

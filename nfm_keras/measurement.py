@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import dataclasses
+import hashlib
 import math
 import pathlib
 import time
@@ -12,6 +13,7 @@ from keras import ops
 
 from nfm_keras import (
     calibration,
+    corruptions,
     gradients,
     masking,
     metrics,
@@ -43,10 +45,12 @@ class Measurement:
         self.labels = metrics.check_labels(labels, len(self.images), classes)
         _check_count("batch_size", batch_size)
         self.fingerprint = files.fingerprint(self.images, self.labels)
+        self.everything = self.images, self.labels
         self.std = getattr(spec, "std", None) if std is None else std
         self.protocol, self.seed, self.batch_size = protocol, seed, batch_size
         self.attack_limit = self.corrupted = self.store = self.found = None
         self.clean, self.kept, self.spent = None, (), [0.0, 0]
+        self.certified = ()
 
     def restrict(self, limit, attack_limit):
         """Take the first images only."""
@@ -72,6 +76,9 @@ class Measurement:
             dataset=about.get("dataset", "images"),
             images=self.fingerprint,
             probe=probe.tolist(),
+            weights=_weights(self.classifier.classifier),
+            std=[] if self.std is None else np.asarray(self.std, float).tolist(),
+            stochastic=allow_stochastic,
             suite=suite or "",
             command=about.get("command", ""),
             versions=versions,
@@ -79,56 +86,66 @@ class Measurement:
         )
         self.store = store and pathlib.Path(store)
         if self.store and self.store.exists():
-            self.take_up(results.load(self.store), probe, allow_stochastic)
+            self.take_up(results.load(self.store), probe)
 
     def probe(self, allow_stochastic):
-        """Logits of the first images, the same at every pass."""
-        images = perturbations.as_images(self.images[:_PROBE])
-        first, again = (self.logits(images) for _ in range(2))
-        metrics.hits(first, self.labels[:_PROBE])
-        if not (allow_stochastic or _alike(first, again, _ROUNDING)):
+        """Logits of the first images, the same at every pass and in any company."""
+        images = perturbations.as_images(self.everything[0][:_PROBE])
+        first, half = self.logits(images), images[: -(-len(images) // 2)]
+        again = self.logits(half)
+        metrics.hits(first, self.everything[1][:_PROBE])
+        if not (allow_stochastic or _alike(first[: len(half)], again, _ROUNDING)):
+            difference = np.abs(first[: len(half)] - again).max()
             raise ValueError(
                 "The classifier must not change between two passes over the same "
-                "images: turn its noise or dropout off, or allow_stochastic=True. "
-                f"Received: logits that differ by {np.abs(first - again).max():.3g}"
+                "images, whatever else is in the batch: turn its noise, dropout or "
+                "batch statistics off, or allow_stochastic=True. "
+                f"Received: logits that differ by {difference:.3g}"
             )
-        if first.min() >= 0 and np.allclose(first.sum(axis=1), 1, atol=1e-5):
+        if metrics.are_probabilities(first).all():
             raise ValueError(
                 "The classifier must give logits, which calibration and attacks need: "
                 "remove its last activation, or wrap it in a logarithm. "
                 "Received: probabilities that sum to 1"
             )
+        if allow_stochastic:
+            first = np.mean([self.logits(images) for _ in range(_PASSES)], axis=0)
         return first
 
-    def take_up(self, old, probe, allow_stochastic):
+    def take_up(self, old, probe):
         """Keep what was found before, if it is of this classifier and these images."""
-        if not (
-            allow_stochastic or _alike(np.asarray(old.probe), probe, _OTHER_MACHINE)
-        ):
+        tolerance = _RANDOM if self.found.stochastic else _OTHER_MACHINE
+        same = old.weights == self.found.weights
+        if not same or not _alike(np.asarray(old.probe), probe, tolerance):
             raise ValueError(
                 f"{self.store} must hold an evaluation of this classifier: give "
-                "another folder or take it away. Received: one whose logits differ "
-                f"for the first {len(probe)} images"
+                "another folder or take it away. Received: one of another classifier, "
+                f"by its weights or its logits for the first {len(probe)} images"
             )
-        if old.images != self.fingerprint:
+        ours = self.fingerprint, self.found.std, self.found.stochastic
+        if (old.images, old.std, old.stochastic) != ours:
             raise ValueError(
-                f"{self.store} must hold an evaluation on these images and labels: "
-                "give another folder or take it away. Received: one of fingerprint "
-                f"{old.images[:12]}, expected {self.fingerprint[:12]}"
+                f"{self.store} must hold an evaluation on these images and labels, "
+                "with the same std and allow_stochastic: give another folder or take "
+                f"it away. Received: one of fingerprint {old.images[:12]} (expected "
+                f"{self.fingerprint[:12]}), std {old.std}, {old.stochastic}"
             )
-        self.kept = old.results
-        names = ("seconds", "model_seconds", "reliability", "certifications", "checks")
+        self.kept, self.certified = old.results, old.certifications
+        names = ("seconds", "model_seconds", "reliability", "checks")
         kept = {name: getattr(old, name) for name in names}
         self.found = dataclasses.replace(self.found, **kept)
 
     def measure(self, todo, progress):
         """One result a row, each in the store before the next is begun."""
-        for place, row in enumerate(todo):
-            blank = self.blank(row)
+        blanks = [self.blank(row) for row in todo]
+        costs = [rows.passes(r) * b.n for r, b in zip(todo, blanks, strict=True)]
+        for place, (row, blank) in enumerate(zip(todo, blanks, strict=True)):
             result = self.finished(blank) or self.score(row, blank)
             self.keep(results=(*self.found.results, result))
             if progress is not None:
-                progress(result.score, self.left(todo[place + 1 :]))
+                # By what the rows before took.
+                rate = self.spent[0] / max(self.spent[1], 1)
+                progress(result.score, rate * sum(costs[place + 1 :]))
 
     def blank(self, row):
         """The score of a row, but for what is to be measured."""
@@ -152,12 +169,8 @@ class Measurement:
 
     def finished(self, blank):
         """The result that was measured before with the same settings, if any."""
-        for result in self.kept:
-            score = result.score
-            same = results.key(score) == results.key(blank)
-            if same and (score.n, score.seed) == (blank.n, blank.seed):
-                return result
-        return None
+        same = (r for r in self.kept if _same(r.score) == _same(blank))
+        return next(same, None)
 
     def score(self, row, blank):
         """Measure one row."""
@@ -238,28 +251,29 @@ class Measurement:
         """Randomised smoothing at each sigma of the suite."""
         images, labels = (x[: plan.certify_limit] for x in (self.images, self.labels))
         for sigma in plan.sigmas:
-            settings = {
-                "sigma": sigma,
-                "n": plan.certify_samples,
-                "images": len(images),
-            }
-            old = self.found.certifications
-            if any(settings.items() <= each.items() for each in old):
-                continue
-            with self.clock():
-                found = smoothing.certify(
-                    *(self.classifier, images, labels),
-                    sigma=sigma,
-                    n=plan.certify_samples,
-                    seed=self.seed,
-                    batch_size=self.batch_size,
-                )
-            self.keep(certifications=(*old, _as_json(found) | settings))
+            wanted = {"sigma": sigma, "n": plan.certify_samples}
+            wanted |= {"images": len(images), "seed": self.seed}
+            same = (c for c in self.certified if wanted.items() <= c.items())
+            found = next(same, None) or self.certificate(images, labels, wanted)
+            self.keep(certifications=(*self.found.certifications, found))
+
+    def certificate(self, images, labels, wanted):
+        with self.clock():
+            found = smoothing.certify(
+                *(self.classifier, images, labels),
+                sigma=wanted["sigma"],
+                n=wanted["n"],
+                seed=self.seed,
+                batch_size=self.batch_size,
+            )
+        return _as_json(found) | wanted
 
     def examine(self, plan):
         """The gradient-masking report of the suite."""
         images, labels = (x[: plan.masking_limit] for x in (self.images, self.labels))
-        if self.found.checks or not plan.masking_limit:
+        wanted = {"images": len(images), "seed": self.seed}
+        done = [wanted.items() <= check.items() for check in self.found.checks]
+        if not plan.masking_limit or (done and all(done)):
             return
         with self.clock():
             checks = masking.masking_report(
@@ -267,7 +281,7 @@ class Measurement:
                 seed=self.seed,
                 batch_size=self.batch_size,
             )
-        self.keep(checks=tuple(map(_as_json, checks)))
+        self.keep(checks=tuple(_as_json(check) | wanted for check in checks))
 
     @contextlib.contextmanager
     def clock(self):
@@ -281,29 +295,37 @@ class Measurement:
         )
 
     def keep(self, **new):
-        """Add to what was found, and write it down."""
+        """Add to what was found, and write it down with what was there before."""
         self.found = dataclasses.replace(self.found, **new)
         if not self.store:
             return
-        done = {results.key(result.score) for result in self.found.results}
-        rest = [r for r in self.kept if results.key(r.score) not in done]
-        whole = (*self.found.results, *rest)
-        results.save(dataclasses.replace(self.found, results=whole), self.store)
-
-    def left(self, todo):
-        """Seconds that the rows to come will take, by what those before took."""
-        passes = sum(rows.passes(row) * self.blank(row).n for row in todo)
-        return passes * self.spent[0] / max(self.spent[1], 1)
+        done = {_same(result.score) for result in self.found.results}
+        rest = [r for r in self.kept if _same(r.score) not in done]
+        certified = self.found.certifications
+        others = [c for c in self.certified if c not in certified]
+        whole = dataclasses.replace(
+            self.found,
+            results=(*rest, *self.found.results),
+            certifications=(*others, *certified),
+        )
+        results.save(whole, self.store)
 
 
 class Corrupted:
-    """Where corrupted images come from: official files, the cache, or the generator."""
+    """Where corrupted images come from: official files, the cache, or the generator.
 
-    def __init__(self, images, labels, seed, cache_dir, official):
+    Args:
+        images, labels: those that are scored, the first ones of
+        everything: `(images, labels)` of the data set.
+        seed, cache_dir, official: as for `nfm_keras.evaluation.evaluate`.
+    """
+
+    def __init__(self, images, labels, everything, seed, cache_dir, official):
         self.images, self.labels, self.seed = images, labels, seed
+        self.everything = everything
         self.cache = files.Cache(cache_dir) if cache_dir else None
         self.official = files.open_official(official) if official else None
-        self.digest = None
+        self.digest, self.known = None, {}
 
     def is_official(self, row):
         return self.official is not None and row.kind in self.official.kinds
@@ -311,40 +333,64 @@ class Corrupted:
     def settings(self, row):
         """What changes the images, for the record."""
         if self.is_official(row):
-            return {"source": "official"}
-        return {"source": "generated"} | row.settings
+            first = np.asarray(self.official.images(*_place(row))[:1])
+            known = files.fingerprint(first), files.fingerprint(self.labels_of(row))
+            return {"source": "official", "files": " ".join(k[:12] for k in known)}
+        settings = {"source": "generated", "version": corruptions.VERSION}
+        if row.kind == "frost":
+            settings["textures"] = files.frost_fingerprint(row.frost_dir)[1][:12]
+        return settings | row.settings
+
+    def labels_of(self, row):
+        """All labels of an official set, read once."""
+        place = _place(row)
+        if place not in self.known:
+            self.known[place] = np.asarray(self.official.labels(*place))
+        return self.known[place]
 
     def expected(self, row):
         """Labels of the corrupted images; official files have an order of their own."""
         if not self.is_official(row):
             return self.labels
-        labels = np.asarray(self.official.labels(row.kind, row.severity))
-        return labels[: len(self.labels)]
+        return self.labels_of(row)[self.picked()]
+
+    def picked(self):
+        """Of an official set, as many as are scored, evenly: it may be in the order of
+        the classes."""
+        n, total = len(self.labels), len(self.everything[1])
+        return np.arange(n) * total // n
 
     def check(self, row):
         """Refuse what cannot work, before anything is measured."""
         if not self.is_official(row):
             row(self.images[:1])
             return
-        received = self.official.images(row.kind, row.severity).shape[1:]
+        received = self.official.images(*_place(row)).shape[1:]
         if received != self.images.shape[1:]:
             raise ValueError(
                 f"The official images of {row.id} must have the shape "
                 f"{self.images.shape[1:]} of the data set's. Received: {received}"
             )
+        labels = self.labels_of(row)
+        if not np.array_equal(np.sort(labels), np.sort(self.everything[1])):
+            raise ValueError(
+                f"The official images of {row.id} must be of the data set, as many of "
+                f"each class. Received: {len(labels)} labels from {labels.min()} to "
+                f"{labels.max()} for {len(self.everything[1])} images"
+            )
 
     def reader(self, row):
         """`read(first, last)` -> uint8 images."""
         if self.is_official(row):
-            whole = self.official.images(row.kind, row.severity)
-        elif self.cache:
+            whole, picked = self.official.images(*_place(row)), self.picked()
+            return lambda first, last: _rows(whole, picked[first:last])
+        if self.cache:
             self.digest = self.digest or files.fingerprint(self.images)
             whole = self.cache.get(row, self.images, seed=self.seed, digest=self.digest)
-        else:
-            return lambda first, last: row(
-                self.images[first:last], range(first, last), seed=self.seed
-            )
-        return lambda first, last: np.asarray(whole[first:last])
+            return lambda first, last: np.asarray(whole[first:last])
+        return lambda first, last: row(
+            self.images[first:last], range(first, last), seed=self.seed
+        )
 
 
 _ATTACK_FLOATS = 2**25
@@ -352,6 +398,35 @@ _PROBE = 8
 # How far logits may differ, as a share of the largest: within a process by the order
 # of sums alone, between machines by what half precision makes of it.
 _ROUNDING, _OTHER_MACHINE = 1e-4, 1e-2
+# The same for the mean over some passes of a classifier that stays random.
+_RANDOM, _PASSES = 0.2, 16
+
+
+def _same(score):
+    """What makes a score the same measurement, on the same images and draws."""
+    return results.key(score), score.n, score.seed
+
+
+def _rows(images, places):
+    """Some rows of an array or of a sequence that knows slices alone."""
+    if places[-1] - places[0] == len(places) - 1:
+        return np.asarray(images[places[0] : places[-1] + 1])
+    return np.concatenate([np.asarray(images[i : i + 1]) for i in places])
+
+
+def _place(row):
+    return row.kind, row.severity
+
+
+def _weights(classifier):
+    """SHA-256 of the weights, empty where there are none to see."""
+    weights = getattr(classifier, "weights", None)
+    if not weights:
+        return ""
+    digest = hashlib.sha256()
+    for weight in weights:
+        digest.update(np.ascontiguousarray(ops.convert_to_numpy(weight)).tobytes())
+    return digest.hexdigest()
 
 
 def _alike(logits, others, tolerance):

@@ -191,6 +191,25 @@ def sign_test(wins, losses):
     return np.minimum(1.0, 2 * scipy.special.bdtr(fewer, total, 0.5))
 
 
+def are_probabilities(logits):
+    """Which rows look like the output of a softmax, in half precision too.
+
+    Args:
+        logits: `(batch, classes)` numbers.
+
+    Returns:
+        `(batch,)` bool array. A row of logits may pass by chance, several hardly.
+
+    Example:
+
+    >>> are_probabilities(np.array([[0.25, 0.75], [-1.0, 2.0]])).tolist()
+    [True, False]
+    """
+    # Probabilities in bfloat16 are off by 1/256 of themselves, and so is their sum.
+    sums = np.isclose(logits.sum(axis=-1), 1.0, rtol=0, atol=1e-2)
+    return (logits >= 0).all(axis=-1) & sums
+
+
 def check_logits(logits, n):
     """Logits as an array, or one error that says what is wrong with them.
 

@@ -298,6 +298,8 @@ def _convert(hint, value, where):
         return _build(origin, value, where)
     if origin is float and isinstance(value, str):
         value = _NON_FINITE.get(value, value)
+    if origin is bool and isinstance(value, bool):
+        return value
     _expect({float: (float, int), tuple: list}.get(origin, origin), value, where)
     if origin in (tuple, list):
         items = enumerate(value)

@@ -49,7 +49,13 @@ class Evaluation(collections.abc.Sequence):
         model: str. Name to show.
         dataset: str. Name of the set.
         images: str. Fingerprint of images and labels.
-        probe: logits of the first images, by which the classifier is recognised.
+        probe: logits of the first images, by which the classifier is recognised
+            where it has no `weights`.
+        weights: str. SHA-256 of its weights, empty for a plain callable.
+        std: list of float, empty if none is known. What the reference protocol's white
+            noise is measured in.
+        stochastic: bool. Whether it was allowed to change from pass to pass: each score
+            is of one draw then.
         suite: str. Name of the suite, empty for a list of perturbations.
         command: str. What to type to repeat it.
         versions, hardware: dicts, from `nfm_keras.environment`.
@@ -71,6 +77,9 @@ class Evaluation(collections.abc.Sequence):
     dataset: str
     images: str
     probe: list[list[float]]
+    weights: str = ""
+    std: list[float] = dataclasses.field(default_factory=list)
+    stochastic: bool = False
     suite: str = ""
     command: str = ""
     versions: dict = dataclasses.field(default_factory=dict)

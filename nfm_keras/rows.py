@@ -56,20 +56,29 @@ def is_corruption(row):
     return isinstance(row, corruptions.Corruption)
 
 
-def for_stochastic(row):
-    """A row as it is run on a classifier that changes from pass to pass.
+def for_stochastic(items, *, drop):
+    """Rows as they are run on a classifier that changes from pass to pass.
+
+    Args:
+        items: list of rows.
+        drop: bool. Leave out the attacks that need the same gradient twice, instead of
+            refusing them.
 
     Raises:
-        ValueError: an attack that needs the same gradient twice.
+        ValueError: such an attack.
     """
-    if not is_attack(row):
-        return row
-    if not kind(row).startswith("autoattack"):
-        raise ValueError(
-            "A classifier that stays random is attacked by `autoattack` alone, which "
-            f"averages over its randomness. Received: {row.id!r}"
-        )
-    return dataclasses.replace(row, version="rand")
+    chosen = []
+    for row in items:
+        if kind(row).startswith("autoattack"):
+            chosen.append(dataclasses.replace(row, version="rand"))
+        elif not is_attack(row):
+            chosen.append(row)
+        elif not drop:
+            raise ValueError(
+                "A classifier that stays random is attacked by `autoattack` alone, "
+                f"which averages over its randomness. Received: {row.id!r}"
+            )
+    return chosen
 
 
 def passes(row):

@@ -94,7 +94,7 @@ def test_starts_lie_on_the_surface_of_the_ball(norm, network, images, labels):
     assert (others != starts).any(axis=(1, 2, 3)).all()
 
 
-def walk(evaluate, image, start, epsilon, norm, steps):
+def walk(evaluate, image, start, epsilon, norm, steps, rho):
     """Auto-PGD on one image, as the paper lists it: every point that it evaluates."""
 
     def project(point):
@@ -130,7 +130,7 @@ def walk(evaluate, image, start, epsilon, norm, steps):
         if step in marks:
             before = marks[marks.index(step) - 1]
             rises = sum(history[i + 1] > history[i] for i in range(before, step))
-            stuck = rises <= 0.75 * (step - before)
+            stuck = rises <= rho * (step - before)
             kept = etas[-1] == eta and len(etas) > 1
             etas.append(eta)
             if stuck or (kept and best_losses[before] == best_losses[step]):
@@ -139,9 +139,11 @@ def walk(evaluate, image, start, epsilon, norm, steps):
     return points, halvings
 
 
-@NORMS
+@pytest.mark.parametrize(
+    "norm, loss, rho", [("linf", "dlr", 0.75), ("l2", "dlr", 0.75), ("l2", "ce", 0.1)]
+)
 def test_iterates_are_those_of_the_published_algorithm(
-    norm, network, images, labels, monkeypatch
+    norm, loss, rho, network, images, labels, monkeypatch
 ):
     seen = []
     evaluate = apgd._APGDSearch.evaluate
@@ -152,18 +154,18 @@ def test_iterates_are_those_of_the_published_algorithm(
 
     monkeypatch.setattr(apgd._APGDSearch, "evaluate", spy)
     epsilon = {"linf": 0.02, "l2": 0.1}[norm]
-    attack = APGD(epsilon, norm, "dlr", steps=60, early_stop=False)
+    attack = APGD(epsilon, norm, loss, steps=60, rho=rho, early_stop=False)
     attack(network, images, labels, batch_size=4)
-    compiled = gradients.PlainClassifier(network).compiled(apgd.EVALUATIONS["dlr"])
+    compiled = gradients.PlainClassifier(network).compiled(apgd.EVALUATIONS[loss])
     halvings = 0
     for row in range(4):
 
         def loss_and_gradient(point, row=row):
             label = labels[row : row + 1].astype("int32")
-            loss, gradient, _ = compiled(point[None], label, label)
-            return float(loss[0]), ops.convert_to_numpy(gradient)[0]
+            value, gradient, _ = compiled(point[None], label, label)
+            return float(value[0]), ops.convert_to_numpy(gradient)[0]
 
-        given = images[row], seen[0][row], epsilon, norm, 60
+        given = images[row], seen[0][row], epsilon, norm, 60, rho
         points, halved = walk(loss_and_gradient, *given)
         halvings += len(halved)
         assert len(points) == len(seen) == 61

@@ -11,6 +11,7 @@ from nfm_keras import (
     corruptions,
     evaluation,
     gradients,
+    masking,
     measurement,
     perturbations,
     results,
@@ -181,7 +182,7 @@ def test_nan_logits_and_missing_classes_are_refused(network, dataset):
         evaluate(lambda images: ops.sum(images, axis=(1, 2)), dataset, ["clean"])
 
 
-def unmeasured(*arguments):
+def unmeasured(*arguments, **options):
     raise AssertionError("measured again")
 
 
@@ -209,9 +210,10 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(
     assert outcome(found) == outcome(expected)
     assert [r.hits for r in found.results] == [r.hits for r in expected.results]
     assert results.load(store) == found
-    # Rows that were not asked for this time stay.
-    evaluate(network, dataset, ["fog@1"], store=store)
-    assert len(results.load(store)) == 5
+    # Rows that were not asked for this time stay, on more images or another seed too.
+    for changes in ({}, {"limit": 9}, {"seed": 1}):
+        evaluate(network, dataset, ["fog@1"], store=store, **changes)
+    assert len(results.load(store)) == 7
 
 
 def test_a_store_of_something_else_is_refused(network, dataset, tmp_path):
@@ -220,6 +222,13 @@ def test_a_store_of_something_else_is_refused(network, dataset, tmp_path):
     before = store.read_bytes()
     with pytest.raises(ValueError, match="evaluation of this classifier"):
         evaluate(lambda images: -network(images), dataset, ["clean"], store=store)
+    model = network.classifier
+    changed = keras.models.clone_model(model)
+    changed.set_weights([1.0001 * weight for weight in model.get_weights()])
+    with pytest.raises(ValueError, match="evaluation of this classifier"):
+        evaluate(changed, dataset, ["clean"], store=store)
+    with pytest.raises(ValueError, match="with the same std"):
+        evaluate(network, dataset, ["clean"], store=store, std=(1, 1, 1))
     with pytest.raises(ValueError, match="these images and labels"):
         other = bad(labels=(dataset.labels + 1) % 5)(dataset)
         evaluate(network, other, ["clean"], store=store)
@@ -248,12 +257,17 @@ def test_corruptions_from_the_generator_the_cache_and_official_files_agree(
     )
     official = evaluate(network, dataset, rows, seed=3, official=folder)
     assert outcome(official) == outcome(expected)  # contrast draws nothing
-    assert official[0].settings == {"source": "official"}
+    assert official[0].settings["source"] == "official"
     assert official[-1].settings["source"] == "generated"
     # Official files keep an order of their own: their labels are the ones that count.
     turned = bad(images=dataset.images[::-1], labels=dataset.labels[::-1])(dataset)
     again = evaluate(network, turned, rows[:1], official=folder)
     assert outcome(again) == outcome(official)[:5]
+    few = evaluate(network, dataset, rows[:1], official=folder, limit=7)
+    whole = official.result("contrast@5").right[np.arange(7) * 31 // 7]
+    assert np.array_equal(few.result("contrast@5").right, whole)
+    with pytest.raises(ValueError, match="contrast@1 must be of the data set"):
+        evaluate(network, bad(labels=np.zeros(31, int))(dataset), rows, official=folder)
     with pytest.raises(ValueError, match=r"contrast@1 must have the shape \(9, 8, 3"):
         other = bad(images=np.zeros((31, 9, 8, 3), "uint8"))(dataset)
         evaluate(lambda images: images[:, 0, :5, 0], other, rows, official=folder)
@@ -292,6 +306,11 @@ def test_a_suite_adds_calibration_certificates_and_a_masking_report(
         monkeypatch.setattr(owner, name, unmeasured)
     again = evaluate(network, dataset, suite="tiny", store=store)
     assert again == results.load(store) and again.results == found.results
+    assert again.certifications == found.certifications
+    with pytest.raises(AssertionError, match="measured again"):  # on more images
+        more = dataclasses.replace(TINY, certify_limit=5)
+        monkeypatch.setitem(suites.SUITES, "more", more)
+        evaluate(network, dataset, suite="more", store=store)
     with pytest.raises(ValueError, match="Unknown suite.*Received: 'tinny'"):
         evaluate(network, dataset, suite="tinny")
     with pytest.raises(ValueError, match="either `perturbations` or `suite`"):
@@ -318,6 +337,38 @@ def test_a_classifier_that_stays_random_is_refused_or_attacked_on_average(datase
     )
     assert clean.value > 80 and attacked.value == 0
     assert attacked.settings["version"] == "rand"
+    scores = evaluate(
+        classifier, random, suite="quick", allow_stochastic=True, limit=20
+    )
+    assert "pgd@1/255" not in {s.perturbation for s in scores} and len(scores) == 80
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="batch statistics of a function")
+def test_a_classifier_that_looks_at_its_batch_is_refused(dataset):
+    def classifier(images):
+        mean = ops.mean(images, axis=(1, 2))
+        return ops.concatenate([mean - ops.mean(mean), mean[:, :2]], axis=1)
+
+    with pytest.raises(ValueError, match="whatever else is in the batch"):
+        evaluate(classifier, dataset, ["clean"])
+
+
+def test_a_classifier_without_a_gradient_is_scored_and_named(dataset, monkeypatch):
+    def classifier(images):
+        return ops.round(ops.mean(images, axis=(1, 2)) * 20) @ ops.ones((3, 5))
+
+    monkeypatch.setitem(suites.SUITES, "tiny", TINY)
+    found = evaluate(classifier, bad(labels=np.zeros(31, int))(dataset), suite="tiny")
+    assert [s.value for s in found] == [100.0] * 4  # all logits equal: the first class
+    assert "gradient" in masking.verdict(
+        [types.SimpleNamespace(**check) for check in found.checks]
+    )
+
+
+def test_zero_images_are_refused_and_not_taken_for_all(network, dataset):
+    for name in ("limit", "attack_limit"):
+        with pytest.raises(ValueError, match=f"`{name}` must be a positive.*: 0"):
+            evaluate(network, dataset, suite="quick", **{name: 0})
 
 
 def test_scores_are_frozen(network, dataset):

@@ -12,7 +12,7 @@ CORRUPTED = [f"{kind}@{s}" for kind in corruptions.NAMES for s in (1, 2, 3, 4, 5
 N = 40
 
 
-def evaluation(model, share, dataset="cifar10"):
+def evaluation(model, share):
     random = np.random.default_rng(len(model))
     noises = [f"white_noise@{s:g}" for s in (0.0, 0.02, 0.1, 0.2, 0.3, 0.35)]
     rows = []
@@ -33,7 +33,7 @@ def evaluation(model, share, dataset="cifar10"):
     certificate = {"sigma": 0.1, "n": 100, "images": 2, "alpha": 0.001}
     certificate |= {"radii": [0.2, 0.04], "correct": [True, True]}
     return Evaluation(
-        *(model, dataset, "same", [[0.0]]),
+        *(model, "cifar10", "same", [[0.0]]),
         results=tuple(rows),
         reliability=bins,
         certifications=(certificate,),
@@ -79,9 +79,9 @@ def test_the_summary_holds_the_numbers_and_no_more_than_fits(written):
     assert all(f" {mean:.1f} [" in cells for mean in means)
     assert line(text, "clean: expected calibration error, 15 bins") == ["0.0123"] * 2
     name = "certified at l2 radius {}, sigma 0.1, n=2"
-    assert line(text, name.format("0.05")) == ["50.0", "50.0"]
-    assert line(text, name.format("0.2")) == ["50.0", "50.0"]
-    assert line(text, name.format("0")) == ["100.0", "100.0"]
+    assert line(text, name.format("0.05")) == ["50.0 [9.5, 90.5]"] * 2
+    assert line(text, name.format("0.2")) == ["50.0 [9.5, 90.5]"] * 2
+    assert line(text, name.format("0")) == ["100.0 [34.2, 100.0]"] * 2
     assert "mce" not in text and "no sign of gradient masking" in text
 
 
@@ -110,8 +110,24 @@ def test_every_figure_is_there_and_named_in_the_report(written):
 
 
 def test_imagenet_gets_its_normalised_errors():
-    text = suite_reports.to_markdown([evaluation("a", 0.5, "imagenet2012")])
+    one = dataclasses.replace(evaluation("a", 0.5), probe=[[0.0] * 1000])
+    text = suite_reports.to_markdown([one])
     assert float(line(text, "mce_hendrycks")[0]) > 50 and line(text, "relative_mce")
+    some = dataclasses.replace(one, results=one.results[:30])
+    assert "mce" not in suite_reports.to_markdown([some])
+
+
+def test_synthetic_frost_and_a_random_classifier_are_named():
+    one = evaluation("a", 0.5)
+    assert "synthetic" not in suite_reports.to_markdown([one])
+    settings = {"source": "generated", "frost": "synthetic"}
+    rows = list(one.results)
+    place = [r.score.perturbation for r in rows].index("frost@1")
+    score = dataclasses.replace(rows[place].score, settings=settings)
+    rows[place] = dataclasses.replace(rows[place], score=score)
+    changed = dataclasses.replace(one, results=tuple(rows), stochastic=True)
+    text = suite_reports.to_markdown([changed])
+    assert "frost synthetic" in text and "stays random" in text
 
 
 def test_what_cannot_be_reported_is_refused(tmp_path):

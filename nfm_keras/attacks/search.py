@@ -133,8 +133,7 @@ class Search:
     def checked(self, logits):
         """The logits, unless all rows so far were probabilities."""
         # A row of logits may sum to 1 by chance, so all rows so far are judged.
-        sums = logits.sum(axis=-1)
-        self.softmax &= bool((logits >= 0).all() and np.allclose(sums, 1.0, atol=1e-5))
+        self.softmax &= bool(metrics.are_probabilities(logits).all())
         self.rows += len(logits)
         if self.softmax and self.rows >= 32:
             raise ValueError(

@@ -273,7 +273,7 @@ def write_official(
     labels = metrics.check_labels(labels, len(images))
     origin = {
         "constants": constants,
-        "frost": _frost(frost_dir),
+        "frost": frost_fingerprint(frost_dir),
         "images": fingerprint(images, labels),
         "seed": seed,
         "shape": list(images.shape),
@@ -343,11 +343,12 @@ class Cache:
                 f"`indices` must be one for each of the {len(images)} images. "
                 f"Received: shape {indices.shape}"
             )
+        is_frost = corruption.kind == "frost"
         made_with = {
             "kind": corruption.kind,
             "severity": corruption.severity,
             "constants": corruption.constants,
-            "frost": _frost(corruption.frost_dir) if corruption.kind == "frost" else "",
+            "frost": frost_fingerprint(corruption.frost_dir) if is_frost else "",
             "images": fingerprint(images) if digest is None else digest,
             "indices": _sha256(indices.astype("int64")),
             "seed": seed,
@@ -392,7 +393,15 @@ def _sha256(*arrays):
     return digest.hexdigest()
 
 
-def _frost(frost_dir):
+def frost_fingerprint(frost_dir=None):
+    """Label of the frost that is used, and the SHA-256 of its textures.
+
+    Args:
+        frost_dir: as for `Corruption`.
+
+    Returns:
+        List of two str.
+    """
     label, textures = frost_source(frost_dir)
     return [label, _sha256(*map(np.asarray, textures))]
 
