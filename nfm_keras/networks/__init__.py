@@ -2,17 +2,27 @@
 
 Every builder takes `(input_shape, num_classes, width, mean, std)`, returns a
 `keras.Model` that maps [0, 1] images to logits and normalises inside, and names
-its sites `site_0` (the normalised input), `site_1`, ... (stage outputs).
+its sites `site_0` (the normalised input), `site_1`, ... (outputs of stages, groups or
+blocks, all but the last).
 """
 
 import difflib
 
 from nfm_keras.networks.mlp import mlp
 from nfm_keras.networks.preact_resnet import preact_resnet18, small_resnet
+from nfm_keras.networks.resnet import resnet50, resnet101
+from nfm_keras.networks.vit_lite import vit_lite, vit_lite7_4
+from nfm_keras.networks.wide_resnet import wide_resnet, wide_resnet28_10
 
 NETWORKS = {
     "preact_resnet18": preact_resnet18,
     "small_resnet": small_resnet,
+    "wide_resnet28_10": wide_resnet28_10,
+    "wide_resnet": wide_resnet,
+    "resnet50": resnet50,
+    "resnet101": resnet101,
+    "vit_lite7_4": vit_lite7_4,
+    "vit_lite": vit_lite,
     "mlp": mlp,
 }
 
@@ -25,11 +35,15 @@ def build(name, input_shape, num_classes, width=1.0, **options):
         input_shape: Shape of one sample, `(height, width, channels)` or `(features,)`.
         num_classes: Number of logits.
         width: Multiplies the channels: 1 is the published network, 2 its
-            double-width twin, 0.25 a stem of 16 channels.
+            double-width twin; of `wide_resnet` it is the widening factor.
         **options: Passed to the builder.
 
+    Returns:
+        `keras.Model` from `(batch, *input_shape)` in [0, 1] to float32 logits.
+
     Raises:
-        ValueError: For an unknown name, or a width that leaves no channel.
+        ValueError: For an unknown name, a width that is not positive, or an option
+            that the builder refuses or does not have.
 
     Example:
 
@@ -40,12 +54,10 @@ def build(name, input_shape, num_classes, width=1.0, **options):
         raise ValueError(
             f"Unknown network. Expected one of: {', '.join(near)}. Received: {name!r}"
         )
-    if not width > 0:
-        raise ValueError(f"`width` must be positive. Received: width={width}")
     try:
         return NETWORKS[name](tuple(input_shape), num_classes, width=width, **options)
     except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
+        if "keyword argument" not in str(error):
             raise
         raise ValueError(
             f"Network '{name}' must have the options it is given. Received: {error}"

@@ -4,7 +4,14 @@ import keras
 from keras import layers
 
 from nfm_keras.mixing import NoisyFeatureMixup
-from nfm_keras.networks.blocks import channels, conv, logits, norm_relu, normalize
+from nfm_keras.networks.blocks import (
+    channels,
+    conv,
+    image_input,
+    logits,
+    norm_relu,
+    normalize,
+)
 
 
 def preact_resnet18(input_shape, num_classes, width=1.0, **options):
@@ -71,7 +78,7 @@ def preact_resnet(
         raise ValueError(
             f"`identity_skip` must be 'preact' or 'input'. Received: {identity_skip!r}"
         )
-    images = keras.Input(input_shape, name="images")
+    images = image_input(input_shape)
     x = NoisyFeatureMixup(name="site_0")(normalize(images, mean, std))
     x = conv(x, stages[0][0], 3, name="stem")
     for stage, (filters, blocks) in enumerate(stages, start=1):
