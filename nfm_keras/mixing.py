@@ -22,8 +22,8 @@ class Draw(NamedTuple):
         site: int32 scalar, the index of the site that mixes; -1 for none.
         lam: float32 mixing weight, scalar or `(batch,)`.
         partner: int32 `(batch,)`, the sample that each one is mixed with.
-        scale: Pair of float32 scalars that multiply the additive and the
-            multiplicative noise; 1 under the `gaussian` law.
+        scale: Pair of float32, scalars or `(batch,)`, that multiply the additive and
+            the multiplicative noise; 1 under the `gaussian` law.
         key: The key of the noise.
     """
 
@@ -61,6 +61,8 @@ class Mixing:
             `None` for all of the model's.
         per_sample: Draw one lam a sample instead of one a batch.
         probability: Probability that a batch is mixed and perturbed at all.
+        sparsity: Share of the features that get no noise, drawn for each noise and
+            each feature on its own; `None` for 0.
 
     Raises:
         ValueError: If a number is negative, NaN or out of its range.
@@ -78,6 +80,7 @@ class Mixing:
     sites: tuple[str, ...] | None = None
     per_sample: bool = False
     probability: float = 1.0
+    sparsity: float | None = None
 
     def __post_init__(self):
         for name in ("alpha", "beta", "sigma_add", "sigma_mult"):
@@ -88,6 +91,7 @@ class Mixing:
                 f"mixing off. Received: alpha={self.alpha}, beta={self.beta}"
             )
         _check_number("probability", self.probability, upper=1.0)
+        _check_number("sparsity", self.sparsity, optional=True, upper=1.0)
         if self.noise not in NOISE_LAWS:
             raise ValueError(
                 f"`noise` must be one of {NOISE_LAWS}. Received: noise={self.noise!r}"
@@ -110,7 +114,7 @@ class Mixing:
         """Returns the fields as a dict: `Mixing(**config)` is the way back."""
         return dataclasses.asdict(self)
 
-    def draw(self, seed, step, batch_size, num_sites, replica=0) -> Draw:
+    def draw(self, seed, step, batch_size, num_sites, replica=0, levels=None) -> Draw:
         """Draws all that is random in a step, a pure function of its arguments.
 
         Args:
@@ -120,6 +124,8 @@ class Mixing:
             num_sites: Integer, how many sites there are to choose from.
             replica: Integer or tensor. Replicas share site, lam (one a batch) and
                 the scale of the noise, and differ in partner and noise.
+            levels: `(3,)` factors of alpha and beta, of the noise, and of
+                `probability`; `None` for 1. A `MixingSchedule` changes them.
 
         Returns:
             A `Draw`.
@@ -135,12 +141,16 @@ class Mixing:
         # float32 may round the product up to num_sites.
         site = ops.cast(ops.floor(u[0] * num_sites), "int32")
         site = ops.minimum(site, num_sites - 1)
-        lam, scale = self._weights(ops.reshape(u[2:], (-1, 3)))
+        lam, scale = self._weights(ops.reshape(u[2:], (-1, 3)), levels)
         if self.per_sample and self.alpha > 0:
-            lam = random.beta(random.fold(own, 2), *self._law, (batch_size,))
-        if self.probability < 1:
-            active = u[1] < self.probability
+            law = (self._scaled([a], levels) for a in self._law)
+            lam = random.beta(random.fold(own, 2), *law, (batch_size,))
+        if self.probability < 1 or levels is not None:
+            active = u[1] < self.probability * (1 if levels is None else levels[2])
             site, lam = ops.where(active, site, -1), ops.where(active, lam, 1.0)
+        if levels is not None:  # a lone site mixes whatever the draw says
+            level = ops.where(active, levels[1], 0.0)
+            scale = tuple(level * s for s in scale)
         partner = random.permutation(random.fold(own, 0), batch_size)
         return Draw(site, lam, partner, scale, random.fold(own, 1))
 
@@ -148,12 +158,21 @@ class Mixing:
     def _law(self):
         return self.alpha, self.alpha if self.beta is None else self.beta
 
-    def _weights(self, u):
+    def _weights(self, u, levels):
         """lam, and the scales of additive and multiplicative noise."""
         alpha, beta = self._law if self.alpha > 0 else (1.0, 1.0)
-        drawn = random.beta_from_uniform(u, [alpha, 2.0, 2.0], [beta, 5.0, 5.0])
+        laws = [alpha, 2.0, 2.0], [beta, 5.0, 5.0]
+        drawn = random.beta_from_uniform(u, *(self._scaled(x, levels) for x in laws))
         lam = drawn[0] if self.alpha > 0 else ops.ones(())
         return lam, (1.0, 1.0) if self.noise == "gaussian" else (drawn[1], drawn[2])
+
+    def _scaled(self, law, levels):
+        """Parameters of Beta laws, the first of them, lam's, times its level."""
+        if levels is None:
+            return law
+        factors = ops.concatenate([levels[:1], ops.ones((len(law) - 1,))])
+        # Of a level of 0: lam is 0 or 1.
+        return ops.maximum(factors * ops.convert_to_tensor(law, "float32"), 1e-8)
 
     def mix(self, values, draw: Draw):
         """Mixes a tensor `(batch, ...)` of any rank with its partner."""
@@ -167,16 +186,28 @@ class Mixing:
             return features
         dtype = keras.backend.standardize_dtype(features.dtype)
         low, high = random.halves(draw.key, ops.shape(features))
+        kept_add, kept_mult = self._kept(draw.key, ops.shape(features), dtype)
         scale_add, scale_mult = draw.scale
+        rank = len(features.shape)
         # Not `+=`: PyTorch would write into the caller's tensor.
         if self.sigma_mult:
-            strength = _constant(self.sigma_mult * scale_mult, dtype)
+            strength = _along_batch(
+                _constant(self.sigma_mult * scale_mult, dtype), rank
+            )
             xi = self._multiplicative(high, dtype)
-            features = features * ops.stop_gradient(1 + strength * xi)
+            features = features * ops.stop_gradient(1 + strength * kept_mult * xi)
         if self.sigma_add:
-            strength = _constant(self.sigma_add * scale_add, dtype)
-            features = features + strength * random.noise_normal(low, dtype)
+            strength = _along_batch(_constant(self.sigma_add * scale_add, dtype), rank)
+            xi = random.noise_normal(low, dtype)
+            features = features + strength * kept_add * xi
         return features
+
+    def _kept(self, key, shape, dtype):
+        """1 where there is noise and 0 where none, for each noise."""
+        if not self.sparsity:
+            return 1, 1
+        halves, bar = random.halves(random.fold(key, 1), shape), 65536 * self.sparsity
+        return tuple(ops.cast(half >= round(bar), dtype) for half in halves)
 
     def _multiplicative(self, half, dtype):
         # The authors' code draws U(-1, 1) here, where equation (2) has the
@@ -200,9 +231,7 @@ def interpolate(a, b, lam):
     Returns:
         Tensor like `a`; lam is cast to its dtype.
     """
-    lam = _constant(lam, a.dtype)
-    if len(lam.shape) == 1:
-        lam = ops.reshape(lam, (-1,) + (1,) * (len(a.shape) - 1))
+    lam = _along_batch(_constant(lam, a.dtype), len(a.shape))
     # Not b + lam * (a - b), which is one product less: at lam = 1 that does not
     # give back `a` in floating point.
     return lam * a + (1 - lam) * b
@@ -212,6 +241,13 @@ def _constant(value, dtype):
     """What was drawn has no gradient; unless told so, TensorFlow builds one for
     everything that a conditional reads."""
     return ops.stop_gradient(ops.cast(value, dtype))
+
+
+def _along_batch(value, rank):
+    """Makes a scalar or `(batch,)` go with features of that rank."""
+    if len(value.shape) == 1:
+        return ops.reshape(value, (-1,) + (1,) * (rank - 1))
+    return value
 
 
 class _Scopes(threading.local):

@@ -1,11 +1,14 @@
 """The model that trains with Noisy Feature Mixup."""
 
+import contextlib
+
 import keras
 from keras import ops, tree
 from keras.src.backend import get_keras_mask, set_keras_mask  # not public yet
 
 from nfm_keras.mixing import Mixing, current_scope, interpolate, mixing_scope
 from nfm_keras.sites import insert_sites, remove_sites, site_layers
+from nfm_keras.technique import current_batch, prepared
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
@@ -38,6 +41,10 @@ class NFMModel(keras.Model):
             the inputs and that is not part of `classifier`: say
             `keras.layers.Rescaling(1 / 255)`, so that uint8 images go to the
             device and the classifier takes [0, 1].
+        technique: Optional `Technique`, what is done to the images before the forward
+            pass: `CutMix`, `PuzzleMix`, `Adversarial`, `NoisyMix`.
+        scheduled: Keep factors of alpha and the noise in variables, `levels`, for a
+            `MixingSchedule` to change.
 
     Attributes:
         model: The functional model with its sites.
@@ -63,13 +70,22 @@ class NFMModel(keras.Model):
     """
 
     def __init__(
-        self, model, mixing=None, sites=None, seed=0, preprocess=None, **kwargs
+        self,
+        model,
+        mixing=None,
+        sites=None,
+        seed=0,
+        preprocess=None,
+        technique=None,
+        scheduled=False,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.model = model if sites is None else insert_sites(model, sites)
         self.mixing = Mixing() if mixing is None else mixing
         self.seed = seed
         self.preprocess = preprocess
+        self.technique = technique
         self.step = self.add_weight(
             shape=(),
             # The optimizer's own choice: int64 on TensorFlow, where int32
@@ -80,13 +96,42 @@ class NFMModel(keras.Model):
             name="step",
             aggregation="only_first_replica",
         )
-        if not self.mixing.is_identity and not self._site_layers():
+        self.levels = self._add_levels() if scheduled else None
+        if _runs_on_host(technique):
+            self.supports_jit = False  # what Keras' jit_compile="auto" asks
+        needs_sites = technique is None and not self.mixing.is_identity
+        if needs_sites and not self._site_layers():
             raise ValueError(
                 "The model has no site to mix at. Put NoisyFeatureMixup layers "
                 "into it, or pass sites=[...] with names of its layers. "
                 f"Received: model={model.name!r}, sites={sites}"
             )
         self.built = True
+
+    def _add_levels(self):
+        return self.add_weight(
+            shape=(3,),
+            dtype="float32",
+            initializer="ones",
+            trainable=False,
+            name="levels",
+            aggregation="only_first_replica",
+        )
+
+    @property
+    def jit_compile(self):
+        return super().jit_compile
+
+    # Not in `compile`, which Keras would then not call when it loads a model.
+    @jit_compile.setter
+    def jit_compile(self, value):
+        if value and not self.supports_jit:
+            raise ValueError(
+                f"{type(self.technique).__name__} runs in part on the host, which XLA "
+                "on TensorFlow cannot call: leave `jit_compile` at 'auto' or set it to "
+                "False, or take the JAX backend. Received: jit_compile=True"
+            )
+        keras.Model.jit_compile.fset(self, value)
 
     @property
     def classifier(self):
@@ -98,33 +143,45 @@ class NFMModel(keras.Model):
         return getattr(self.model, "output_names", None)
 
     def call(self, inputs, training=None):
-        if self.preprocess is not None:
-            inputs = self.preprocess(inputs)
+        # What a technique prepared went through `preprocess` before.
+        if current_batch() is None:
+            inputs = self._preprocessed(inputs)
         return self.model(inputs, training=training)
 
     def train_step(self, *args):
         """One step of `fit`; TensorFlow and PyTorch pass `(data)`, JAX
         `(state, data)`."""
-        if self.mixing.is_identity:
+        if self.mixing.is_identity and self.technique is None:
             return super().train_step(*args)
         *state, data = args
         step, state = self._count_step(state)
-        layers = self._site_layers()
+        layers = () if self.mixing.is_identity else self._site_layers()
         batch_size = ops.shape(tree.flatten(data)[0])[0]
-        draw = self.mixing.draw(self.seed, step, batch_size, len(layers), _replica_id())
+        count = max(1, len(layers))  # a technique needs no site
+        with self._values_of(state):
+            levels = self.current_levels()
+        draw = self.mixing.draw(
+            self.seed, step, batch_size, count, _replica_id(), levels
+        )
+        if self.technique is not None:
+            return self._prepared_step(state, data, draw, layers)
         with mixing_scope(self.mixing, draw, layers):
             return super().train_step(*state, data)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        draw = self._label_draw()
+        draw, batch = self._label_draw(), current_batch()
+        outputs, y_pred = y_pred, _first_view(y_pred)
         if draw is not None and y is not None:
             y, y_pred, sample_weight = self._mix_labels(draw, y, y_pred, sample_weight)
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        if batch is None or batch.loss is None:
+            return loss
+        return loss + self._aggregate_additional_loss(batch.loss(outputs))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        draw = self._label_draw()
+        draw, y_pred = self._label_draw(), _first_view(y_pred)
         metrics = self._compile_metrics
         if draw is None or y is None or metrics is None:
             return super().compute_metrics(x, y, y_pred, sample_weight)
@@ -144,13 +201,15 @@ class NFMModel(keras.Model):
             "mixing": self.mixing.get_config(),
             "seed": self.seed,
             "preprocess": self.preprocess and serialize(self.preprocess),
+            "technique": self.technique and serialize(self.technique),
+            "scheduled": self.levels is not None,
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
-        for name in ("model", "preprocess"):
-            if config[name] is not None:
+        for name in ("model", "preprocess", "technique"):
+            if config.get(name) is not None:
                 config[name] = keras.saving.deserialize_keras_object(
                     config[name], custom_objects=custom_objects
                 )
@@ -172,13 +231,43 @@ class NFMModel(keras.Model):
         step, fixed[position] = fixed[position], fixed[position] + 1
         return step, [(trainable, fixed, *rest)]
 
+    def _prepared_step(self, state, data, draw, layers):
+        images, labels, weight = keras.utils.unpack_x_y_sample_weight(data)
+        with self._values_of(state):
+            images = self._preprocessed(images)
+            labels = tree.map_structure(ops.convert_to_tensor, labels)
+            batch = self.technique.prepare(self, images, labels, draw)
+        data = keras.utils.pack_x_y_sample_weight(batch.images, labels, weight)
+        scope = self.mixing, batch.site_draw, layers
+        if batch.site_draw is None:
+            scope = self.mixing, batch.draw, ()
+        with prepared(batch), mixing_scope(*scope):
+            return super().train_step(*state, data)
+
+    def current_levels(self):
+        """The factors that a `MixingSchedule` set, `(3,)`; `None` without one."""
+        return None if self.levels is None else ops.convert_to_tensor(self.levels)
+
+    def _preprocessed(self, inputs):
+        return inputs if self.preprocess is None else self.preprocess(inputs)
+
+    def _values_of(self, state):
+        """On JAX the variables have the values that `state` holds."""
+        if not state:
+            return contextlib.nullcontext()
+        trainable, fixed = state[0][:2]
+        variables = [*self.trainable_variables, *self.non_trainable_variables]
+        return keras.StatelessScope(list(zip(variables, [*trainable, *fixed])))
+
     def _fixed_variables(self):
         return [id(v) for v in self.non_trainable_variables]
 
     def _label_draw(self):
         """The draw in force, if it mixes labels (noise alone does not)."""
-        scope = current_scope()
-        return scope[1] if scope is not None and self.mixing.mixes else None
+        scope, batch = current_scope(), current_batch()
+        if not self.mixing.mixes or (scope is None and batch is None):
+            return None
+        return scope[1] if batch is None else batch.draw
 
     def _mix_labels(self, draw, y, y_pred, sample_weight):
         _check_labels(y)
@@ -241,6 +330,20 @@ class NFMModel(keras.Model):
             for metric, target, output, weight in zip(all_metrics, *flat):
                 if metric is not None:
                     metric.update_state(target, output, weight)
+
+
+def _runs_on_host(technique):
+    """Whether a step leaves the graph, where that keeps XLA out."""
+    on_host = technique is not None and technique.on_host
+    return on_host and keras.backend.backend() == "tensorflow"
+
+
+def _first_view(outputs):
+    """The outputs for the labels' own view, where a technique made several."""
+    batch = current_batch()
+    if batch is None or batch.views == 1:
+        return outputs
+    return tree.map_structure(lambda t: t[: ops.shape(t)[0] // batch.views], outputs)
 
 
 def _check_labels(y):

@@ -18,6 +18,13 @@ NAMES = ["site_0", "site_1", "site_2"]
         ("noisy_mixup", 1, 0.4, 0.2, 1),
         ("manifold_mixup", 1, 0, 0, 3),
         ("nfm", 1, 0.4, 0.2, 3),
+        ("nfm_star", 1, 1.0, 0.5, 3),
+        ("noise_reference", 1e-8, 0.2, 0, 1),
+        ("label_smoothing", 0, 0, 0, 1),
+        ("cutmix", 1, 0, 0, 1),
+        ("puzzlemix", 1, 0, 0, 1),
+        ("adversarial", 0, 0, 0, 1),
+        ("noisymix", 1, 0.5, 0.5, 3),
     ],
 )
 def test_schemes_are_the_settings_of_the_paper(
@@ -26,7 +33,8 @@ def test_schemes_are_the_settings_of_the_paper(
     mixing = schemes.mixing(scheme, NAMES)
     assert (mixing.alpha, mixing.sigma_add) == (alpha, sigma_add)
     assert (mixing.sigma_mult, mixing.sites) == (sigma_mult, tuple(NAMES[:sites]))
-    assert mixing.is_identity == (scheme == "erm")
+    silent = {"erm", "label_smoothing", "adversarial"}
+    assert mixing.is_identity == (scheme in silent)
 
 
 def test_the_schemes_limits_are_each_other():
@@ -49,3 +57,22 @@ def test_the_schemes_limits_are_each_other():
 def test_an_unknown_scheme_is_refused():
     with pytest.raises(ValueError, match="one of: nfm.*Received: 'nfn'"):
         schemes.mixing("nfn", NAMES)
+
+
+def test_the_reference_noise_shuffles_the_batch_and_never_mixes():
+    mixing = schemes.mixing("noise_reference", NAMES)
+    lam = [float(mixing.draw(0, step, 2, 1).lam) for step in range(40)]
+    assert set(lam) == {0.0, 1.0}
+
+
+def test_techniques_take_their_own_settings_alone():
+    assert schemes.technique("nfm", attack_steps=None) is None
+    assert schemes.technique("adversarial", attack_norm="l2").attack_norm == "l2"
+    assert schemes.technique("puzzlemix").attack_epsilon == 10 / 255
+    assert schemes.mixing("noisymix", NAMES).sparsity == 0.65
+    with pytest.raises(
+        ValueError, match="`attack_steps` must not .*to adversarial.*: 3"
+    ):
+        schemes.technique("nfm", attack_steps=3)
+    with pytest.raises(ValueError, match="'puzzlemix' adds no noise.*sigma_mult=0.1"):
+        schemes.mixing("puzzlemix", NAMES, sigma_mult=0.1)

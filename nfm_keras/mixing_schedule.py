@@ -1,0 +1,71 @@
+"""Schedules of alpha and of the noise over the epochs of a run."""
+
+import keras
+
+RAMPS = ("constant", "rise", "fall")
+
+
+class MixingSchedule(keras.callbacks.Callback):
+    """Scales alpha and the noise epoch by epoch, without compiling anything again.
+
+    The factors are variables of the model: `NFMModel(..., scheduled=True)`.
+
+    Args:
+        alpha: Function of the epoch (from 0): what alpha and beta are multiplied with.
+        noise: Function of the epoch: what both noises are multiplied with.
+        off_epoch: From this epoch on (from 0) nothing is mixed, cut, attacked or
+            perturbed; `None` for never.
+
+    Raises:
+        ValueError: If `off_epoch` is negative, or the model is not `scheduled`.
+
+    Example:
+
+    >>> schedule = MixingSchedule(noise=ramp("rise", epochs=200), off_epoch=180)
+    """
+
+    def __init__(self, alpha=None, noise=None, off_epoch=None):
+        super().__init__()
+        if off_epoch is not None and off_epoch < 0:
+            raise ValueError(f"`off_epoch` must be at least 0. Received: {off_epoch}")
+        self.alpha, self.noise = alpha or _one, noise or _one
+        self.off_epoch = off_epoch
+
+    def on_train_begin(self, logs=None):
+        if getattr(self.model, "levels", None) is None:
+            raise ValueError(
+                "A `MixingSchedule` needs an `NFMModel` made with scheduled=True. "
+                f"Received: {self.model!r}"
+            )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        on = self.off_epoch is None or epoch < self.off_epoch
+        self.model.levels.assign([self.alpha(epoch), self.noise(epoch), float(on)])
+
+
+def ramp(name, epochs):
+    """Returns a function of the epoch.
+
+    Args:
+        name: `"constant"`: 1; `"rise"`: from 1 / epochs to 1; `"fall"`: the reverse.
+        epochs: Length of the run.
+
+    Raises:
+        ValueError: For another name.
+
+    Example:
+
+    >>> [ramp("rise", epochs=4)(epoch) for epoch in range(4)]
+    [0.25, 0.5, 0.75, 1.0]
+    """
+    if name not in RAMPS:
+        raise ValueError(f"A ramp must be one of {RAMPS}. Received: {name!r}")
+    if name == "constant":
+        return _one
+    if name == "rise":
+        return lambda epoch: min(1.0, (epoch + 1) / epochs)
+    return lambda epoch: max(1, epochs - epoch) / epochs
+
+
+def _one(epoch):
+    return 1.0
