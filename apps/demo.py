@@ -8,11 +8,11 @@ are in OUTPUT/curves.png, the exported model in OUTPUT/savedmodels.
 
 import dataclasses
 import pathlib
-import sys
 
 import keras
 from absl import app, flags, logging
 
+from apps.start import start
 from nfm_keras import data, evaluation, records, reports, training
 from nfm_keras.export import classify, export
 
@@ -72,20 +72,12 @@ def _run(scheme, folder, test):
     )
     classifier = keras.saving.load_model(folder / training.CLASSIFIER, compile=False)
     scores = evaluation.evaluate(
-        classifier, test, _PERTURBATIONS, progress=lambda s: print(evaluation.line(s))
+        classifier, test, _PERTURBATIONS, progress=lambda *s: print(evaluation.line(*s))
     )
     record = dataclasses.replace(record, scores=tuple(scores))
     records.save(record, folder / records.FILE)
     return record
 
 
-def run():
-    """Runs the app; an error that says what is wrong needs no traceback."""
-    try:
-        app.run(main)
-    except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"demo: {error}")
-
-
 if __name__ == "__main__":
-    run()
+    start(main)

@@ -7,12 +7,12 @@ the run's record inside. `--model=PATH.keras` exports any Keras classifier inste
 """
 
 import pathlib
-import sys
 
 import keras
 from absl import app, flags, logging
 
 import nfm_keras  # noqa: F401  (registers the layers that a .keras file may name)
+from apps.start import start
 from nfm_keras import data, records, training
 from nfm_keras.export import export
 
@@ -43,13 +43,5 @@ def _load():
     return model, {"record": record, "classes": data.spec(record.dataset).classes}
 
 
-def run():
-    """Runs the app; an error that says what is wrong needs no traceback."""
-    try:
-        app.run(main)
-    except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"export: {error}")
-
-
 if __name__ == "__main__":
-    run()
+    start(main)

@@ -8,10 +8,9 @@ runs were scored under both protocols, each gets a folder of its own: protocols 
 never mixed.
 """
 
-import sys
-
 from absl import app, flags, logging
 
+from apps.start import start
 from nfm_keras import records, reports
 
 _RUNS = flags.DEFINE_list("runs", None, "Folders to look for records in.")
@@ -42,13 +41,5 @@ def main(argv):
     print(f"{len(runs)} run(s) reported in {_OUTPUT.value}")
 
 
-def run():
-    """Runs the app; an error that says what is wrong needs no traceback."""
-    try:
-        app.run(main)
-    except (ValueError, OSError) as error:
-        sys.exit(f"report: {error}")
-
-
 if __name__ == "__main__":
-    run()
+    start(main)

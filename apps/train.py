@@ -11,6 +11,7 @@ import typing
 
 from absl import app, flags, logging
 
+from apps.start import start
 from nfm_keras import training
 
 FLAGS = flags.FLAGS
@@ -73,13 +74,5 @@ def _command():
     return shlex.join(["python", "-m", "apps.train", *given])
 
 
-def run():
-    """Runs the app; an error that says what is wrong needs no traceback."""
-    try:
-        app.run(main)
-    except (ValueError, OSError) as error:
-        sys.exit(f"train: {error}")
-
-
 if __name__ == "__main__":
-    run()
+    start(main)
