@@ -19,6 +19,7 @@ import sys
 
 from absl import app, flags, logging
 
+from apps.start import start
 from nfm_keras import (
     classifiers,
     data,
@@ -49,6 +50,9 @@ _PGD_STEP_SIZE = flags.DEFINE_float(
 )
 _PGD_RESTARTS = flags.DEFINE_integer("pgd_restarts", None, "Random starts of PGD.")
 _ATTACK_LIMIT = flags.DEFINE_integer("attack_limit", None, "Attack so many images.")
+_CORRUPTION_LIMIT = flags.DEFINE_integer(
+    "corruption_limit", None, "Corrupt so many images."
+)
 _LIMIT = flags.DEFINE_integer("limit", None, "Use so many test images.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 250, "Images at a time.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of noises and random starts.")
@@ -123,6 +127,7 @@ def _evaluate(each, test, folder):
         batch_size=_BATCH_SIZE.value,
         limit=_LIMIT.value,
         attack_limit=_ATTACK_LIMIT.value,
+        corruption_limit=_CORRUPTION_LIMIT.value,
         attack_settings={k: v for k, v in chosen.items() if v is not None},
         progress=lambda score, left: _keep(each, score, left),
         store=pathlib.Path(each.run or pathlib.Path(folder, each.name), results.FILE),
@@ -146,7 +151,8 @@ def _keep(each, score, left):
         path = each.run / records.FILE
         record = records.load(path)
         scores = evaluation.merge(record.scores, [score])
-        records.save(dataclasses.replace(record, scores=scores), path)
+        if scores != record.scores:
+            records.save(dataclasses.replace(record, scores=scores), path)
 
 
 def _report(loaded, found, test, folder):
@@ -158,13 +164,5 @@ def _report(loaded, found, test, folder):
     print(f"Report: {path}")
 
 
-def run():
-    """Runs the app; an error that says what is wrong needs no traceback."""
-    try:
-        app.run(main)
-    except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"evaluate: {error}")
-
-
 if __name__ == "__main__":
-    run()
+    start(main)

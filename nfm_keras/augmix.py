@@ -31,7 +31,7 @@ def augmix(images, key):
 
     Example:
 
-    >>> print(augmix(ops.zeros((2, 8, 8, 3)), random.key(0)).shape)
+    >>> tuple(augmix(ops.zeros((2, 8, 8, 3)), random.key(0)).shape)
     (2, 8, 8, 3)
 
     Reference:

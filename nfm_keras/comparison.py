@@ -77,9 +77,8 @@ def _pair(first, other, name):
     both = first.result(name), other.result(name)
     if None in both:
         return None
-    a, b = (result.score for result in both)
-    same = results.key(a) == results.key(b) and (a.n, a.seed) == (b.n, b.seed)
-    return tuple(result.right for result in both) if same else None
+    ours, theirs = (results.measurement(result.score) for result in both)
+    return tuple(result.right for result in both) if ours == theirs else None
 
 
 def _compare(label, first, second, pairs):

@@ -15,6 +15,7 @@ def evaluate(
     batch_size=250,
     limit=None,
     attack_limit=None,
+    corruption_limit=None,
     attack_settings=None,
     num_classes=None,
     std=None,
@@ -48,6 +49,7 @@ def evaluate(
         batch_size: int.
         limit: int. Score the first so many images only.
         attack_limit: int. The same, for attacks.
+        corruption_limit: int. The same, for common corruptions.
         attack_settings: dict of `PGD` arguments for the ids that name it, such as
             `{"steps": 20, "restarts": 5}`.
         num_classes: int, by default the data set's.
@@ -101,15 +103,21 @@ def evaluate(
     if allow_stochastic:
         todo = rows.for_stochastic(todo, drop=suite is not None)
     run = Measurement(classifier, dataset, protocol, seed, batch_size, num_classes, std)
-    run.restrict(limit, attack_limit)
+    run.restrict(limit, attack_limit, corruption_limit)
     run.corrupted = Corrupted(
-        run.images, run.labels, run.everything, seed, cache_dir, official
+        run.images[:corruption_limit],
+        run.labels[:corruption_limit],
+        run.everything,
+        seed,
+        cache_dir,
+        official,
     )
     run.check(todo)
     run.begin(store, suite, about or {}, allow_stochastic)
     run.examine(plan)
     run.measure(todo, progress)
     run.certify(plan)
+    run.write()
     return run.found
 
 
@@ -134,7 +142,7 @@ def merge(scores, new):
     old = {results.key(score): score for score in scores}
     for score in new:
         before = old.get(results.key(score))
-        if before is None or score.n >= before.n:
+        if before is None or (before != score and score.n >= before.n):
             old.pop(results.key(score), None)
             old[results.key(score)] = score
     return tuple(old.values())

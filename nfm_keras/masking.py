@@ -169,10 +169,7 @@ class _Subject:
             raise ValueError(
                 f"`epsilon` must lie between 0 and {EVERYTHING}. Received: {epsilon!r}"
             )
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(
-                f"`batch_size` must be a positive integer. Received: {batch_size!r}"
-            )
+        metrics.check_count("batch_size", batch_size)
         self.classifier = gradients.PlainClassifier(classifier)
         self.images = perturbations.as_images(images)
         self.epsilon, self.seed, self.batch_size = epsilon, seed, batch_size

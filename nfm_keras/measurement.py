@@ -43,7 +43,7 @@ class Measurement:
         self.images = _checked_images(images, self.classifier.input_shape)
         classes = num_classes or getattr(spec, "num_classes", None)
         self.labels = metrics.check_labels(labels, len(self.images), classes)
-        _check_count("batch_size", batch_size)
+        metrics.check_count("batch_size", batch_size)
         self.fingerprint = files.fingerprint(self.images, self.labels)
         self.everything = self.images, self.labels
         self.std = getattr(spec, "std", None) if std is None else std
@@ -52,10 +52,15 @@ class Measurement:
         self.clean, self.kept, self.spent = None, (), [0.0, 0]
         self.certified = ()
 
-    def restrict(self, limit, attack_limit):
+    def restrict(self, limit, attack_limit, corruption_limit):
         """Take the first images only."""
-        _check_count("limit", limit)
-        _check_count("attack_limit", attack_limit)
+        for name, value in (
+            ("limit", limit),
+            ("attack_limit", attack_limit),
+            ("corruption_limit", corruption_limit),
+        ):
+            if value is not None:
+                metrics.check_count(name, value)
         self.images, self.labels = self.images[:limit], self.labels[:limit]
         self.attack_limit = attack_limit
 
@@ -136,12 +141,16 @@ class Measurement:
         self.found = dataclasses.replace(self.found, **kept)
 
     def measure(self, todo, progress):
-        """One result a row, each in the store before the next is begun."""
+        """One result a row, each new one in the store before the next is begun."""
         blanks = [self.blank(row) for row in todo]
         costs = [rows.passes(r) * b.n for r, b in zip(todo, blanks, strict=True)]
         for place, (row, blank) in enumerate(zip(todo, blanks, strict=True)):
-            result = self.finished(blank) or self.score(row, blank)
-            self.keep(results=(*self.found.results, result))
+            old = self.finished(blank)
+            result = old or self.score(row, blank)
+            whole = (*self.found.results, result)
+            self.found = dataclasses.replace(self.found, results=whole)
+            if not old:
+                self.write()
             if progress is not None:
                 # By what the rows before took.
                 rate = self.spent[0] / max(self.spent[1], 1)
@@ -169,7 +178,8 @@ class Measurement:
 
     def finished(self, blank):
         """The result that was measured before with the same settings, if any."""
-        same = (r for r in self.kept if _same(r.score) == _same(blank))
+        wanted = results.measurement(blank)
+        same = (r for r in self.kept if results.measurement(r.score) == wanted)
         return next(same, None)
 
     def score(self, row, blank):
@@ -295,12 +305,16 @@ class Measurement:
         )
 
     def keep(self, **new):
-        """Add to what was found, and write it down with what was there before."""
+        """Add to what was found, and write it down."""
         self.found = dataclasses.replace(self.found, **new)
+        self.write()
+
+    def write(self):
+        """Write what was found to the store, with what was there before."""
         if not self.store:
             return
-        done = {_same(result.score) for result in self.found.results}
-        rest = [r for r in self.kept if _same(r.score) not in done]
+        done = {results.measurement(result.score) for result in self.found.results}
+        rest = [r for r in self.kept if results.measurement(r.score) not in done]
         certified = self.found.certifications
         others = [c for c in self.certified if c not in certified]
         whole = dataclasses.replace(
@@ -402,11 +416,6 @@ _ROUNDING, _OTHER_MACHINE = 1e-4, 1e-2
 _RANDOM, _PASSES = 0.2, 16
 
 
-def _same(score):
-    """What makes a score the same measurement, on the same images and draws."""
-    return results.key(score), score.n, score.seed
-
-
 def _rows(images, places):
     """Some rows of an array or of a sequence that knows slices alone."""
     if places[-1] - places[0] == len(places) - 1:
@@ -476,10 +485,3 @@ def _checked_images(images, expected):
             f"The classifier takes images of shape {expected}. Received: {received}"
         )
     return images
-
-
-def _check_count(name, value):
-    if value is not None and (not isinstance(value, int) or value < 1):
-        raise ValueError(
-            f"`{name}` must be a positive integer or None. Received: {value!r}"
-        )

@@ -5,6 +5,7 @@ All in percent, like every score.
 
 import dataclasses
 import math
+import numbers
 import statistics
 
 import numpy as np
@@ -239,6 +240,17 @@ def check_logits(logits, n):
             f"for {bad} of {n} images"
         )
     return logits
+
+
+def check_count(name, value):
+    """Refuse what is not an integer of at least 1.
+
+    Args:
+        name: str, of the argument.
+        value: what was given.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}")
 
 
 def check_labels(labels, n, num_classes=None):

@@ -16,11 +16,12 @@ same, and batch size, order and Keras backend change nothing.
 """
 
 import dataclasses
-import difflib
 import hashlib
 import math
 
 import numpy as np
+
+from nfm_keras.names import did_you_mean
 
 PROTOCOLS = ("reference", "pixel")
 NOISES = ("white_noise", "salt_and_pepper")
@@ -77,7 +78,7 @@ class Perturbation:
     def __post_init__(self):
         if self.kind not in KINDS:
             raise ValueError(
-                f"Unknown perturbation {self.kind!r}.{_near(self.kind)} "
+                f"Unknown perturbation {self.kind!r}.{did_you_mean(self.kind, KINDS)} "
                 f"Expected one of {', '.join(KINDS)}. Received: {self.kind!r}"
             )
         object.__setattr__(self, "severity", float(self.severity))
@@ -345,11 +346,6 @@ def _image_shape(images):
             f"Received: shape {images.shape}"
         )
     return images.shape
-
-
-def _near(kind):
-    near = difflib.get_close_matches(kind, KINDS, n=3, cutoff=0.5)
-    return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 _SALT_AND_PEPPER = {

@@ -120,7 +120,7 @@ def pack(hits):
 
 
 def key(score):
-    """What makes two scores the same measurement.
+    """What makes two scores the same row, on however many images.
 
     Example:
 
@@ -129,6 +129,17 @@ def key(score):
     """
     settings = tuple(sorted((k, str(v)) for k, v in score.settings.items()))
     return score.perturbation, score.protocol, settings
+
+
+def measurement(score):
+    """What makes two scores the same measurement on the same images and draws.
+
+    Example:
+
+    >>> measurement(Score("clean", 0.0, "none", 50.0, 9.5, 90.5, 2, 1, 0, 0.1, {}))
+    (('clean', 'none', ()), 2, 0)
+    """
+    return key(score), score.n, score.seed
 
 
 def mean_accuracy(results):

@@ -1,9 +1,9 @@
 """The rows of an evaluation: ids to perturbations, corruptions and attacks."""
 
 import dataclasses
-import difflib
 
 from nfm_keras import attacks, corruptions, perturbations
+from nfm_keras.names import did_you_mean
 
 GROUPS = {
     "common_corruptions": corruptions.STANDARD,
@@ -116,11 +116,9 @@ def _read(text, attack_settings, frost_dir):
         ]
     if name not in perturbations.KINDS:
         known = (*perturbations.KINDS, *corruptions.NAMES, *GROUPS)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(
-            f"Unknown perturbation {name!r}.{hint} Expected one of {', '.join(known)}. "
-            f"Received: {text!r}"
+            f"Unknown perturbation {name!r}.{did_you_mean(name, known)} "
+            f"Expected one of {', '.join(known)}. Received: {text!r}"
         )
     if text in perturbations.CURVES:
         return perturbations.curve(text)

@@ -130,8 +130,8 @@ def certify(
     """
     sampler = _Sampler(classifier, images, sigma, alpha, seed, batch_size, indices)
     labels = metrics.check_labels(labels, len(sampler.images))
-    _check_count("n0", n0)
-    _check_count("n", n)
+    metrics.check_count("n0", n0)
+    metrics.check_count("n", n)
     chosen = sampler.counts("smoothing/choose", n0).argmax(axis=1)
     # Fresh noise: the copies that chose the class would flatter it.
     counts = sampler.counts("smoothing/certify", n)
@@ -179,7 +179,7 @@ def predict(
     Reference: Cohen et al. (2019), algorithm `Predict` and proposition 1.
     """
     sampler = _Sampler(classifier, images, sigma, alpha, seed, batch_size, indices)
-    _check_count("n", n)
+    metrics.check_count("n", n)
     counts = sampler.counts("smoothing/predict", n)
     second, first = np.sort(counts, axis=1)[:, -2:].T
     certain = metrics.sign_test(first, second) <= alpha
@@ -199,7 +199,7 @@ class _Sampler:
             )
         if not 0 < alpha < 1:
             raise ValueError(f"`alpha` must lie between 0 and 1. Received: {alpha!r}")
-        _check_count("batch_size", batch_size)
+        metrics.check_count("batch_size", batch_size)
         self.sigma, self.seed, self.batch_size = sigma, seed, batch_size
         self.indices = range(len(self.images)) if indices is None else indices
         if len(self.indices) != len(self.images):
@@ -250,8 +250,3 @@ def _lower_bound(successes, n, alpha):
     successes = np.asarray(successes)
     bound = scipy.special.betaincinv(np.maximum(successes, 1), n - successes + 1, alpha)
     return np.where(successes == 0, 0.0, bound)
-
-
-def _check_count(name, value):
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}")

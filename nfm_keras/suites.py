@@ -1,7 +1,8 @@
 """Named lists of what to measure, from two minutes to a day."""
 
 import dataclasses
-import difflib
+
+from nfm_keras.names import unknown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +95,5 @@ def get(name):
     200
     """
     if name not in SUITES:
-        near = difflib.get_close_matches(str(name), SUITES, n=3) or list(SUITES)
-        raise ValueError(
-            f"Unknown suite. Expected one of: {', '.join(near)}. Received: {name!r}"
-        )
+        raise unknown("suite", name, SUITES)
     return SUITES[name]

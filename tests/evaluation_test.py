@@ -97,15 +97,16 @@ def test_limits_settings_and_progress(network, dataset):
     scores = evaluate(
         network,
         dataset,
-        ["clean", "pgd@8/255", PGD(0.1, steps=2)],
+        ["clean", "pgd@8/255", PGD(0.1, steps=2), "fog@1"],
         limit=20,
         attack_limit=10,
+        corruption_limit=5,
         attack_settings={"steps": 3, "step_size": None, "restarts": 2},
         progress=lambda score, left: seen.append((score, left)),
     )
     assert [score for score, _ in seen] == list(scores)
     assert seen[0][1] > 0 and seen[-1][1] == 0
-    assert [s.n for s in scores] == [20, 10, 10]
+    assert [s.n for s in scores] == [20, 10, 10, 5]
     assert scores[1].settings["steps"] == 3 and scores[1].settings["restarts"] == 2
     assert scores[2].settings["steps"] == 2
 
@@ -366,7 +367,7 @@ def test_a_classifier_without_a_gradient_is_scored_and_named(dataset, monkeypatc
 
 
 def test_zero_images_are_refused_and_not_taken_for_all(network, dataset):
-    for name in ("limit", "attack_limit"):
+    for name in ("limit", "attack_limit", "corruption_limit"):
         with pytest.raises(ValueError, match=f"`{name}` must be a positive.*: 0"):
             evaluate(network, dataset, suite="quick", **{name: 0})
 

@@ -1,7 +1,6 @@
 """One corruption at one severity, as a value that is called on images."""
 
 import dataclasses
-import difflib
 import numbers
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from nfm_keras import perturbations
 from nfm_keras.corruptions import blur, digital, elastic, frost, noise, spatter, weather
 from nfm_keras.corruptions.constants import CONSTANTS, LARGE, NAMES, SEVERITIES
+from nfm_keras.names import did_you_mean
 
 VERSION = 1
 """Of the corrupted pixels: whoever stores them must not mix two versions."""
@@ -85,7 +85,7 @@ class Corruption:
     def __post_init__(self):
         if self.kind not in NAMES:
             raise ValueError(
-                f"Unknown corruption.{_near(self.kind)} "
+                f"Unknown corruption.{did_you_mean(self.kind, NAMES)} "
                 f"Expected one of {', '.join(NAMES)}. Received: {self.kind!r}"
             )
         whole = isinstance(self.severity, numbers.Integral)
@@ -204,8 +204,3 @@ def as_levels(images):
     if images.dtype == np.uint8:
         return images
     return np.rint(perturbations.as_images(images) * 255).astype("uint8")
-
-
-def _near(kind):
-    near = difflib.get_close_matches(str(kind), NAMES, n=3, cutoff=0.5)
-    return f" Did you mean {' or '.join(near)}?" if near else ""

@@ -13,6 +13,7 @@ import numpy as np
 from keras import ops
 
 from nfm_keras.corruptions import SEVERITIES, STANDARD, Corruption
+from nfm_keras.host import call_from_tensorflow, call_host
 from nfm_keras.perturbations import image_generators
 
 
@@ -49,7 +50,8 @@ def corrupt_map(kinds=STANDARD, severities=SEVERITIES, seed=0):
 
     def corrupt_batch(number, batch):
         images, labels = batch
-        return _tensorflow_call(corrupt, images, number), labels
+        kind = images.shape, images.dtype.name
+        return *call_from_tensorflow(corrupt, [kind], (images, number)), labels
 
     return corrupt_batch
 
@@ -126,9 +128,10 @@ class RandomCorruption(keras.layers.Layer):
         if not training:
             return images
         corrupt = functools.partial(_corrupt, self._corruptions, self.rate, self.seed)
-        host_call = _HOST_CALLS[keras.backend.backend()]
         self.calls.assign_add(1)
-        return host_call(corrupt, ops.stop_gradient(images), self.calls.value - 1)
+        kind = images.shape, keras.backend.standardize_dtype(images.dtype)
+        given = ops.stop_gradient(images), self.calls.value - 1
+        return call_host(corrupt, [kind], *given)[0]
 
     def compute_output_spec(self, images, training=False):
         # Else PyTorch would trace the layer with images that hold no values.
@@ -158,7 +161,7 @@ def _corrupt(corruptions, rate, seed, images, number):
     for choice in np.unique(choices[choices >= 0]):
         at = np.flatnonzero(choices == choice)
         corrupted[at] = _same_range(corruptions[choice], images[at], indices[at], seed)
-    return corrupted
+    return (corrupted,)
 
 
 def _same_range(corruption, images, indices, seed):
@@ -186,38 +189,3 @@ def _check(images):
             "`images` must be (batch, height, width, channels), uint8 or float in "
             f"[0,1]. Received: {dtype} of shape {tuple(images.shape)}"
         )
-
-
-def _tensorflow_call(function, images, number):
-    import tensorflow as tf
-    from tensorflow.python.ops import control_flow_util
-
-    if control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
-        raise ValueError(
-            "Corruptions run on the host, which XLA on TensorFlow cannot call: corrupt "
-            "in `Dataset.map` with `corrupt_map`, or compile without XLA. "
-            "Received: jit_compile=True"
-        )
-    corrupted = tf.numpy_function(
-        function, [images, number], images.dtype, stateful=False
-    )
-    return tf.ensure_shape(corrupted, images.shape)
-
-
-def _jax_call(function, images, number):
-    import jax
-
-    like = jax.ShapeDtypeStruct(images.shape, images.dtype)
-    return jax.pure_callback(function, like, images, number)
-
-
-def _torch_call(function, images, number):
-    corrupted = function(ops.convert_to_numpy(images), number)
-    return ops.convert_to_tensor(corrupted, dtype=images.dtype)
-
-
-_HOST_CALLS = {
-    "tensorflow": _tensorflow_call,
-    "jax": _jax_call,
-    "torch": _torch_call,
-}

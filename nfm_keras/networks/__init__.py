@@ -6,8 +6,7 @@ its sites `site_0` (the normalised input), `site_1`, ... (outputs of stages, gro
 blocks, all but the last).
 """
 
-import difflib
-
+from nfm_keras.names import unknown
 from nfm_keras.networks.mlp import mlp
 from nfm_keras.networks.preact_resnet import preact_resnet18, small_resnet
 from nfm_keras.networks.resnet import resnet50, resnet101
@@ -50,10 +49,7 @@ def build(name, input_shape, num_classes, width=1.0, **options):
     >>> model = build("preact_resnet18", (32, 32, 3), 10, width=0.25)
     """
     if name not in NETWORKS:
-        near = difflib.get_close_matches(name, NETWORKS, n=3) or list(NETWORKS)
-        raise ValueError(
-            f"Unknown network. Expected one of: {', '.join(near)}. Received: {name!r}"
-        )
+        raise unknown("network", name, NETWORKS)
     try:
         return NETWORKS[name](tuple(input_shape), num_classes, width=width, **options)
     except TypeError as error:
