@@ -32,7 +32,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import timing
-from nfm_keras import attacks, data, gradients, networks, records, remove_sites
+from nfm_keras import attacks, data, gradients, networks, remove_sites
 from nfm_keras.attacks import apgd, pgd
 
 _NETWORK = flags.DEFINE_string("network", "preact_resnet18", "Network to attack.")
@@ -229,14 +229,5 @@ def table(report):
     return "\n".join(lines)
 
 
-def main(argv):
-    if argv[1:]:
-        raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
-    report = measure()
-    print(table(report))
-    if _OUTPUT.value:
-        records.write_json(_OUTPUT.value, report)
-
-
 if __name__ == "__main__":
-    app.run(main)
+    app.run(timing.main(measure, table, _OUTPUT))

@@ -25,7 +25,7 @@ from absl import app, flags
 from scipy import ndimage
 
 from benchmarks import timing
-from nfm_keras import corruptions, data, records
+from nfm_keras import corruptions, data
 from nfm_keras.corruptions.constants import IMAGENET
 
 _IMAGES = flags.DEFINE_integer("images", 10_000, "Images of each of the 95 sets.")
@@ -172,14 +172,5 @@ def table(report):
     return "\n".join(lines)
 
 
-def main(argv):
-    if argv[1:]:
-        raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
-    report = measure()
-    print(table(report))
-    if _OUTPUT.value:
-        records.write_json(_OUTPUT.value, report)
-
-
 if __name__ == "__main__":
-    app.run(main)
+    app.run(timing.main(measure, table, _OUTPUT))

@@ -26,7 +26,7 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import timing
-from nfm_keras import data, records
+from nfm_keras import data
 
 OURS = "batches"
 BAR = 45_000
@@ -148,7 +148,11 @@ def measure():
 
 
 def table(report):
-    """The report as lines of text."""
+    """The report as text."""
+    return "\n".join(_lines(report))
+
+
+def _lines(report):
     yield report["command"]
     yield f"{report['hardware']}, load {report['load_average']:.1f}"
     yield f"images: {report['images']}, n={report['settings']['repeats']} repeats"
@@ -162,14 +166,5 @@ def table(report):
         yield f"{name:<20}{report['dtypes'][name]:<9}{first}{second}{last}"
 
 
-def main(argv):
-    if argv[1:]:
-        raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
-    report = measure()
-    print("\n".join(table(report)))
-    if _OUTPUT.value:
-        records.write_json(_OUTPUT.value, report)
-
-
 if __name__ == "__main__":
-    app.run(main)
+    app.run(timing.main(measure, table, _OUTPUT))

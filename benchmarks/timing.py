@@ -5,8 +5,9 @@ import shlex
 import statistics
 import time
 
-from absl import flags
+from absl import app, flags
 
+from nfm_keras import records
 from nfm_keras.environment import environment
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
@@ -72,3 +73,23 @@ def spread(values, digits=2):
         f"{values[name]:.{digits}f}" for name in ("median", "low", "high")
     )
     return f"{middle} [{low}, {high}]"
+
+
+def main(measure, table, output):
+    """What `app.run` runs: measures, prints the table, writes the report if asked to.
+
+    Args:
+        measure: function without arguments that returns the report.
+        table: function of the report that returns its text.
+        output: the flag of the JSON file to write.
+    """
+
+    def run(argv):
+        if argv[1:]:
+            raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
+        report = measure()
+        print(table(report))
+        if output.value:
+            records.write_json(output.value, report)
+
+    return run
