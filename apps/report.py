@@ -1,11 +1,16 @@
 """Tables and figures of finished runs.
 
 python -m apps.report --runs=runs/nfm,runs/erm --output=report
+python -m apps.report --experiment=table1 --runs=results/table1 --output=results/table1
 
-writes table.md, table.csv, curves.png and history.png. table.csv has every severity
-measured, table.md only the paper's where there are many, unless told otherwise. Where
-runs were scored under both protocols, each gets a folder of its own: protocols are
-never mixed.
+writes table.md, table.csv, table.tex, curves.png, corruptions.png and history.png.
+table.csv has every severity measured, the other two only the paper's where there are
+many, unless told otherwise. Where runs were scored under both protocols, each gets a
+folder of its own: protocols are never mixed.
+
+With an experiment, the rows and their order are its own, each run is looked for in
+RUNS/<row>/seed_<n>, the table links the records, and the paper's numbers are beside
+ours.
 """
 
 from absl import app, flags, logging
@@ -15,8 +20,9 @@ from nfm_keras import records, reports
 
 _RUNS = flags.DEFINE_list("runs", None, "Folders to look for records in.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.")
+_EXPERIMENT = flags.DEFINE_string("experiment", None, "Name of the runs' experiment.")
 _TITLE = flags.DEFINE_string("title", None, "Title of the table and figures.")
-_COLUMNS = flags.DEFINE_list("columns", None, "Columns of table.md, such as clean.")
+_COLUMNS = flags.DEFINE_list("columns", None, "Columns of the table, such as clean.")
 _PAPER = flags.DEFINE_bool("paper", False, "Show the paper's numbers beside ours.")
 _SKIP = flags.DEFINE_bool("skip_broken", False, "Warn about broken records only.")
 flags.mark_flags_as_required(["runs", "output"])
@@ -26,19 +32,31 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
+    looks = {"title": _TITLE.value, "columns": _COLUMNS.value}
+    count = _experiment(looks) if _EXPERIMENT.value else _runs(looks)
+    print(f"{count} run(s) reported in {_OUTPUT.value}")
+
+
+def _runs(looks):
     runs = [
         r for path in _RUNS.value for r in records.find(path, skip_broken=_SKIP.value)
     ]
     if not runs:
         raise ValueError(f"no {records.FILE} found under {', '.join(_RUNS.value)}")
-    reports.write(
-        runs,
-        _OUTPUT.value,
-        title=_TITLE.value,
-        columns=_COLUMNS.value,
-        paper=_PAPER.value,
-    )
-    print(f"{len(runs)} run(s) reported in {_OUTPUT.value}")
+    reports.write(runs, _OUTPUT.value, paper=_PAPER.value, **looks)
+    return len(runs)
+
+
+def _experiment(looks):
+    from experiments import load  # a folder of the repository, not of the package
+
+    if len(_RUNS.value) > 1 or _SKIP.value:
+        raise app.UsageError(
+            "--experiment takes one folder of --runs, and no --skip_broken."
+        )
+    experiment = load(_EXPERIMENT.value)
+    rows = reports.write_experiment(experiment, *_RUNS.value, _OUTPUT.value, **looks)
+    return sum(row.seeds for row in rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Figures made from rows of records, never from a model."""
 
-import itertools
 import math
 import pathlib
 import statistics
@@ -9,7 +8,7 @@ import textwrap
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
 from nfm_keras import corruptions
-from nfm_keras.summary import SCHEMES, caption, columns
+from nfm_keras.summary import caption, columns
 
 _NAMES = {
     "fgsm": "FGSM", "pgd": "PGD", "apgd_ce": "APGD-CE", "apgd_dlr": "APGD-DLR",
@@ -30,6 +29,14 @@ STYLES = (
     ("#009E73", "v"), ("#D55E00", "P"), ("#0072B2", "X"), ("#999999", "*"),
 )  # fmt: skip
 DASHES = ("-", "--", ":", "-.")
+
+# The schemes of most figures have a colour of their own; one beyond the eight has that
+# of a relative, such as nfm_star that of nfm, with another marker and dashes.
+_STYLED = (
+    *("erm", "noise", "mixup", "noisy_mixup", "manifold_mixup", "nfm"),
+    *("label_smoothing", "cutmix", "adversarial", "noise_reference", "puzzlemix"),
+    *("noisymix", None, "nfm_star"),
+)
 
 
 def curves(rows, path, *, title=None):
@@ -63,12 +70,13 @@ def curves(rows, path, *, title=None):
     count = len(panels)
     figure, axes = panel_grid(count, across=2 if count == 4 else min(count, 3))
     for axis, family in zip(axes, panels, strict=True):
-        for row, style in zip(rows, _styles(rows), strict=True):
+        for row, style in zip(rows, styles(rows), strict=True):
             draw(axis, _curve(row, family), row.label, style)
         axis.set_xlabel(axis_label(family, rows[0].protocol))
         axis.set_ylabel("test accuracy (%)")
         axis.locator_params(axis="x", nbins=6, steps=[1, 2, 5, 10])
-    return finish(figure, path, title, f"{caption(rows)}; {_shade(rows)}")
+    text = f"{caption(rows)}; {_shade(rows)}"
+    return finish(figure, path, title, text, order=labels(rows))
 
 
 def families(rows):
@@ -88,10 +96,11 @@ def families(rows):
 
 
 def histories(rows, path, *, title=None):
-    """Draw training loss and validation or test accuracy over epochs.
+    """Draw training error, test or validation error and training loss over epochs.
 
     One line a row, the mean over seeds; the shade is one standard deviation to either
-    side. Accuracy on mixed training batches means little and is left out.
+    side. The training error of what mixes labels is on mixed batches, where no network
+    gets far below half a mixture wrong: it has a panel of its own.
 
     Args:
         rows: list of `nfm_keras.summary.Row`, of any protocol.
@@ -103,25 +112,35 @@ def histories(rows, path, *, title=None):
 
     Raises:
         ValueError: if no record has a history.
+
+    Reference: Lim et al., *Noisy Feature Mixup*, ICLR 2022, figure 13.
     """
     runs = [record for row in rows for record in row.records]
-    if not any(run.history for run in runs):
+    # Where a run holds no image out, what it watches is the test set.
+    sets = {"validation" if r.config.get("validation") else "test" for r in runs}
+    panels = {
+        "accuracy": "training error (%)",
+        "mixed_accuracy": "training error (mixed batches, %)",
+        "val_accuracy": f"{' or '.join(sorted(sets))} error (%)",
+        "loss": "training loss (nats)",
+    }
+    panels = {
+        k: v for k, v in panels.items() if any(run.history.get(k) for run in runs)
+    }
+    if not panels:
         raise ValueError(
             "Training curves need a history. "
             f"Received: none in {[run.name for run in runs]}"
         )
-    figure, (losses, accuracies) = panel_grid(2, across=2)
-    for row, style in zip(rows, _styles(rows), strict=True):
-        draw(losses, _history(row, "loss"), row.label, style)
-        draw(accuracies, _history(row, "val_accuracy", 100), row.label, style)
-    # Where a run holds no image out, what it watches is the test set.
-    sets = {"validation" if r.config.get("validation") else "test" for r in runs}
-    losses.set_ylabel("training loss (nats)")
-    accuracies.set_ylabel(f"{' or '.join(sorted(sets))} accuracy (%)")
-    for axis in (losses, accuracies):
+    figure, axes = panel_grid(len(panels), across=min(len(panels), 2))
+    for axis, (key, label) in zip(axes, panels.items(), strict=True):
+        for row, style in zip(rows, styles(rows), strict=True):
+            draw(axis, _history(row, key), row.label, style)
+        axis.set_ylabel(label)
         axis.set_xlabel("epoch")
         axis.locator_params(axis="x", integer=True)
-    return finish(figure, path, title, caption(rows, measured=False))
+    text = caption(rows, measured=False)
+    return finish(figure, path, title, text, order=labels(rows))
 
 
 def panel_grid(count, across, width=4.0, height=3.4):
@@ -148,14 +167,39 @@ def panel_grid(count, across, width=4.0, height=3.4):
     return figure, axes
 
 
-def _styles(rows):
-    """Colour and marker by scheme, the same in every figure; dashes by variant."""
-    order = [*SCHEMES, *sorted({row.scheme for row in rows} - set(SCHEMES))]
-    variants = {scheme: itertools.cycle(DASHES) for scheme in order}
-    for row in rows:
-        color, marker = STYLES[order.index(row.scheme) % len(STYLES)]
-        dashes = next(variants[row.scheme])
-        yield {"color": color, "marker": marker, "linestyle": dashes}
+def styles(rows):
+    """Colour, marker and dashes of each row, the same in every figure of the rows.
+
+    By scheme, its variants told apart by their dashes; by row in an experiment in which
+    some rows share a scheme.
+    """
+    schemes = [row.scheme for row in rows]
+    if rows[0].name and len(set(schemes)) < len(schemes):
+        return [_style(index) for index in range(len(rows))]
+    order = [*_STYLED, *sorted(set(schemes) - set(_STYLED))]
+    return [
+        _style(order.index(scheme), schemes[:index].count(scheme))
+        for index, scheme in enumerate(schemes)
+    ]
+
+
+def labels(rows):
+    """What the rows are called, in the order of the legend."""
+    return [row.label for row in rows]
+
+
+def spread(values):
+    """(mean, low, high), one standard deviation to either side."""
+    mean = statistics.fmean(values)
+    deviation = statistics.stdev(values) if len(values) > 1 else 0
+    return mean, mean - deviation, mean + deviation
+
+
+def _style(index, variant=0):
+    turn, at = divmod(index, len(STYLES))
+    marker = STYLES[(at + 3 * turn) % len(STYLES)][1]
+    dashes = DASHES[(turn + variant) % len(DASHES)]
+    return {"color": STYLES[at][0], "marker": marker, "linestyle": dashes}
 
 
 def _curve(row, family):
@@ -171,18 +215,19 @@ def _curve(row, family):
     return [(severity, *points[severity]) for severity in sorted(points)]
 
 
-def _history(row, key, scale=1):
+def _history(row, key):
     """(epoch, mean, low, high) of each epoch in which all runs have a number.
 
     NaN is an epoch that was not evaluated, or a run that diverged: no point there.
+    An accuracy is drawn as the error in percent.
     """
     points = []
     series = zip(*(run.history.get(key, ()) for run in row.records), strict=False)
     for epoch, values in enumerate(series, start=1):
         if all(map(math.isfinite, values)):
-            mean = scale * statistics.fmean(values)
-            spread = scale * statistics.stdev(values) if len(values) > 1 else 0
-            points.append((epoch, mean, mean - spread, mean + spread))
+            if key.endswith("accuracy"):
+                values = [100 * (1 - value) for value in values]
+            points.append((epoch, *spread(values)))
     return points
 
 
@@ -229,7 +274,7 @@ def _shade(rows):
     return "shade: " + " or ".join(words[kind] for kind in sorted(kinds))
 
 
-def finish(figure, path, title, text, *, grid="both"):
+def finish(figure, path, title, text, *, grid="both", order=()):
     """Add grid, legend and heading to a figure, and write it.
 
     Args:
@@ -239,6 +284,7 @@ def finish(figure, path, title, text, *, grid="both"):
         title: str or None.
         text: str, small under the title.
         grid: str. `"both"`, `"x"` or `"y"`.
+        order: labels, those that come first in the legend.
 
     Returns:
         The figure.
@@ -250,6 +296,8 @@ def finish(figure, path, title, text, *, grid="both"):
         axis.spines[["top", "right"]].set_visible(False)
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
+    first = [label for label in order if label in handles]
+    handles = {label: handles[label] for label in [*first, *handles]}
     width = figure.get_size_inches()[0]
     labels = [textwrap.fill(label, int(width * 9)) for label in handles]
     fit = int(width * 11 / (max(map(len, labels), default=0) + 7))

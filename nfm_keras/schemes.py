@@ -1,13 +1,13 @@
 """Scheme names and what they stand for: one table."""
 
 import dataclasses
-import difflib
 import types
 from typing import NamedTuple
 
 from nfm_keras.adversarial import Adversarial
 from nfm_keras.cutmix import CutMix
 from nfm_keras.mixing import Mixing
+from nfm_keras.names import unknown
 from nfm_keras.noisymix import NoisyMix
 from nfm_keras.puzzlemix import PuzzleMix
 from nfm_keras.technique import Technique
@@ -80,10 +80,7 @@ def lookup(scheme: str) -> Scheme:
     0.4
     """
     if scheme not in SCHEMES:
-        near = difflib.get_close_matches(scheme, SCHEMES, n=3) or list(SCHEMES)
-        raise ValueError(
-            f"Unknown scheme. Expected one of: {', '.join(near)}. Received: {scheme!r}"
-        )
+        raise unknown("scheme", scheme, SCHEMES)
     return SCHEMES[scheme]
 
 
@@ -139,12 +136,23 @@ def technique(scheme: str, **settings) -> Technique | None:
     kind = lookup(scheme).technique
     settings = {k: v for k, v in settings.items() if v is not None}
     for name, value in settings.items():
-        if scheme not in _FIELDS.get(name, ()):
+        if not takes(scheme, name):
             raise ValueError(
                 f"`{name}` must not be set for scheme {scheme!r}; it belongs to "
                 f"{', '.join(_FIELDS.get(name, ['no scheme']))}. Received: {value!r}"
             )
     return None if kind is None else kind(**settings)
+
+
+def takes(scheme: str, field: str) -> bool:
+    """Returns whether a setting is one of the scheme's technique.
+
+    Example:
+
+    >>> takes("adversarial", "attack_steps"), takes("nfm", "attack_steps")
+    (True, False)
+    """
+    return scheme in _FIELDS.get(field, ())
 
 
 def technique_fields() -> tuple[str, ...]:

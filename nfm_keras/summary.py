@@ -7,15 +7,24 @@ protocol touches (`none`: clean accuracy, attacks) go with either.
 
 import dataclasses
 import json
+import pathlib
 import statistics
 
 from nfm_keras.perturbations import KINDS
 
-SCHEMES = ("erm", "noise", "mixup", "noisy_mixup", "manifold_mixup", "nfm")
-"""The order of rows. Other schemes follow in alphabetical order."""
+SCHEMES = (
+    *("erm", "noise", "noise_reference", "label_smoothing", "mixup", "cutmix"),
+    *("puzzlemix", "manifold_mixup", "noisy_mixup", "nfm", "nfm_star"),
+    *("adversarial", "noisymix"),
+)
+"""The order of rows, the paper's. Other schemes follow in alphabetical order."""
 
 # What a scheme's name implies: told only where two runs of one scheme differ in it.
-_OF_SCHEME = {"alpha", "beta", "sigma_add", "sigma_mult", "sites", "noise"}
+_OF_SCHEME = {
+    *("alpha", "beta", "sigma_add", "sigma_mult", "sites", "noise", "sparsity"),
+    *("label_smoothing", "grids", "clean_lam", "jsd_weight", "attack_probability"),
+    *("attack_epsilon", "attack_norm", "attack_steps"),
+}
 # What a row says anyway, and what does not change a run's result.
 _UNTOLD = {"scheme", "seed", "eval_every", "steps_per_execution", "jit_compile"}
 
@@ -46,8 +55,12 @@ class Row:
         scheme: str.
         settings: dict. What tells this row from the others, besides the scheme.
         protocol: str.
-        records: tuple of `nfm_keras.records.Record`.
+        records: tuple of `nfm_keras.records.Record`. None yet: a row that is missing.
         cells: dict from column name to `Cell`.
+        name: str. Its name in an experiment.
+        title: str. What the experiment calls it; by default its scheme.
+        table: str. Key of the paper's table that the experiment repeats.
+        paths: tuple of `pathlib.Path`, the files of `records`, where they are known.
 
     Example:
 
@@ -60,10 +73,14 @@ class Row:
     protocol: str
     records: tuple
     cells: dict[str, Cell]
+    name: str | None = None
+    title: str | None = None
+    table: str | None = None
+    paths: tuple[pathlib.Path, ...] = ()
 
     @property
     def label(self):
-        return _label(self.scheme, self.settings)
+        return _label(self.title or self.scheme, self.settings)
 
     @property
     def seeds(self):
@@ -115,6 +132,54 @@ def summarise(records, protocol):
     return sorted(rows, key=_rank)
 
 
+def arrange(experiment, found):
+    """Average accuracies over seeds, in the rows of an experiment.
+
+    Args:
+        experiment: `nfm_keras.experiments.Experiment`.
+        found: dict from row name to `{path: record}`, empty for a row that is missing.
+
+    Returns:
+        List of `Row`, one for each row of the experiment, in its order. What differs
+        between runs and is not the rows' own, such as the epochs, is in the labels.
+
+    Raises:
+        ValueError: no record at all; two runs of a row that differ in more than their
+            seed, or do not even differ in that.
+
+    Example:
+
+    >>> rows = arrange(experiment, {"erm": {path: record}})  # doctest: +SKIP
+    """
+    records = [record for runs in found.values() for record in runs.values()]
+    if not records:
+        raise ValueError(
+            "A table or figure needs a record. Received: none in the rows "
+            f"{list(experiment.rows)}"
+        )
+    names = _names(records)
+    stated = set().union(*experiment.rows.values())
+    told = sorted(_differing(map(_config, records)) - _OF_SCHEME - stated)
+    rows = []
+    for name, own in experiment.rows.items():
+        runs = found.get(name, {})
+        group = tuple(runs.values())
+        _refuse_mixture(name, group)
+        row = Row(
+            scheme=own.get("scheme", experiment.settings.get("scheme")),
+            settings={key: _config(group[0]).get(key) for key in told if group},
+            protocol=experiment.protocol,
+            records=group,
+            cells=_cells(group, experiment.protocol, names),
+            name=name,
+            title=own["label"],
+            table=experiment.paper,
+            paths=tuple(runs),
+        )
+        rows.append(row)
+    return rows
+
+
 def columns(rows):
     """Names of the columns of rows, by kind, settings and severity.
 
@@ -134,13 +199,28 @@ def columns(rows):
     return sorted(cells, key=order)
 
 
+def accuracies(record, protocol):
+    """Accuracies of one run under one protocol.
+
+    Args:
+        record: `nfm_keras.records.Record`.
+        protocol: str. Scores no protocol touches are there too.
+
+    Returns:
+        Dict from the id of a perturbation, such as `"fog@3"`, to percent; of a score
+        measured twice, the later one.
+    """
+    return {score.perturbation: score.value for score in _scores(record, protocol)}
+
+
 def caption(rows, *, measured=True):
     """What all rows share, and the values of what they do not, in one line.
 
     Args:
-        rows: list of `Row`.
+        rows: list of `Row`. Where some have nothing to show, those that do are counted.
         measured: bool. Say the protocol and how many images the scores are of.
     """
+    there = [row for row in rows if (row.cells if measured else row.records)]
     runs = [record for row in rows for record in row.records]
     configs = [run.config for run in runs]
     limits = {config.get("limit") for config in configs} - {None}
@@ -155,7 +235,9 @@ def caption(rows, *, measured=True):
         images = {s.n for run in runs for s in _scores(run, rows[0].protocol)}
         parts += [f"protocol {rows[0].protocol}"]
         parts += [f"{_each(sorted(images)) or 'no'} test images"]
-    parts.append(f"{_each(row.seeds for row in rows)} seed(s)")
+    parts.append(f"{_each(sorted({row.seeds for row in rows} - {0}))} seed(s)")
+    if len(there) < len(rows):
+        parts.append(f"{len(there)} of {len(rows)} rows")
     return ", ".join(parts) + "; " + _each(map(_machine, runs))
 
 
@@ -208,6 +290,19 @@ def _refuse_twin(record, group):
                 f"seed; leave one out. Received: {other.name!r} and {record.name!r}, "
                 f"seed {seed}"
             )
+
+
+def _refuse_mixture(name, group):
+    """Runs of one row of an experiment differ in their seeds, and in nothing else."""
+    differ = _differing(map(_config, group)) if group else ()
+    if differ:
+        values = [{key: _config(run).get(key) for key in differ} for run in group]
+        raise ValueError(
+            f"The runs of row {name!r} must differ in nothing but their seed. "
+            f"Received: {values}"
+        )
+    for index, record in enumerate(group):
+        _refuse_twin(record, group[:index])
 
 
 def _names(records):

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import subprocess
 import sys
@@ -6,7 +7,8 @@ import numpy as np
 import pytest
 from summary_test import rows_of, run, runs, score
 
-from nfm_keras import plots, records
+from nfm_keras import corruption_plots, corruptions, plots, records
+from nfm_keras.summary import SCHEMES
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -71,26 +73,90 @@ def test_a_scheme_keeps_its_colour_and_a_variant_has_its_dashes(tmp_path):
 
 
 def test_histories_average_over_seeds_and_pass_over_nan(tmp_path):
-    losses = [[3.0, 2.0, 1.0], [1.0, math.nan, 2.0]]
+    errors = [[0.3, 0.2, 0.1], [0.1, math.nan, 0.2]]
     found = [
-        run(seed=seed, history={"loss": loss, "val_accuracy": [0.5, 0.6, math.nan]})
-        for seed, loss in enumerate(losses)
+        run(
+            seed=seed,
+            history={
+                "loss": [3.0, 2.0, 1.0 + seed],
+                "mixed_accuracy": [1 - error for error in each],
+                "val_accuracy": [0.5, 0.6, math.nan],
+            },
+        )
+        for seed, each in enumerate(errors)
     ]
+    found.append(run("erm", history={"accuracy": [0.9, 1.0]}))
     figure = plots.histories(rows_of(found, "none"), tmp_path / "history.png")
     assert (tmp_path / "history.png").read_bytes().startswith(PNG)
-    loss, accuracy = figure.axes
-    (line,) = loss.get_lines()
-    np.testing.assert_allclose(line.get_xydata(), [[1, 2.0], [3, 1.5]])
-    (line,) = accuracy.get_lines()
-    np.testing.assert_allclose(line.get_xydata(), [[1, 50.0], [2, 60.0]])
+    panels = {axis.get_ylabel(): axis.get_lines() for axis in figure.axes}
+    expected = {
+        "training error (%)": ("erm", [[1, 10.0], [2, 0.0]]),
+        "training error (mixed batches, %)": ("nfm", [[1, 20.0], [3, 15.0]]),
+        "test error (%)": ("nfm", [[1, 50.0], [2, 40.0]]),
+        "training loss (nats)": ("nfm", [[1, 3.0], [2, 2.0], [3, 1.5]]),
+    }
+    assert list(panels) == list(expected)
+    for label, (name, points) in expected.items():
+        (line,) = panels[label]
+        assert line.get_label() == name
+        np.testing.assert_allclose(line.get_xydata(), points, atol=1e-9)
 
 
 @pytest.mark.parametrize("held_out, words", [(0, "test"), (500, "validation")])
-def test_accuracy_is_called_after_the_set_it_is_of(held_out, words, tmp_path):
+def test_error_is_called_after_the_set_it_is_of(held_out, words, tmp_path):
     history = {"loss": [1.0], "val_accuracy": [0.5]}
     rows = rows_of([run(history=history, validation=held_out)], "none")
     figure = plots.histories(rows, tmp_path / "x.png")
-    assert figure.axes[1].get_ylabel() == f"{words} accuracy (%)"
+    assert figure.axes[0].get_ylabel() == f"{words} error (%)"
+
+
+def test_every_scheme_looks_different_and_variants_in_an_experiment_too(tmp_path):
+    def looks(rows):
+        figure = plots.curves(rows, tmp_path / "x.png")
+        lines = figure.axes[0].get_lines()
+        return [(x.get_color(), x.get_marker(), x.get_linestyle()) for x in lines]
+
+    known = rows_of([run(s, scores=[score("white_noise@0.1", 9)]) for s in SCHEMES])
+    assert len(set(looks(known))) == len(SCHEMES)
+    (row,) = rows_of(runs("nfm", [50.0]))
+    rows = [dataclasses.replace(row, name=str(i), title=f"row {i}") for i in range(12)]
+    styles = looks(rows)
+    assert len(set(styles)) == 12 and len({color for color, *_ in styles[:8]}) == 8
+    # A row that is not there yet keeps its style free.
+    rows[0] = dataclasses.replace(rows[0], records=(), cells={})
+    assert looks(rows) == styles[1:]
+
+
+def test_corruptions_are_averaged_over_the_papers_and_the_standard(tmp_path):
+    values = {k: 40.0 + i for i, k in enumerate(corruptions.NAMES)}
+    found = [
+        run("nfm", seed, [score(f"{k}@{s}", v + s + seed) for k, v in values.items()])
+        for seed in range(2)
+        for s in [3]
+    ]
+    # It lacks most of the standard ones.
+    six = [score(f"{k}@{s}", 10.0 * s) for k in corruptions.PAPER for s in (1, 3)]
+    rows = rows_of([*found, run("erm", scores=six)], "none")
+    figure = corruption_plots.corruption_bars(rows, tmp_path / "corruptions.png")
+    paper, standard, bars, more = figure.axes
+    lines = {line.get_label(): line.get_xydata() for line in paper.get_lines()}
+    mean = np.mean([values[kind] for kind in corruptions.PAPER]) + 3.5
+    np.testing.assert_allclose(lines["nfm"], [[3, mean]])
+    np.testing.assert_allclose(lines["erm"], [[1, 10.0], [3, 30.0]])
+    (line,) = standard.get_lines()
+    mean = np.mean([values[kind] for kind in corruptions.STANDARD]) + 3.5
+    np.testing.assert_allclose(line.get_xydata(), [[3, mean]])
+    (shade,) = standard.collections
+    assert np.ptp(shade.get_paths()[0].vertices[:, 1]) == pytest.approx(2 * 0.5**0.5)
+    erm, nfm = bars.containers
+    assert [bar.get_height() for bar in erm] == [30.0] * 6
+    heights = [values[kind] + 3.5 for kind in corruptions.PAPER]
+    assert [bar.get_height() for bar in nfm] == heights
+    assert len(more.containers) == 1 and len(more.containers[0]) == 13
+    with pytest.raises(ValueError, match="Received: neither"):
+        corruption_plots.corruption_bars(
+            rows_of(runs("nfm", [1.0])), tmp_path / "x.png"
+        )
 
 
 def test_nothing_to_show_is_a_clear_error_and_nan_alone_is_none(tmp_path):
@@ -118,7 +184,8 @@ def test_report_writes_tables_and_figures_and_names_what_is_broken(tmp_path):
     result = report(*flags)
     assert result.returncode == 0, result.stderr
     names = sorted(path.name for path in output.iterdir())
-    assert names == ["curves.png", "history.png", "table.csv", "table.md"]
+    tables = ["table.csv", "table.md", "table.tex"]
+    assert names == ["curves.png", "history.png", *tables]
     assert "*erm, paper*" in (output / "table.md").read_text()
     (tmp_path / "runs" / "nfm-0" / records.FILE).write_text("{")
     result = report(*flags)

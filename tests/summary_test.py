@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from nfm_keras import records
+from nfm_keras import records, schemes, summary
 from nfm_keras.summary import Row, caption, columns, protocols, summarise
 
 
@@ -84,9 +84,16 @@ def test_rows_come_in_the_fixed_order_of_schemes():
     names = ["zeta", "nfm", "mixup", "erm", "cutmix", "manifold_mixup", "noise"]
     # alpha differs between schemes, as their names say: it is not told.
     found = [run(name, alpha=i) for i, name in enumerate(names)]
-    order = ["erm", "noise", "mixup", "manifold_mixup", "nfm", "cutmix", "zeta"]
+    order = ["erm", "noise", "mixup", "cutmix", "manifold_mixup", "nfm", "zeta"]
     assert labels_of(found) == order
     assert labels_of(found[::-1]) == order
+
+
+def test_every_scheme_has_its_place_and_its_own_settings_are_not_told():
+    assert set(schemes.SCHEMES) <= set(summary.SCHEMES)
+    settings = dict.fromkeys(schemes.technique_fields(), 1)
+    adversarial = run("adversarial", sparsity=1, label_smoothing=1, **settings)
+    assert labels_of([run("erm"), adversarial]) == ["erm", "adversarial"]
 
 
 def test_what_differs_beyond_the_scheme_tells_rows_apart():
@@ -164,11 +171,22 @@ def test_caption_says_what_the_rows_are_of():
     assert caption(rows_of(found)) == (
         "cifar10, preact_resnet18, width 0.25, first 500 training images, "
         "5 and 200 epochs, protocol reference, 200 and 1000 test images, "
-        "1 and 2 seed(s); a CPU"
+        "1 and 2 seed(s), 1 of 2 rows; a CPU"
     )
     assert "images" not in caption(
         [Row("nfm", {}, "none", (run(),), {})], measured=False
     )
+
+
+def test_caption_counts_the_rows_that_are_missing():
+    rows = [
+        Row("erm", {}, "none", (), {}),
+        Row("mixup", {}, "none", (run("mixup"),), {}),
+        *rows_of(runs("nfm", [50.0]), "none"),
+    ]
+    assert "1 seed(s), 1 of 3 rows; a CPU" in caption(rows)
+    assert "1 seed(s), 2 of 3 rows; a CPU" in caption(rows, measured=False)
+    assert "no test images, 1 seed(s), 0 of 2 rows" in caption(rows[:2])
 
 
 def test_no_record_is_a_clear_error():
@@ -184,6 +202,7 @@ package = types.ModuleType("nfm_keras")  # without its __init__, which needs Ker
 package.__path__ = [{str(package)!r}]
 sys.modules["nfm_keras"] = package
 import nfm_keras.records, nfm_keras.summary, nfm_keras.tables, nfm_keras.plots
+import nfm_keras.latex
 assert not {{"keras", "tensorflow", "jax", "torch"}} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
