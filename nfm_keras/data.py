@@ -1,13 +1,16 @@
 """Image sets: uint8 images, integer labels, augmented a batch at a time."""
 
 import dataclasses
-import difflib
 import functools
 import pathlib
 from typing import NamedTuple
 
 import keras
 import numpy as np
+
+from nfm_keras import augmentation
+from nfm_keras.host import call_from_tensorflow
+from nfm_keras.names import unknown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,10 +111,7 @@ def spec(name: str) -> DatasetSpec:
         ValueError: For an unknown name.
     """
     if name not in SPECS:
-        near = difflib.get_close_matches(name, SPECS, n=3) or list(SPECS)
-        raise ValueError(
-            f"Unknown dataset. Expected one of: {', '.join(near)}. Received: {name!r}"
-        )
+        raise unknown("dataset", name, SPECS)
     return SPECS[name]
 
 
@@ -152,12 +152,21 @@ def load(name, data_dir=None, download=False, limit=None, validation=0) -> Split
     return Splits(train, held_out, test)
 
 
-def batches(split, batch_size, seed=0, augment=True, start_epoch=0, drop_last=False):
+def batches(
+    split,
+    batch_size,
+    seed=0,
+    augment=True,
+    start_epoch=0,
+    drop_last=False,
+    policy=None,
+):
     """Returns an endless stream of shuffled training batches, for `fit`.
 
     Each epoch's order and augmentation are a pure function of `(seed, epoch)`,
     so that a run resumed with `start_epoch` sees what it would have seen. Images
-    stay uint8; crops and mirror images are gathered a whole batch at a time.
+    stay uint8; crops and mirror images are gathered a whole batch at a time, then the
+    policy does to each image what it draws for it.
 
     Args:
         split: A `Split`.
@@ -166,14 +175,20 @@ def batches(split, batch_size, seed=0, augment=True, start_epoch=0, drop_last=Fa
         augment: Whether to crop and flip, as the set's `DatasetSpec` allows.
         start_epoch: The epoch to begin with.
         drop_last: Leave out the smaller last batch.
+        policy: One of `augmentation.POLICIES`; `None` for none. It runs in NumPy, which
+            a `tf.data` stream can be neither saved nor sent to another machine with.
 
     Returns:
         `tf.data.Dataset` on the TensorFlow backend, else a
         `keras.utils.PyDataset` that needs no TensorFlow. Pass
         `steps_per_epoch(...)` to `fit` with it.
+
+    Raises:
+        ValueError: For an unknown policy.
     """
     stream = _tf_batches if keras.backend.backend() == "tensorflow" else _ArrayBatches
-    return stream(split, batch_size, seed, augment, start_epoch, drop_last)
+    vary = _variation(policy, seed)
+    return stream(split, batch_size, seed, augment, start_epoch, drop_last, vary)
 
 
 def steps_per_epoch(split, batch_size, drop_last=False) -> int:
@@ -251,7 +266,15 @@ def _padded(split, augment):
     return np.pad(split.images, borders), pad, flip
 
 
-def _tf_batches(split, batch_size, seed, augment, start_epoch, drop_last):
+def _variation(policy, seed):
+    """The function `(images, epoch, index) -> images` of a policy, in NumPy."""
+    if policy is None:
+        return None
+    found = augmentation.lookup(policy)
+    return lambda images, *place: augmentation.augment(images, found, seed, *place)
+
+
+def _tf_batches(split, batch_size, seed, augment, start_epoch, drop_last, vary):
     import tensorflow as tf
 
     images, pad, flip = _padded(split, augment)
@@ -287,7 +310,16 @@ def _tf_batches(split, batch_size, seed, augment, start_epoch, drop_last):
         ascending = tf.range(width)
         columns = dx + tf.where(mirror > 0, width - 1 - ascending, ascending)
         at = rows[:, :, None] * wide + columns[:, None, :]
-        return tf.gather(pixels, at), tf.gather(labels, index)
+        return varied(tf.gather(pixels, at), epoch, index), tf.gather(labels, index)
+
+    def varied(images, *place):
+        if vary is None:
+            return images
+        kinds = [((None, *split.spec.shape), "uint8")]
+        (images,) = call_from_tensorflow(
+            lambda *arrays: (vary(*arrays),), kinds, (images, *place)
+        )
+        return images
 
     epochs = tf.data.Dataset.range(start_epoch, np.iinfo(np.int64).max)
     stream = epochs.flat_map(order).flat_map(slices)
@@ -297,11 +329,11 @@ def _tf_batches(split, batch_size, seed, augment, start_epoch, drop_last):
 class _ArrayBatches(keras.utils.PyDataset):
     """The same stream in NumPy, for backends that come without TensorFlow."""
 
-    def __init__(self, split, batch_size, seed, augment, start_epoch, drop_last):
+    def __init__(self, split, batch_size, seed, augment, start_epoch, drop_last, vary):
         super().__init__()
         self.images, self.pad, self.flip = _padded(split, augment)
         self.split, self.batch_size, self.seed = split, batch_size, seed
-        self.epoch = start_epoch
+        self.epoch, self.vary = start_epoch, vary
         self.steps = steps_per_epoch(split, batch_size, drop_last)
         self.ended = False
         self._shuffle()
@@ -323,6 +355,8 @@ class _ArrayBatches(keras.utils.PyDataset):
         images = self.images[
             index[:, None, None], rows[:, :, None], columns[:, None, :]
         ]
+        if self.vary is not None:
+            images = self.vary(images, self.epoch, index)
         return images, self.split.labels[index]
 
     def on_epoch_end(self):

@@ -6,7 +6,7 @@ import pytest
 from conftest import BACKEND
 from scipy import stats
 
-from nfm_keras import data
+from nfm_keras import augmentation, data
 
 pytestmark = pytest.mark.backends
 
@@ -170,6 +170,39 @@ def test_digits_are_shifted_but_never_mirrored():
     same = (crops(split)[labels, :9] == shifted[:, None]).all((2, 3, 4))
     assert same.any(1).all()
     assert same[:, 4].mean() == pytest.approx(1 / 9, abs=0.06)  # not moved at all
+
+
+@pytest.mark.parametrize("policy", augmentation.POLICIES)
+def test_a_policy_acts_on_the_crops_and_mirror_images(policy):
+    """By seed, epoch and index; the stream is else the one without it."""
+    split = numbered()
+    plain, varied = (
+        epochs(data.batches(split, 64, seed=4, start_epoch=1, policy=p), 3, 2)
+        for p in (None, policy)
+    )
+    for epoch, (before, after) in enumerate(zip(plain, varied, strict=True), 1):
+        for (images, labels), (found, same) in zip(before, after, strict=True):
+            expected = augmentation.augment(
+                np.array(images), augmentation.lookup(policy), 4, epoch, labels
+            )
+            np.testing.assert_array_equal(labels, same)
+            np.testing.assert_array_equal(found, expected)
+            assert found.dtype == np.uint8
+            assert (found != images).any((1, 2, 3)).mean() > 0.3
+
+
+def test_a_resumed_stream_with_a_policy_goes_on_as_before():
+    split, options = numbered(), {"seed": 7, "policy": "autoaugment"}
+    whole = epochs(data.batches(split, 32, **options), 5, 3)
+    (resumed,) = epochs(data.batches(split, 32, start_epoch=2, **options), 5)
+    for (images, labels), (same, other) in zip(whole[2], resumed, strict=True):
+        np.testing.assert_array_equal(images, same)
+        np.testing.assert_array_equal(labels, other)
+
+
+def test_an_unknown_policy_is_refused_by_name():
+    with pytest.raises(ValueError, match="Unknown policy.*Received: 'augmix'"):
+        data.batches(numbered(), 32, policy="augmix")
 
 
 def test_fit_goes_through_the_epochs_of_the_stream():

@@ -46,6 +46,23 @@ PUZZLE = dataclasses.replace(
     label_smoothing=0.1,
     alpha_schedule="rise",
 )
+# The recipe of the vision transformers, and their options.
+VIT = dataclasses.replace(
+    NFM,
+    network="vit_lite",
+    width=1 / 16,
+    depth=2,
+    patch_size=4,
+    attention_dropout=0.2,
+    stochastic_depth=0.3,
+    policy="autoaugment",
+    optimizer="adamw",
+    learning_rate=5e-4,
+    weight_decay=3e-2,
+    schedule="cosine",
+    warmup_epochs=1,
+    label_smoothing=0.1,
+)
 
 
 def train(config, folder, **options):
@@ -71,6 +88,13 @@ def puzzled(tmp_path_factory):
     """The same of `PUZZLE`."""
     folder = tmp_path_factory.mktemp("runs") / "puzzle"
     return folder, train(PUZZLE, folder)
+
+
+@pytest.fixture(scope="module")
+def vision(tmp_path_factory):
+    """The same of `VIT`."""
+    folder = tmp_path_factory.mktemp("runs") / "vit"
+    return folder, train(VIT, folder)
 
 
 def accuracy(folder, split):
@@ -132,6 +156,18 @@ def test_a_field_that_the_scheme_decides_is_in_the_record(puzzled):
     assert smoothed.label_smoothing == 0.1
 
 
+def test_the_options_of_a_network_reach_its_builder(vision):
+    _, network = training.resolve(VIT)
+    names = {layer.name for layer in network.layers}
+    assert "block2_sum1" in names and "block3_sum1" not in names
+    assert network.get_layer("patches").kernel_size == (4, 4)
+    assert network.get_layer("block1_attention").dropout.rate == 0.2
+    assert network.get_layer("block2_sum1_drop").rate == 0.3
+    _, record = vision
+    assert record.config["policy"] == "autoaugment"
+    assert record.config["patch_size"] == 4 and record.config["dropout"] is None
+
+
 def test_the_config_is_written_before_the_first_step(tmp_path, monkeypatch):
     def stop(*args):
         assert (tmp_path / "x" / "config.json").exists()
@@ -144,6 +180,16 @@ def test_the_config_is_written_before_the_first_step(tmp_path, monkeypatch):
 
 class Stopped(Exception):
     pass
+
+
+def test_the_policy_reaches_the_batches(tmp_path, monkeypatch):
+    def stop(*args, policy):
+        assert policy == "autoaugment"
+        raise Stopped
+
+    monkeypatch.setattr(data, "batches", stop)
+    with pytest.raises(Stopped):
+        train(VIT, tmp_path)
 
 
 def stop_after(monkeypatch, epoch):
@@ -164,6 +210,7 @@ def stop_after(monkeypatch, epoch):
         pytest.param("finished", NFM, 1, id="nfm"),
         pytest.param("averaged", EMA, 1, id="ema"),
         pytest.param("puzzled", PUZZLE, 1, id="puzzlemix"),
+        pytest.param("vision", VIT, 1, id="vit"),
         pytest.param(
             "averaged", EMA, 3, id="ema_all_epochs_done", marks=pytest.mark.slow
         ),
@@ -245,6 +292,11 @@ BAD = [
     ({"label_smoothing": 1.0}, "`label_smoothing` must lie in .*Received: 1"),
     ({"noise_schedule": "up"}, "`noise_schedule` must be one of .*Received: 'up'"),
     ({"off_epoch": -1}, "`off_epoch` must be at least 0. Received: -1"),
+    ({"policy": "augmix"}, "Unknown policy.*autoaugment.*Received: 'augmix'"),
+    ({"patch_size": 4}, "must have the options .*patch_size"),
+    ({"attention_dropout": 0.1}, "must have the options .*attention_dropout"),
+    ({"network": "vit_lite", "stochastic_depth": 1.0}, "`stochastic_depth` must"),
+    ({"network": "vit_lite", "patch_size": 3}, "`patch_size` must divide.*=3"),
     ({"epochs": 0}, "`epochs` must be at least 1. Received: 0"),
     ({"batch_size": 0}, "`batch_size` must be at least 1. Received: 0"),
     ({"eval_every": 0}, "`eval_every` must be at least 1. Received: 0"),
