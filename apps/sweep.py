@@ -45,6 +45,9 @@ _DOWNLOAD = flags.DEFINE_bool("download", False, "Download a dataset not there."
 _FIELDS = config_flags.define(leave_out=("seed", "scheme"))
 
 LOG = "sweep.log"
+TOY = "toy"
+TOY_SEEDS = 20
+TOY_FIELDS = ("epochs", "batch_size", "learning_rate", "width")
 
 
 class Failure(Exception):
@@ -55,6 +58,8 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
+    if _EXPERIMENT.value == TOY:
+        return _toy()
     table = _scaled()
     todo = runs(table, _OUTPUT.value)
     if _DRY_RUN.value:
@@ -87,6 +92,21 @@ def _scaled():
         dict(zip(LIMITS, limits, strict=True)),
         **{name: FLAGS[name].value for name in _FIELDS if FLAGS[name].present},
     )
+
+
+def _toy():
+    """The toy trains all its rows in one process, and resumes by itself."""
+    given = [name for name in _FIELDS if FLAGS[name].present]
+    alien = [name for name in given if name not in TOY_FIELDS]
+    if alien:
+        raise ValueError(f"The toy has the settings {TOY_FIELDS}. Received: {alien}")
+    command = ["apps.toy", f"--output={_OUTPUT.value}"]
+    command += [f"--seeds={_SEEDS.value or TOY_SEEDS}"]
+    command += [f"--{name}={FLAGS[name].value}" for name in given]
+    command += [f"--regularisers={','.join(_ROWS.value)}"] if _ROWS.value else []
+    print(shlex.join(["python", "-m", *command]), flush=True)
+    if not _DRY_RUN.value:
+        sys.exit(subprocess.run([sys.executable, "-m", *command]).returncode)
 
 
 def _print_plan(todo):
