@@ -19,7 +19,8 @@ GPU. Scaled to two CPU cores, some two hours:
 What to expect: at full scale, Table 1's numbers, 95.4 % clean for NFM and 83.0 % at
 white noise 0.3, where plain training keeps 56.3 %. Scaled down, 75 to 83 % clean, with
 every mixing scheme behind the baseline; NFM is 10.8 points ahead of manifold mixup at
-white noise 0.3 and 5.4 ahead of the baseline, noisy mixup and the starred NFM still more.
+white noise 0.3 and 5.4 ahead of the baseline, noisy mixup and the starred NFM even
+further.
 """
 
 from nfm_keras.experiments import Experiment
