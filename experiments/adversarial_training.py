@@ -9,8 +9,8 @@ of [0, 1] pixels.
         --output=results/adversarial_training
 
 At full scale that is 35 runs of 200 epochs, the adversarial ones eight times as long as
-the others: for GPUs. Scaled as Table 1's command is, with 3 steps, about 25 minutes an
-adversarial row on two CPU cores.
+the others: for GPUs. Scaled as Table 1's command is, with 3 steps, four times as long a
+row as plain training on two CPU cores. Not run here yet.
 
 What to expect: adversarial training holds out longest against PGD, and costs clean
 accuracy; NFM is ahead under salt and pepper, which neither has seen.

@@ -7,7 +7,7 @@ seeds. It prints no numbers.
     python -m apps.sweep --experiment=noise_levels --output=results/noise_levels
 
 At full scale that is 35 runs of 200 epochs, for GPUs. Scaled as Table 1's command is,
-about 6 minutes a row on two CPU cores.
+about 6 minutes a row on two CPU cores. Not run here yet.
 
 What to expect: accuracy under noise rises with the level, clean accuracy falls.
 """

@@ -9,17 +9,16 @@ CIFAR-100, its text and Figure 9 ViT-Lite and CIFAR-10.
 
     python -m apps.sweep --experiment=table4 --output=results/table4
 
-At full scale that is 55 runs, for GPUs. Shortened for two CPU cores, about 5 minutes a
-row:
+At full scale that is 55 runs, for GPUs. Shortened for two CPU cores:
 
     python -m apps.sweep --experiment=table4 --output=results/table4 --seeds=1 \\
         --rows=erm,mixup_0.1,noisy_mixup_0.1,manifold_mixup_0.1,nfm_0.1 \\
-        --width=0.5 --limit=10000 --epochs=15 --warmup_epochs=1 --eval_every=3 \\
-        --attack_limit=500
+        --width=0.25 --limit=10000 --epochs=10 --warmup_epochs=1 --eval_every=2 \\
+        --test_limit=2000 --attack_limit=500
 
 What to expect: at full scale 91.4 % clean for NFM (alpha 0.1) and 84.8 % at white noise
-0.3 where the baseline keeps 56.7 %. A transformer needs long training: shortened, rows
-are at 45 to 50 % clean, and the comparison says little about the published one.
+0.3 where the baseline keeps 56.7 %. A transformer needs long training: shortened, the
+comparison says little about the published one. Neither was run here yet.
 """
 
 from nfm_keras.experiments import Experiment
