@@ -173,7 +173,7 @@ def remarks(rows, *, paper=False):
         text = f"Rows marked {{paper}}: Noisy Feature Mixup, {number.table}."
         notes[f"{text} {number.note}".strip()] = None
     if paper and not found:
-        notes["The paper has no number to compare with."] = None
+        notes["The paper has no number for this data set, network and settings."] = None
     return list(notes)
 
 

@@ -186,7 +186,7 @@ def test_another_setting_than_the_papers_has_no_number_beside_it(tmp_path):
     rows = {"nfm": {"scheme": "nfm", "alpha": 0.5, "label": "NFM"}}
     runs = lay(tmp_path, nfm=[a_run("nfm", 0, alpha=0.5)])
     reports.write_experiment(experiment(rows=rows), runs, tmp_path)
-    assert "no number to compare" in (tmp_path / "table.md").read_text()
+    assert "no number for this data set" in (tmp_path / "table.md").read_text()
 
 
 def test_the_app_takes_an_experiment_by_name(tmp_path):

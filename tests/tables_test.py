@@ -85,7 +85,7 @@ def test_the_papers_number_stands_beside_what_it_compares_with():
 def test_the_papers_number_is_not_beside_anything_else(found, protocol):
     text = tables.to_markdown(rows_of(found, protocol), paper=True)
     assert ", paper*" not in text
-    assert "no number to compare" in text
+    assert "no number for this data set" in text
 
 
 @pytest.mark.parametrize(
