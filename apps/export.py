@@ -1,9 +1,12 @@
-"""A trained classifier out as a SavedModel.
+"""Export a trained classifier as a SavedModel for TensorFlow Serving, or as a file.
 
-python -m apps.export --run_dir=runs/nfm --name=cifar10_nfm
+    python -m apps.export --run_dir=runs/nfm --name=cifar10_nfm
 
 writes savedmodels/cifar10_nfm/<next version>/ from runs/nfm/classifier.keras, with
 the run's record inside. `--model=PATH.keras` exports any Keras classifier instead.
+`--float16` stores the weights in half precision, `--features` adds a signature that
+gives the input of the last layer. `--format=litert` writes savedmodels/NAME.tflite
+instead, `--format=onnx` savedmodels/NAME.onnx (needs the packages onnx and tf2onnx).
 """
 
 import pathlib
@@ -13,7 +16,7 @@ from absl import app, flags, logging
 
 import nfm_keras  # noqa: F401  (registers the layers that a .keras file may name)
 from apps.start import start
-from nfm_keras import data, records, training
+from nfm_keras import data, portable, records, training
 from nfm_keras.export import export
 
 _RUN = flags.DEFINE_string("run_dir", None, "Folder of a training run.")
@@ -21,8 +24,21 @@ _MODEL = flags.DEFINE_string("model", None, "Path of a .keras file, instead of a
 _OUTPUT = flags.DEFINE_string("output", "savedmodels", "Folder of all models.")
 _NAME = flags.DEFINE_string("name", None, "Name of the model, as clients ask for it.")
 _VERSION = flags.DEFINE_integer("version", None, "Version; the next free one if unset.")
+_FORMAT = flags.DEFINE_enum(
+    "format", "saved_model", ["saved_model", *portable.SUFFIXES], "What to write."
+)
+_FEATURES = flags.DEFINE_bool("features", False, "Add the signature `features`.")
+_FLOAT16 = flags.DEFINE_bool("float16", False, "Store the weights in half precision.")
 flags.mark_flag_as_required("name")
 flags.mark_flags_as_mutual_exclusive(["run_dir", "model"], required=True)
+flags.register_multi_flags_validator(
+    ["format", "version", "features", "float16"],
+    lambda given: (
+        given["format"] == "saved_model"
+        or not (given["version"] or given["features"] or given["float16"])
+    ),
+    "--version, --features and --float16 are of --format=saved_model",
+)
 
 
 def main(argv):
@@ -31,7 +47,11 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     model, notes = _load()
     path = pathlib.Path(_OUTPUT.value, _NAME.value)
-    print(export(model, path, version=_VERSION.value, **notes))
+    if _FORMAT.value != "saved_model":
+        print(portable.export_file(model, path, _FORMAT.value))
+        return
+    chosen = {"features": _FEATURES.value, "float16": _FLOAT16.value}
+    print(export(model, path, version=_VERSION.value, **chosen, **notes))
 
 
 def _load():

@@ -6,35 +6,35 @@ another backend loads under TensorFlow and is exported from there.
 
 import os
 import pathlib
-import re
 import shutil
 
 import keras
-import numpy as np
 
-from nfm_keras import records
-
-# Ops that draw numbers. Not only those named Random: keras.random.truncated_normal,
-# categorical and tf.random.Generator have others.
-_RANDOM_OP = re.compile(
-    "Random|Multinomial|TruncatedNormal|StatefulUniform|StatefulStandardNormal"
-    "|Rng|DistortedBoundingBox|StatelessShuffle|CandidateSampler"
-)
+from nfm_keras import export_checks, records, signatures, warmup
+from nfm_keras.model_card import model_card
 
 
-def export(classifier, path, *, version=None, record=None, classes=None):
+def export(
+    classifier,
+    path,
+    *,
+    version=None,
+    record=None,
+    classes=None,
+    features=False,
+    float16=False,
+):
     """Write a classifier as version folder `<path>/<version>/` of a SavedModel.
 
-    The folder is written under a hidden name beside its place, loaded again, compared
-    with the Keras model and only then renamed: a server that watches `path` never
-    sees half a model, and a version that is there is never touched.
+    The folder is written under a hidden name beside its place, loaded again, every
+    signature compared with the Keras model, and only then renamed: a server that
+    watches `path` never sees half a model, and a version that is there is never
+    touched.
 
-    Signatures, both with outputs `logits` and `probabilities`, float32
-    `(batch, classes)`:
-
-    * `serving_default`: `images`, float32 `(batch, height, width, channels)` in [0, 1].
-    * `serving_uint8`: `images`, uint8 of the same shape, in [0, 255]. Only for models
-      of images, that is with inputs of rank 4.
+    `nfm_keras.signatures.signatures` says what it may be asked: images in [0, 1]
+    (`serving_default`), uint8 images (`serving_uint8`), JPEG and PNG files
+    (`serving_bytes`). Beside the network lie `model_card.md` and, in `assets.extra`,
+    `classes.txt` and warm-up requests (`nfm_keras.warmup`).
 
     Args:
         classifier: Keras model from images in [0, 1] to logits, built, without
@@ -42,14 +42,18 @@ def export(classifier, path, *, version=None, record=None, classes=None):
         path: folder of the model, `savedmodels/<name>`; created if needed.
         version: int above 0. The next free one if None.
         record: `nfm_keras.records.Record` to write inside as `record.json`.
-        classes: iterable of str, one name a logit, for `assets.extra/classes.txt`.
+        classes: iterable of str, one name a logit; the numbers from 0 if None.
+        features: bool. Add the signature `features`, the input of the last layer.
+        float16: bool. Store the weights in half precision: half the size, and
+            outputs that the rounding changes, by how much the model card says.
 
     Returns:
         `pathlib.Path` of the version folder.
 
     Raises:
-        ValueError: if the model holds mixing layers or a random op, ends in a
-            softmax, has several inputs or outputs, or if `classes` does not fit.
+        ValueError: if the model holds mixing layers, a random op or one that calls
+            Python, ends in a softmax, has several inputs or outputs, if `classes` does
+            not fit, or if its last layer has no features or a weight no half.
         FileExistsError: if `version` is there already.
         RuntimeError: under another backend, or if the SavedModel's outputs differ
             from the model's by more than rounding (1e-5 in float32).
@@ -60,19 +64,25 @@ def export(classifier, path, *, version=None, record=None, classes=None):
     >>> export.export(classifier, "savedmodels/cifar10_nfm")  # doctest: +SKIP
     PosixPath('savedmodels/cifar10_nfm/1')
     """
-    _check_backend()
-    _check_model(classifier)
+    export_checks.check_classifier(classifier)
     classes = _checked_classes(classifier, classes)
+    names = classes or [str(number) for number in range(classifier.output_shape[-1])]
+    model = signatures.with_features(classifier) if features else classifier
+    offered = signatures.signatures(model, names, float16)
     path = pathlib.Path(path)
     path.mkdir(parents=True, exist_ok=True)
     target = path / str(_version(path, version))
     # Not tempfile.mkdtemp: only the owner could read what it makes.
     temporary = path / f".{target.name}.{os.getpid()}.tmp"
     try:
-        _write(classifier, temporary)
-        _check_graph(temporary)
-        _check_outputs(classifier, temporary)
+        _write(offered, temporary)
+        export_checks.check_graph(temporary)
+        changed = export_checks.check_outputs(model, temporary, float16)
         _add_notes(temporary, record, classes)
+        title = f"{target.parent.name}, version {target.name}"
+        card = model_card(title, offered, names, record, changed if float16 else None)
+        (temporary / "model_card.md").write_text(card, encoding="utf-8")
+        warmup.write(temporary / "assets.extra", path.name, _requests(model, offered))
         _publish(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -110,46 +120,6 @@ def classify(path, images):
     ]
 
 
-def _check_backend():
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise RuntimeError(
-            "A SavedModel is written by the TensorFlow backend. Save a .keras file "
-            "and export it with KERAS_BACKEND=tensorflow. "
-            f"Received: backend {backend!r}"
-        )
-
-
-def _check_model(classifier):
-    # By class name too, so that a copy loaded under another module is caught.
-    layers = list(classifier._flatten_layers(include_self=False))
-    sites = [layer.name for layer in layers if _is_site(layer)]
-    if sites:
-        raise ValueError(
-            "Export the classifier, not the model that was trained: mixing must not "
-            "reach a server. `nfm_keras.remove_sites` takes the sites out. "
-            f"Received: a model with NoisyFeatureMixup layers {sites}"
-        )
-    inputs, outputs = classifier.inputs, classifier.outputs
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ValueError(
-            "A classifier has one input and one output. "
-            f"Received: {len(inputs)} input(s), {len(outputs)} output(s)"
-        )
-    last = outputs[0]._keras_history.operation
-    activation = getattr(last, "activation", None)
-    softmax = activation is keras.activations.softmax
-    if softmax or isinstance(activation or last, keras.layers.Softmax):
-        raise ValueError(
-            "The classifier must end in logits, the softmax is added here. "
-            f"Received: layer {last.name!r}, which is a softmax"
-        )
-
-
-def _is_site(layer):
-    return any(kind.__name__ == "NoisyFeatureMixup" for kind in type(layer).__mro__)
-
-
 def _checked_classes(classifier, classes):
     if classes is None:
         return None
@@ -175,92 +145,30 @@ def _version(path, version):
     return version
 
 
-def _write(classifier, folder):
-    import tensorflow as tf
-
-    def serve(images):
-        # float32 out whatever the compute type: a client should not have to know.
-        logits = tf.cast(classifier(images, training=False), tf.float32)
-        return {"logits": logits, "probabilities": tf.nn.softmax(logits)}
-
-    def serve_uint8(images):
-        return serve(tf.cast(images, tf.float32) / 255.0)
-
-    shape = (None, *classifier.input_shape[1:])
-    endpoints = {"serving_default": (serve, tf.float32)}
-    if len(shape) == 4:
-        endpoints["serving_uint8"] = (serve_uint8, tf.uint8)
+def _write(offered, folder):
     # No archive.track(classifier): add_endpoint finds the variables itself, and those
     # tracked as well are stored twice.
     archive = keras.export.ExportArchive()
-    for name, (function, dtype) in endpoints.items():
-        images = tf.TensorSpec(shape, dtype, name="images")
-        archive.add_endpoint(name, function, input_signature=[images])
+    for signature in offered:
+        archive.add_endpoint(
+            signature.name, signature.function, input_signature=[signature.spec]
+        )
     archive.write_out(str(folder), verbose=False)
-
-
-def _check_graph(folder):
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    proto = saved_model_pb2.SavedModel()
-    proto.ParseFromString((folder / "saved_model.pb").read_bytes())
-    found = {op for op in _ops(proto) if _RANDOM_OP.search(op)}
-    if found:
-        raise ValueError(
-            "A served model must not draw random numbers. "
-            f"Received: a graph with the ops {sorted(found)}"
-        )
-
-
-def _ops(proto):
-    for graph in proto.meta_graphs:
-        yield from (node.op for node in graph.graph_def.node)
-        # The layers are here: a TensorFlow 2 graph only calls functions.
-        for function in graph.graph_def.library.function:
-            yield from (node.op for node in function.node_def)
-
-
-def _check_outputs(classifier, folder):
-    import tensorflow as tf
-
-    images = np.random.default_rng(0).uniform(size=_sample_shape(classifier))
-    images = tf.constant(images, tf.float32)
-    # On the CPU: a GPU may choose another, less exact algorithm for either side.
-    with tf.device("/CPU:0"):
-        expected = tf.cast(classifier(images, training=False), tf.float32).numpy()
-        servable = tf.saved_model.load(str(folder))
-        served = servable.signatures["serving_default"](images=images)
-    error = float(np.max(np.abs(served["logits"].numpy() - expected)))
-    allowed = _rounding(classifier) * max(1.0, float(np.max(np.abs(expected))))
-    if not error <= allowed:  # written so that NaN fails
-        raise RuntimeError(
-            f"The SavedModel's logits must equal the model's to {allowed:.1e}. "
-            f"Received: a difference of {error:.1e}"
-        )
-
-
-def _sample_shape(classifier):
-    # A free size (None) may be any size; 32 is large enough for the usual networks.
-    return (2, *(size or 32 for size in classifier.input_shape[1:]))
-
-
-def _rounding(classifier):
-    # Half precision: a compiled graph fuses and orders ops otherwise than eager mode.
-    layers = classifier._flatten_layers()
-    types = {layer.compute_dtype for layer in layers}
-    if "bfloat16" in types:
-        return 2**-5
-    return 2**-8 if "float16" in types else 1e-5
 
 
 def _add_notes(folder, record, classes):
     if record is not None:
         records.save(record, folder / records.FILE)
+    extra = folder / "assets.extra"  # where TensorFlow Serving looks for extras
+    extra.mkdir()
     if classes is not None:
-        extra = folder / "assets.extra"  # where TensorFlow Serving looks for extras
-        extra.mkdir()
         text = "".join(f"{name}\n" for name in classes)
         (extra / "classes.txt").write_text(text, encoding="utf-8")
+
+
+def _requests(model, offered):
+    image = export_checks.example_images(model, batch=1)
+    return {s.name: (s.spec.name, signatures.example(s.name, image)) for s in offered}
 
 
 def _publish(temporary, target):

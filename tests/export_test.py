@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nfm_keras import export as export_module
-from nfm_keras import mixing, records
+from nfm_keras import export_checks, mixing, networks, records, sites
 from nfm_keras.export import export
 
 pytestmark = pytest.mark.skipif(
@@ -40,11 +40,19 @@ model = tf.saved_model.load(sys.argv[1])
 images = np.load(sys.argv[2])
 served = {}
 for batch in (1, 3, 7):
-    for name, signature in model.signatures.items():
-        x = images[:batch]
-        x = x if name == "serving_uint8" else (x / 255).astype("float32")
-        for key, value in signature(images=tf.constant(x)).items():
-            served[f"{name}/{key}/{batch}"] = value.numpy()
+    x = images[:batch]
+    files = tf.stack([tf.io.encode_png(image) for image in x])
+    for name, given in {
+        "serving_default": {"images": (x / 255).astype("float32")},
+        "serving_uint8": {"images": x},
+        "serving_bytes": {"image_bytes": files},
+    }.items():
+        given = {key: tf.constant(value) for key, value in given.items()}
+        for key, value in model.signatures[name](**given).items():
+            value = value.numpy()
+            if key == "classes":
+                value = np.array([each.decode() for each in value])
+            served[f"{name}/{key}/{batch}"] = value
 assert not [name for name in sys.modules if name.partition(".")[0] == "keras"]
 np.savez(sys.argv[3], **served)
 """
@@ -81,8 +89,8 @@ def probabilities(logits):
 
 
 def test_served_without_keras_gives_the_models_outputs(tmp_path):
-    classifier = network()
-    path = export(classifier, tmp_path / "model")
+    classifier, names = network(), [*"abcd", "\N{LATIN SMALL LETTER E WITH ACUTE}"]
+    path = export(classifier, tmp_path / "model", classes=names)
     images = np.random.default_rng(1).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8)
     np.save(tmp_path / "images.npy", images)
     arguments = [path, tmp_path / "images.npy", tmp_path / "served.npz"]
@@ -93,14 +101,16 @@ def test_served_without_keras_gives_the_models_outputs(tmp_path):
     expected = classifier.predict((images / 255).astype("float32"), verbose=0)
     assert np.ptp(expected, axis=0).min() > 0.01  # the images do tell apart
     for batch in (1, 3, 7):
-        for name in ("serving_default", "serving_uint8"):
+        for name in ("serving_default", "serving_uint8", "serving_bytes"):
             logits = served[f"{name}/logits/{batch}"]
             assert logits.dtype == np.float32
-            np.testing.assert_allclose(logits, expected[:batch], atol=1e-5)
+            np.testing.assert_allclose(logits, expected[:batch], rtol=1e-6, atol=1e-6)
+            best = [names[k] for k in expected[:batch].argmax(1)]
+            assert served[f"{name}/classes/{batch}"].tolist() == best
             np.testing.assert_allclose(
                 served[f"{name}/probabilities/{batch}"],
                 probabilities(expected[:batch]),
-                atol=1e-5,
+                atol=1e-6,
             )
 
 
@@ -108,16 +118,89 @@ def test_signatures_are_what_clients_are_told(tmp_path):
     import tensorflow as tf
 
     model = tf.saved_model.load(str(export(network(), tmp_path)))
-    assert set(model.signatures) == {"serving_default", "serving_uint8"}
-    for name, dtype in (("serving_default", tf.float32), ("serving_uint8", tf.uint8)):
+    pixels = (None, 8, 8, 3)
+    inputs = {
+        "serving_default": tf.TensorSpec(pixels, tf.float32, name="images"),
+        "serving_uint8": tf.TensorSpec(pixels, tf.uint8, name="images"),
+        "serving_bytes": tf.TensorSpec((None,), tf.string, name="image_bytes"),
+    }
+    assert set(model.signatures) == set(inputs)
+    for name, spec in inputs.items():
         signature = model.signatures[name]
-        images = signature.structured_input_signature[1]["images"]
-        assert images == tf.TensorSpec((None, 8, 8, 3), dtype, name="images")
+        assert signature.structured_input_signature[1] == {spec.name: spec}
         outputs = signature.structured_outputs
         assert {key: (o.shape.as_list(), o.dtype) for key, o in outputs.items()} == {
             "logits": ([None, 5], tf.float32),
             "probabilities": ([None, 5], tf.float32),
+            "classes": ([None], tf.string),
         }
+
+
+def test_features_are_what_the_last_layer_sees(tmp_path):
+    import tensorflow as tf
+
+    classifier = network()
+    path = export(classifier, tmp_path, features=True)
+    model = tf.saved_model.load(str(path))
+    images = tf.random.stateless_uniform((3, 8, 8, 3), (0, 1))
+    found = model.signatures["features"](images=images)
+    assert list(found) == ["features"] and found["features"].shape == (3, 8)
+    logits = classifier.layers[-1](found["features"])
+    np.testing.assert_allclose(logits, classifier(images), rtol=1e-5, atol=1e-5)
+    softly = keras.Sequential([keras.Input((2,)), keras.layers.ReLU(name="soft")])
+    with pytest.raises(ValueError, match="Dense. Received: ReLU 'soft'"):
+        export(softly, tmp_path, features=True)
+
+
+def test_half_precision_halves_the_weights_and_says_what_it_changes(tmp_path):
+    import tensorflow as tf
+
+    network = networks.build("small_resnet", (8, 8, 1), 10, width=1)
+    classifier = sites.remove_sites(network)
+    sizes, differences = {}, {}
+    images = np.random.default_rng(0).random((50, 8, 8, 1), dtype=np.float32)
+    expected = classifier.predict(images, verbose=0)
+    for half in (False, True):
+        path = export(classifier, tmp_path, float16=half)
+        (stored,) = path.glob("variables/variables.data*")
+        sizes[half] = stored.stat().st_size
+        model = tf.saved_model.load(str(path))
+        answer = model.signatures["serving_default"](images=tf.constant(images))
+        assert answer["logits"].dtype == tf.float32
+        differences[half] = np.abs(answer["logits"] - expected).max()
+        card = (path / "model_card.md").read_text()
+        assert ("half precision" in card) == half
+    assert sizes[True] < 0.52 * sizes[False]
+    assert differences[False] < 1e-5 < differences[True] < 2**-8
+    classifier.layers[-1].bias.assign(np.full(10, 1e5))
+    with pytest.raises(ValueError, match="65504. Received: .*bias with 1e"):
+        export(classifier, tmp_path, float16=True)
+
+
+def test_no_images_are_refused_and_the_next_are_not(tmp_path):
+    import tensorflow as tf
+
+    model = tf.saved_model.load(str(export(network(), tmp_path)))
+    for name, key, dtype, shape in (
+        ("serving_default", "images", tf.float32, (8, 8, 3)),
+        ("serving_uint8", "images", tf.uint8, (8, 8, 3)),
+        ("serving_bytes", "image_bytes", tf.string, ()),
+    ):
+        none = tf.zeros((0, *shape), dtype)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must hold an image"):
+            model.signatures[name](**{key: none})
+    one = model.signatures["serving_uint8"](images=tf.zeros((1, 8, 8, 3), tf.uint8))
+    assert one["logits"].shape == (1, 5)
+
+
+def test_of_free_size_are_no_files(tmp_path):
+    import tensorflow as tf
+
+    images = keras.Input((None, None, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(images)
+    classifier = keras.Model(images, keras.layers.Dense(2)(pooled))
+    model = tf.saved_model.load(str(export(classifier, tmp_path)))
+    assert set(model.signatures) == {"serving_default", "serving_uint8"}
 
 
 def test_points_have_no_uint8_signature(tmp_path):
@@ -165,21 +248,22 @@ def test_of_two_exports_of_one_version_the_first_wins(tmp_path, monkeypatch):
         (tmp_path / "1").mkdir()
         (tmp_path / "1" / "saved_model.pb").write_text("theirs")
 
-    monkeypatch.setattr(export_module, "_add_notes", other_process_is_faster)
+    monkeypatch.setattr(export_module.warmup, "write", other_process_is_faster)
     with pytest.raises(FileExistsError, match="appeared meanwhile"):
         export(network(), tmp_path)
     assert os.listdir(tmp_path) == ["1"]
     assert (tmp_path / "1" / "saved_model.pb").read_text() == "theirs"
 
 
-@pytest.mark.parametrize("step", ["_check_graph", "_check_outputs", "_publish"])
+@pytest.mark.parametrize("step", ["check_graph", "check_outputs", "_publish"])
 def test_an_interrupted_export_leaves_nothing(step, tmp_path, monkeypatch):
     def interrupt(*_):
         (hidden,) = os.listdir(tmp_path)
         assert hidden.startswith(".")  # a server looks for numbers only
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export_module, step, interrupt)
+    module = export_checks if step.startswith("check") else export_module
+    monkeypatch.setattr(module, step, interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(network(), tmp_path)
     assert os.listdir(tmp_path) == []
@@ -211,12 +295,38 @@ def test_a_random_op_is_refused(layer, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+class AsksPython(keras.layers.Layer):
+    def call(self, images):
+        import tensorflow as tf
+
+        called = tf.numpy_function(lambda x: x + 1, [images], tf.float32)
+        return tf.ensure_shape(called, images.shape)
+
+
+def test_a_python_function_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="must not call Python.*PyFunc"):
+        export(network(middle=[AsksPython()]), tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_saved_keras_object_is_refused(tmp_path):
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    file = export(network(), tmp_path) / "saved_model.pb"
+    proto = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    nodes = proto.meta_graphs[0].object_graph_def.nodes
+    nodes[0].user_object.identifier = "_tf_keras_layer"
+    file.write_bytes(proto.SerializeToString())
+    with pytest.raises(ValueError, match="must not need Keras.*_tf_keras_layer"):
+        export_checks.check_graph(file.parent)
+
+
 def test_a_model_served_wrongly_is_refused(tmp_path, monkeypatch):
     classifier, write = network(), export_module._write
 
-    def write_then_train(model, folder):
-        write(model, folder)
-        model.layers[-1].bias.assign_add(np.full(5, 1e-3))
+    def write_then_train(offered, folder):
+        write(offered, folder)
+        classifier.layers[-1].bias.assign_add(np.full(5, 1e-3))
 
     monkeypatch.setattr(export_module, "_write", write_then_train)
     with pytest.raises(RuntimeError, match="difference of 1.0e-03"):
@@ -231,14 +341,27 @@ def test_a_softmax_is_refused(activation, tmp_path):
 
 
 def test_record_and_classes_lie_inside(tmp_path):
+    score = records.Score("fog@1", 1, "pixel", 50.0, 9.5, 90.5, 2, 1, 0, 1.0, {})
     record = records.Record(
-        *("nfm-0", "nfm", "cifar10", "toy", {}, ("input",), 1, {}, {}),
-        *("", 1.0, "", {"loss": [1.0]}),
+        *("nfm-0", "nfm", "cifar10", "toy", {"alpha": 1.5}, ("input",), 1234),
+        *({"keras": "3.15.1"}, {}, "", 1.0, "", {"loss": [1.0]}, (score,)),
     )
     names = ["plane", "car", "bird", "cat", "deer"]
     path = export(network(), tmp_path, record=record, classes=names)
     assert records.load(path / "record.json") == record
     assert (path / "assets.extra" / "classes.txt").read_text().splitlines() == names
+    card = (path / "model_card.md").read_text()
+    assert card.startswith(f"# {tmp_path.name}, version 1\n")
+    for text in (
+        "1,234 weights",
+        "scheme `nfm`",
+        "plane, car, bird, cat, deer",
+        "| `serving_bytes` | `image_bytes` | string | (batch,) |",
+        "| `fog@1` | pixel | 50.00 | 9.50 to 90.50 | 2 |",
+        "| `alpha` | `1.5` |",
+        "keras 3.15.1",
+    ):
+        assert text in card
     with pytest.raises(ValueError, match="5 names.*Received: 1"):
         export(network(), tmp_path, classes=["plane"])
 

@@ -1,0 +1,267 @@
+"""Clients of a running TensorFlow Serving: REST and gRPC, asked and answering alike.
+
+REST needs the standard library alone; gRPC the stubs of `tensorflow-serving-api`.
+"""
+
+import base64
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import NamedTuple
+
+import numpy as np
+
+
+class ServingError(RuntimeError):
+    """What a server refused, in its own words.
+
+    Attributes:
+        code: of the protocol: HTTP's status (int), the name of gRPC's (str), or None
+            where there was no answer.
+    """
+
+    def __init__(self, code, message):
+        super().__init__(f"The server answered {code}: {message}" if code else message)
+        self.code = code
+
+
+class Names(NamedTuple):
+    """Names of a signature's inputs and outputs, sorted."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def request_body(values, signature, rows=False):
+    """Writes the JSON body of a REST `predict` request for a signature of one input.
+
+    Args:
+        values: array of numbers `(batch, ...)`, or a list of bytes, which travel as
+            base64 under the key `b64`.
+        signature: str.
+        rows: bool. The format by rows (`instances`) instead of columns (`inputs`).
+            The server answers in the same one.
+
+    Returns:
+        bytes.
+
+    Reference:
+        TensorFlow Serving, RESTful API: "Predict API" and "Encoding binary values".
+
+    Example:
+
+    >>> request_body([b"abc"], "serving_bytes", rows=True)
+    b'{"signature_name": "serving_bytes", "instances": [{"b64": "YWJj"}]}'
+    """
+    if isinstance(values, list):
+        values = [{"b64": base64.b64encode(each).decode()} for each in values]
+    else:
+        values = np.asarray(values).tolist()
+    key = "instances" if rows else "inputs"
+    return json.dumps({"signature_name": signature, key: values}).encode()
+
+
+def read_reply(reply, names):
+    """Reads the answer to a `predict` request, of either format.
+
+    Args:
+        reply: dict, the JSON object.
+        names: of the signature's outputs. A server leaves the name of an only output
+            out.
+
+    Returns:
+        Dict of arrays, float32 or str.
+
+    Example:
+
+    >>> read_reply({"predictions": [{"a": 1, "b": "x"}]}, ["a", "b"])["a"]
+    array([1.], dtype=float32)
+    """
+    columns = reply.get("outputs")
+    if columns is None:
+        rows = reply["predictions"]
+        single = not isinstance(rows[0], dict)
+        columns = rows if single else {key: [r[key] for r in rows] for key in rows[0]}
+    if not isinstance(columns, dict):
+        columns = {names[0]: columns}
+    return {key: _array(value) for key, value in columns.items()}
+
+
+class RestClient:
+    """Asks a model through the REST interface.
+
+    Args:
+        url: str. `http://host:8501/v1/models/NAME`, or that and `/versions/2`.
+        timeout: float. Seconds to wait for an answer.
+
+    Raises:
+        ValueError: if the address is not one of a model.
+        ServingError: from every method, for a server that cannot be reached or
+            refuses.
+
+    Example:
+
+    >>> client = RestClient("http://localhost:8501/v1/models/cifar10_nfm")
+    >>> client.predict([png], "serving_bytes")["classes"]  # doctest: +SKIP
+    array(['frog'], dtype='<U4')
+    """
+
+    def __init__(self, url, timeout=60.0):
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme not in ("http", "https") or "/v1/models/" not in parts.path:
+            raise ValueError(
+                "The address must be like http://host:8501/v1/models/NAME. "
+                f"Received: {url!r}"
+            )
+        self.name, self._timeout = url.rstrip("/"), timeout
+
+    def status(self):
+        """Returns dict from version to state, such as `{1: "AVAILABLE"}`."""
+        versions = self._ask("")["model_version_status"]
+        return {int(each["version"]): each["state"] for each in versions}
+
+    def metadata(self):
+        """Returns dict from signature to `Names`."""
+        found = self._ask("/metadata")["metadata"]["signature_def"]["signature_def"]
+        return {
+            name: Names(tuple(sorted(each["inputs"])), tuple(sorted(each["outputs"])))
+            for name, each in found.items()
+            if each.get("inputs")
+        }
+
+    def predict(self, values, signature, rows=False):
+        """Returns dict of outputs, arrays of float32 or str; see `request_body`."""
+        reply = self._ask(":predict", request_body(values, signature, rows))
+        content = reply.get("outputs", reply.get("predictions"))
+        named = isinstance(content if "outputs" in reply else content[0], dict)
+        names = [] if named else self.metadata()[signature].outputs
+        return read_reply(reply, names)
+
+    def _ask(self, what, body=None):
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.name + what, body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout) as answer:
+                return json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            raise ServingError(error.code, _message(error.read())) from None
+        except (OSError, ValueError) as error:
+            raise ServingError(None, f"No answer from {self.name}: {error}") from None
+
+
+class GrpcClient:
+    """Asks a model through the gRPC interface.
+
+    Args:
+        address: str. `host:8500`.
+        model: str. Its name.
+        timeout: float. Seconds to wait for an answer.
+
+    Raises:
+        RuntimeError: if the stubs are not installed.
+        ServingError: from every method, for a server that cannot be reached or
+            refuses.
+
+    Example:
+
+    >>> GrpcClient("localhost:8500", "cifar10_nfm").status()  # doctest: +SKIP
+    {1: 'AVAILABLE'}
+    """
+
+    def __init__(self, address, model, timeout=60.0):
+        self._grpc, self._apis = _stubs()
+        self.name, self._model, self._timeout = f"{address} {model}", model, timeout
+        channel = self._grpc.insecure_channel(address)
+        self._predictions = self._apis.predictions.PredictionServiceStub(channel)
+        self._models = self._apis.models.ModelServiceStub(channel)
+
+    def status(self):
+        """Returns dict from version to state, such as `{1: "AVAILABLE"}`."""
+        request = self._apis.status.GetModelStatusRequest()
+        reply = self._ask(self._models.GetModelStatus, request)
+        state = self._apis.status.ModelVersionStatus.State.Name
+        return {each.version: state(each.state) for each in reply.model_version_status}
+
+    def metadata(self):
+        """Returns dict from signature to `Names`."""
+        request = self._apis.metadata.GetModelMetadataRequest()
+        request.metadata_field.append("signature_def")
+        reply = self._ask(self._predictions.GetModelMetadata, request)
+        found = self._apis.metadata.SignatureDefMap()
+        reply.metadata["signature_def"].Unpack(found)
+        return {
+            name: Names(tuple(sorted(each.inputs)), tuple(sorted(each.outputs)))
+            for name, each in found.signature_def.items()
+            if each.inputs
+        }
+
+    def predict(self, values, signature):
+        """Returns dict of outputs, arrays of float32 or str.
+
+        Args:
+            values: array of the signature's type, or a list of bytes.
+            signature: str, of one input.
+        """
+        import tensorflow as tf
+
+        request = self._apis.predict.PredictRequest()
+        request.model_spec.signature_name = signature
+        # Of these models, files have this name and all other inputs the other.
+        name = "image_bytes" if isinstance(values, list) else "images"
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+        reply = self._ask(self._predictions.Predict, request)
+        return {name: _array(tf.make_ndarray(x)) for name, x in reply.outputs.items()}
+
+    def _ask(self, method, request):
+        request.model_spec.name = self._model
+        try:
+            return method(request, timeout=self._timeout)
+        except self._grpc.RpcError as error:
+            raise ServingError(error.code().name, error.details()) from None
+
+
+class _Apis(NamedTuple):
+    predict: object
+    predictions: object
+    models: object
+    status: object
+    metadata: object
+
+
+def _stubs():
+    try:
+        import grpc
+        from tensorflow_serving.apis import (
+            get_model_metadata_pb2,
+            get_model_status_pb2,
+            model_service_pb2_grpc,
+            predict_pb2,
+            prediction_service_pb2_grpc,
+        )
+    except ImportError as error:
+        raise RuntimeError(
+            "The gRPC client needs `pip install tensorflow-serving-api`. "
+            f"Received: {error}"
+        ) from None
+    return grpc, _Apis(
+        predict_pb2,
+        prediction_service_pb2_grpc,
+        model_service_pb2_grpc,
+        get_model_status_pb2,
+        get_model_metadata_pb2,
+    )
+
+
+def _message(body):
+    try:
+        return json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return body[:500].decode(errors="replace")
+
+
+def _array(values):
+    values = np.asarray(values)
+    if values.dtype.kind == "O":  # bytes, as gRPC has all strings
+        return np.array([each.decode() for each in values.tolist()])
+    return values if values.dtype.kind == "U" else values.astype(np.float32)
