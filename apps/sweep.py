@@ -11,6 +11,7 @@ skipped, and the same command goes on after a kill. A run that fails is left out
 at the end, and makes the exit status 1. `apps.report --experiment` makes the tables.
 """
 
+import functools
 import shlex
 import signal
 import subprocess
@@ -58,6 +59,8 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
+    # As an exception, so that what runs at the time is stopped too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if _EXPERIMENT.value == TOY:
         return _toy()
     table = _scaled()
@@ -65,8 +68,6 @@ def main(argv):
     if _DRY_RUN.value:
         _print_plan(todo)
         return
-    # As an exception, so that the run in progress is stopped too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     failed, begun = {}, time.monotonic()
     for place, run in enumerate(todo, start=1):
         print(f"[{place}/{len(todo)}] {run.name}", flush=True)
@@ -111,7 +112,7 @@ def _toy():
 
 def _print_plan(todo):
     open_runs = [run for run in todo if not run.record]
-    sizes = {len(_load(run).train.images) for run in open_runs[:1]}
+    sizes = [_images(run.config.dataset)[0] for run in open_runs[:1]]
     seconds = iter(estimate(open_runs, *sizes) if open_runs else ())
     total = 0
     for run in todo:
@@ -131,15 +132,20 @@ def _finish(run, table):
     """Does what is left of a run, and says in a line what it came to."""
     if not run.record:
         _call(run, _train(run))
-    missing = unscored(table, run.record, len(_load(run).test.images))
-    if missing:
+    _, images = _images(run.config.dataset)
+    if unscored(table, run.record, images):
         _call(run, _evaluate(run, table))
-    clean = next(s.value for s in run.record.scores if s.perturbation == "clean")
-    return f"clean {clean:.1f} %, {run.record.seconds / 60:.0f} min of training"
+    record = run.record
+    first = record.scores[0]
+    minutes = record.seconds / 60
+    return f"{first.perturbation} {first.value:.1f} %, {minutes:.0f} min of training"
 
 
-def _load(run):
-    return data.load(run.config.dataset, _DATA_DIR.value, _DOWNLOAD.value)
+@functools.cache
+def _images(dataset):
+    """How many images there are to train on and to test on."""
+    splits = data.load(dataset, _DATA_DIR.value, _DOWNLOAD.value)
+    return len(splits.train.images), len(splits.test.images)
 
 
 def _train(run):

@@ -49,7 +49,6 @@ from benchmarks.resident import (
     unpack,
 )
 from nfm_keras import checkpoints, data, evaluation, records, results, training
-from nfm_keras.environment import environment
 from nfm_keras.experiments import runs
 from nfm_keras.sites import remove_sites
 
@@ -229,7 +228,7 @@ def _go_on(run, splits, budget, rates):
     keras.utils.clear_session()
     keras.utils.set_random_seed(run.config.seed)
     config, network = training.resolve(run.config)
-    _check_same(run.folder, config)
+    training.check_folder(run.folder, config, resume=True)
     train, _, test = limited(splits, config.limit)
     steps = data.steps_per_epoch(train, config.batch_size)
     model = training.compile_model(config, network, steps)
@@ -288,23 +287,8 @@ def _finish(run, config, model, test, keeper, started):
         store=run.folder / results.FILE,
         about={"model": run.name, "dataset": config.dataset, "command": command},
     )
-    versions, hardware = environment()
-    record = records.Record(
-        name=run.folder.name,
-        scheme=config.scheme,
-        dataset=config.dataset,
-        network=config.network,
-        config=config.to_json(),
-        sites=config.sites,
-        parameters=model.model.count_params(),
-        versions=versions,
-        hardware=hardware,
-        command=command,
-        seconds=keeper.seconds,
-        started=started,
-        history=keeper.history,
-        scores=tuple(scores),
-    )
+    about = run.folder, config, model.model, keeper, started, command
+    record = training.to_record(*about, scores)
     records.save(record, run.folder / records.FILE)
     shutil.rmtree(keeper.folder)
 
@@ -334,18 +318,6 @@ def _check_supported(config):
             raise ValueError(
                 f"`{name}` must be {wanted} at full scale. Received: {received!r}"
             )
-
-
-def _check_same(folder, config):
-    path, wanted = folder / training.CONFIG, config.to_json()
-    held = records.read_json(path) if path.exists() else wanted
-    differ = [name for name in wanted if wanted[name] != held.get(name)]
-    if differ:
-        raise ValueError(
-            f"{folder} holds a run with another config; give another --output. "
-            f"Expected: { {name: held.get(name) for name in differ} }. "
-            f"Received: { {name: wanted[name] for name in differ} }"
-        )
 
 
 def _command(run):

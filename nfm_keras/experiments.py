@@ -18,7 +18,6 @@ LIMITS = ("limit", "attack_limit", "corruption_limit")
 
 # Steps as long as erm's take so many times as long; benchmarks.step measures them.
 _COST = {"puzzlemix": 2.0, "noisymix": 4.2}
-_ATTACK_STEPS = 7
 _TIMED = 4  # steps of an epoch that is timed
 
 
@@ -277,8 +276,8 @@ def _taken(scheme, settings):
 
 def _cost(config):
     if config.scheme == "adversarial":
-        steps = config.attack_steps or _ATTACK_STEPS
-        return 1 + steps
+        attack = schemes.technique("adversarial", attack_steps=config.attack_steps)
+        return 1 + attack.attack_steps
     return _COST.get(config.scheme, 1.0)
 
 

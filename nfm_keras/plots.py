@@ -8,7 +8,7 @@ import textwrap
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
 from nfm_keras import corruptions
-from nfm_keras.summary import caption, columns
+from nfm_keras.summary import CORRUPTION_MEAN, caption, columns
 
 _NAMES = {
     "fgsm": "FGSM", "pgd": "PGD", "apgd_ce": "APGD-CE", "apgd_dlr": "APGD-DLR",
@@ -92,7 +92,8 @@ def families(rows):
     cells = {name: cell for row in rows for name, cell in row.cells.items()}
     names = dict.fromkeys(cells[name].family for name in columns(rows))
     # The corruptions have figures of their own, in the report of an evaluation.
-    return [name for name in names if name not in ("clean", *corruptions.NAMES)]
+    known = ("clean", CORRUPTION_MEAN, *corruptions.NAMES)
+    return [name for name in names if name not in known]
 
 
 def histories(rows, path, *, title=None):

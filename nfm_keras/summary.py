@@ -10,7 +10,11 @@ import json
 import pathlib
 import statistics
 
+from nfm_keras import corruptions
 from nfm_keras.perturbations import KINDS
+
+CORRUPTION_MEAN = "common_corruptions"
+"""Column of the mean over the 15 corruptions at all severities."""
 
 SCHEMES = (
     *("erm", "noise", "noise_reference", "label_smoothing", "mixup", "cutmix"),
@@ -35,13 +39,14 @@ class Cell:
 
     `deviation` is the sample standard deviation over seeds, None for one seed. `low`
     and `high` are one deviation from the mean or, for one seed, the ends of the Wilson
-    95 % interval. `family` is the perturbation without its severity.
+    95 % interval; None where there is none. `family` is the perturbation without its
+    severity.
     """
 
     mean: float
     deviation: float | None
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     severity: float
     seeds: int
     family: str
@@ -352,7 +357,32 @@ def _cells(group, protocol, names):
         scores = {names(score): score for score in _scores(record, protocol)}
         for name, score in scores.items():
             found.setdefault(name, []).append(score)
-    return {name: _cell(family, each) for (family, name), each in found.items()}
+    cells = {name: _cell(family, each) for (family, name), each in found.items()}
+    return cells | _corruption_mean(group, protocol)
+
+
+def _corruption_mean(group, protocol):
+    """The cell of the mean over the 15 corruptions, for runs that have all 75 rows.
+
+    One run's has no interval: its rows share their images.
+    """
+    names = [f"{k}@{s}" for k in corruptions.STANDARD for s in corruptions.SEVERITIES]
+    scored = [accuracies(run, protocol) for run in group]
+    means = [
+        statistics.fmean(run[name] for name in names)
+        for run in scored
+        if all(name in run for name in names)
+    ]
+    if not means:
+        return {}
+    mean = statistics.fmean(means)
+    if len(means) == 1:
+        cell = Cell(mean, None, None, None, 0.0, 1, CORRUPTION_MEAN)
+    else:
+        deviation = statistics.stdev(means)
+        ends = mean - deviation, mean + deviation
+        cell = Cell(mean, deviation, *ends, 0.0, len(means), CORRUPTION_MEAN)
+    return {CORRUPTION_MEAN: cell}
 
 
 def _cell(family, scores):

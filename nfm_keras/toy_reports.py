@@ -13,6 +13,7 @@ import statistics
 import scipy.special
 
 from nfm_keras import toy
+from nfm_keras.latex import escape
 from nfm_keras.toy_plots import animate, caption, draw
 
 BASELINE = "none"
@@ -154,8 +155,8 @@ def to_tex(rows, record) -> str:
         rows: What `summarise` found.
         record: The `nfm_keras.toy.Toy`.
     """
-    body = [" & ".join(map(_tex, cells)) + r" \\" for cells in map(_cells, rows)]
-    head = " & ".join(map(_tex, _HEAD)) + r" \\"
+    body = [" & ".join(map(escape, cells)) + r" \\" for cells in map(_cells, rows)]
+    head = " & ".join(map(escape, _HEAD)) + r" \\"
     return "\n".join(
         [
             f"% {caption(record)}. {_PAPER}",
@@ -230,12 +231,6 @@ def _cells(row):
         f"{row.train_mean:.1f}",
         str(row.collapsed),
     )
-
-
-def _tex(text):
-    for character, command in {"%": r"\%", "_": r"\_", "±": r"$\pm$"}.items():
-        text = text.replace(character, command)
-    return text
 
 
 def _spent(record):

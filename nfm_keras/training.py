@@ -236,7 +236,7 @@ def train(
 def _train(config, folder, resume, data_dir, download, command, verbose, tensorboard):
     keras.utils.set_random_seed(config.seed)
     config, network = resolve(config)
-    _check_folder(folder, config, resume)
+    check_folder(folder, config, resume)
     if (folder / records.FILE).exists():
         return records.load(folder / records.FILE)
     splits = data.load(
@@ -261,8 +261,25 @@ def _train(config, folder, resume, data_dir, download, command, verbose, tensorb
         _board(folder, tensorboard),
     )
     _save_classifier(model, config, folder)
+    record = to_record(folder, config, network, checkpoint, started, command)
+    records.save(record, folder / records.FILE)
+    return record
+
+
+def to_record(folder, config, network, checkpoint, started, command, scores=()):
+    """Returns the `Record` of a run that is trained.
+
+    Args:
+        folder: The run's folder.
+        config: The resolved `Config`.
+        network: Functional model that was trained.
+        checkpoint: The run's `checkpoints.Checkpoint`, with its history and seconds.
+        started: ISO 8601 time.
+        command: What to type to repeat the run.
+        scores: Of its classifier.
+    """
     versions, hardware = environment()
-    record = records.Record(
+    return records.Record(
         name=folder.name,
         scheme=config.scheme,
         dataset=config.dataset,
@@ -276,9 +293,8 @@ def _train(config, folder, resume, data_dir, download, command, verbose, tensorb
         seconds=checkpoint.seconds,
         started=started,
         history=checkpoint.history,
+        scores=tuple(scores),
     )
-    records.save(record, folder / records.FILE)
-    return record
 
 
 def compile_model(config: Config, network, steps) -> NFMModel:
@@ -359,8 +375,13 @@ def _schedule(config):
     )
 
 
-def _check_folder(folder, config, resume):
-    """Refuses a folder that holds another run, or this one without `resume`."""
+def check_folder(folder, config, resume):
+    """Refuses a folder that holds another run, or this one without `resume`.
+
+    Raises:
+        ValueError: If it holds another run, or parts of one.
+        FileExistsError: If it holds this one and `resume` is false.
+    """
     path = folder / CONFIG
     if not path.exists():
         alien = [

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from nfm_keras import records, schemes, summary
+from nfm_keras import corruptions, records, schemes, summary
 from nfm_keras.summary import Row, caption, columns, protocols, summarise
 
 
@@ -206,3 +206,17 @@ import nfm_keras.latex
 assert not {{"keras", "tensorflow", "jax", "torch"}} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_mean_over_the_corruptions_needs_all_of_them():
+    names = [f"{k}@{s}" for k in corruptions.STANDARD for s in corruptions.SEVERITIES]
+    whole = [score(name, float(i)) for i, name in enumerate(names)]
+    more = [score(name, i + 3.0) for i, name in enumerate(names)]
+    rows = rows_of([run("nfm", 0, whole), run("nfm", 1, more)], "none")
+    cell = rows[0].cells["common_corruptions"]
+    assert (cell.mean, cell.seeds) == (38.5, 2)  # 0 to 74, and 3 to 77
+    assert cell.deviation == pytest.approx(3 / 2**0.5)
+    (row,) = rows_of([run("nfm", 0, whole[1:]), run("nfm", 1, whole)], "none")
+    assert row.cells["common_corruptions"].seeds == 1
+    (row,) = rows_of([run("nfm", 0, whole[1:])], "none")
+    assert "common_corruptions" not in row.cells
