@@ -116,8 +116,8 @@ def _each(files, change, shape, dtype):
     import tensorflow as tf
 
     def image(file):
-        # Always in three channels: asked for one, the decoder weighs a PNG's green as
-        # if it were its blue, and fails on a CMYK JPEG.
+        # Always in three channels: asked for one, the decoder cuts a PNG's grey off
+        # instead of rounding it, and fails on a CMYK JPEG.
         rgb = tf.io.decode_image(file, 3, expand_animations=False)
         rgb.set_shape((None, None, 3))
         pixels = _grey(rgb) if shape[-1] == 1 else rgb
