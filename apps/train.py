@@ -20,6 +20,10 @@ _RESUME = flags.DEFINE_bool("resume", False, "Go on from the newest checkpoint."
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
 _DOWNLOAD = flags.DEFINE_bool("download", False, "Download a dataset not there.")
 _VERBOSE = flags.DEFINE_enum("verbose", "1", ["0", "1", "2"], "As in Keras' fit.")
+_SAVE_EVERY = flags.DEFINE_integer(
+    "save_every", None, "Steps between checkpoints within an epoch.", lower_bound=1
+)
+_KEEP = flags.DEFINE_integer("keep", 2, "Checkpoints to keep.", lower_bound=1)
 _TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write TensorBoard logs.")
 
 _FIELDS = config_flags.define()
@@ -41,6 +45,8 @@ def main(argv):
         command=_command(),
         verbose=int(_VERBOSE.value),
         tensorboard=_TENSORBOARD.value,
+        save_every=_SAVE_EVERY.value,
+        keep=_KEEP.value,
     )
     last = {name: values[-1] for name, values in record.history.items()}
     print(json.dumps({"run_dir": _RUN_DIR.value, "seconds": record.seconds} | last))
@@ -48,7 +54,7 @@ def main(argv):
 
 def _command():
     """What to type to repeat the run from its start."""
-    passing = ("--resume", "--verbose")
+    passing = ("--resume", "--verbose", "--save_every", "--keep")
     given = [flag for flag in sys.argv[1:] if not flag.startswith(passing)]
     return shlex.join(["python", "-m", "apps.train", *given])
 

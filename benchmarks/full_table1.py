@@ -49,6 +49,7 @@ from benchmarks.resident import (
     unpack,
 )
 from nfm_keras import checkpoints, data, evaluation, records, results, training
+from nfm_keras.config import PRECISIONS
 from nfm_keras.experiments import runs
 from nfm_keras.sites import remove_sites
 
@@ -80,7 +81,7 @@ _SCALE = {
     "limit": flags.DEFINE_integer("limit", None, "So many images only."),
     "batch_size": flags.DEFINE_integer("batch_size", FULL["batch_size"], "In a step."),
     "precision": flags.DEFINE_enum(
-        "precision", FULL["precision"], training.PRECISIONS, "Of the training."
+        "precision", FULL["precision"], PRECISIONS, "Of the training."
     ),
 }
 
@@ -217,9 +218,9 @@ class _Checkpoint(checkpoints.Checkpoint):
 
     is_due = True
 
-    def _write(self, epoch):
+    def _write(self, epoch, step=0):
         if self.is_due:
-            super()._write(epoch)
+            super()._write(epoch, step)
 
 
 def _go_on(run, splits, budget, rates):
@@ -233,9 +234,9 @@ def _go_on(run, splits, budget, rates):
     steps = data.steps_per_epoch(train, config.batch_size)
     model = training.compile_model(config, network, steps)
     folder = run.folder / training.CHECKPOINTS
-    state = checkpoints.restore(model, folder)
+    state = checkpoints.restore(model, folder, config.to_json())
     records.write_json(run.folder / training.CONFIG, config.to_json())
-    keeper = _Checkpoint(folder, state=state)
+    keeper = _Checkpoint(folder, state=state, config=config.to_json())
     keeper.set_model(model)
     epochs = range(state["epoch"] if state else 0, config.epochs)
     parts = train, test

@@ -4,47 +4,100 @@ import hashlib
 import pathlib
 import shutil
 import time
+import warnings
 
 import keras
+import numpy as np
 
-from nfm_keras import records
+from nfm_keras import interrupt, records
+from nfm_keras.guard import check_weights
+
+FORMAT = 2
+"""Version of what a checkpoint holds. One of any other version is refused."""
 
 _WEIGHTS, _STATE = "model.weights.h5", "state.json"
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves weights, optimiser, epoch and history after every epoch.
+    """Saves all that a run needs to go on, after each epoch and every so many steps.
 
-    A checkpoint is a folder `<folder>/<epoch>`, written under a hidden name and
-    renamed when it is complete.
+    A checkpoint is a folder, `<folder>/<epochs done>` or
+    `<folder>/<epochs done>-<steps of the next>`, written under a hidden name and
+    renamed when it is complete. It holds weights, optimiser, step, history, the metrics
+    of an epoch that is not over, and what `config` it is of.
 
     Args:
         folder: Where the checkpoints go.
         keep: How many of the newest to keep.
         state: What an earlier part of the run left (`restore`), or `None`.
+        config: Dict of JSON values that says what run this is.
+        every: Save every so many steps, too; `None` for the ends of epochs only.
+        steps: Steps in an epoch; needed with `every` or `stop`.
+        stop: `threading.Event`. Once it is set, a checkpoint is saved and the process
+            exits with 143 (`interrupt.catch_sigterm`).
+        extra: Dict of JSON values that `restore` gives back.
+
+    Raises:
+        ValueError: If `keep` or `every` is not positive.
+
+    Example:
+
+    >>> checkpoint = Checkpoint("runs/nfm/checkpoints", every=1000, steps=5004)
     """
 
-    def __init__(self, folder, keep=2, state=None):
+    def __init__(
+        self,
+        folder,
+        keep=2,
+        state=None,
+        config=None,
+        every=None,
+        steps=None,
+        stop=None,
+        extra=None,
+    ):
         super().__init__()
-        self.folder, self.keep = pathlib.Path(folder), keep
-        self.history = {k: list(v) for k, v in (state or {}).get("history", {}).items()}
-        self.seconds = (state or {}).get("seconds", 0.0)
+        for name, value in (("keep", keep), ("every", every)):
+            if value is not None and value < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received: {value}")
+        self.folder, self.keep, self.config = pathlib.Path(folder), keep, config
+        self.every, self.steps, self.stop = every, steps, stop
+        self.extra, state = extra or {}, state or {}
+        self.history = {k: list(v) for k, v in state.get("history", {}).items()}
+        self.seconds = state.get("seconds", 0.0)
+        self._first, self._metrics = state.get("step", 0), state.get("metrics")
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._begun = time.monotonic()
+        self._begun, self._epoch = time.monotonic(), epoch
+        self._done = self._first
+        if self._first:
+            # After Keras' own reset, which comes before this.
+            variables = self.model.metrics_variables
+            for variable, value in zip(variables, self._metrics, strict=True):
+                variable.assign(np.asarray(value, "float64"))
+
+    def on_train_batch_end(self, batch, logs=None):
+        before, self._done = self._done, self._first + batch + 1
+        if self.steps is None or self._done >= self.steps:
+            return  # the end of the epoch is at hand
+        stops = self.stop is not None and self.stop.is_set()
+        if stops or (self.every and self._done // self.every > before // self.every):
+            self._count_seconds()
+            self._write(self._epoch, self._done)
+        if stops:
+            raise SystemExit(interrupt.EXIT_CODE)
 
     def on_epoch_end(self, epoch, logs=None):
         self._log(epoch, logs or {})
+        self._count_seconds()
+        self._first = 0
+        self._write(epoch + 1)
+        if self.stop is not None and self.stop.is_set():
+            raise SystemExit(interrupt.EXIT_CODE)
+
+    def _count_seconds(self):
         self.seconds += time.monotonic() - self._begun
         self._begun = time.monotonic()
-        try:
-            self._write(epoch + 1)
-        except OSError as error:
-            reason = error.strerror or str(error).splitlines()[0]
-            raise OSError(
-                f"Cannot write the checkpoint of epoch {epoch + 1} to {self.folder}: "
-                f"{reason}. The last whole one is kept."
-            ) from error
 
     def _log(self, epoch, logs):
         for name in self.history.keys() | logs.keys():
@@ -52,66 +105,128 @@ class Checkpoint(keras.callbacks.Callback):
             values += [float("nan")] * (epoch - len(values))
             values.append(float(logs.get(name, "nan")))
 
-    def _write(self, epoch):
-        final = self.folder / f"{epoch:04d}"
-        hidden = self.folder / f".{epoch:04d}.tmp"
+    def _write(self, epoch, step=0):
+        check_weights(self.model)
+        try:
+            self._save(epoch, step)
+        except OSError as error:
+            reason = error.strerror or str(error).splitlines()[0]
+            place = f"step {step} of epoch {epoch + 1}" if step else f"epoch {epoch}"
+            raise OSError(
+                f"Cannot write the checkpoint of {place} to {self.folder}: "
+                f"{reason}. The last whole one is kept."
+            ) from error
+
+    def _save(self, epoch, step):
+        name = f"{epoch:04d}-{step:06d}" if step else f"{epoch:04d}"
+        final, hidden = self.folder / name, self.folder / f".{name}.tmp"
         shutil.rmtree(hidden, ignore_errors=True)
         try:
             hidden.mkdir(parents=True)
             self.model.save_weights(hidden / _WEIGHTS)
-            state = {
-                "epoch": epoch,
-                "sha256": _sha256(hidden / _WEIGHTS),
-                "history": self.history,
-                "seconds": self.seconds,
-            }
-            records.write_json(hidden / _STATE, state)
+            records.write_json(hidden / _STATE, self._state(epoch, step, hidden))
             shutil.rmtree(final, ignore_errors=True)
             hidden.rename(final)
         finally:
             shutil.rmtree(hidden, ignore_errors=True)
-        for old in _epochs(self.folder)[: -self.keep]:
+        for old in _found(self.folder)[: -self.keep]:
             shutil.rmtree(old)
 
+    def _state(self, epoch, step, folder):
+        variables = self.model.metrics_variables if step else []
+        return self.extra | {
+            "format": FORMAT,
+            "config": self.config,
+            "epoch": epoch,
+            "step": step,
+            "sha256": _sha256(folder / _WEIGHTS),
+            "history": self.history,
+            "seconds": self.seconds,
+            "metrics": [keras.ops.convert_to_numpy(v) for v in variables],
+        }
 
-def restore(model, folder):
-    """Loads the newest checkpoint into a compiled model.
+
+def restore(model, folder, config=None):
+    """Loads the newest whole checkpoint into a compiled model.
+
+    A broken one is left out with a warning, and the one before is taken.
 
     Args:
         model: The compiled model that `Checkpoint` saved.
         folder: Where the checkpoints are.
+        config: Dict of JSON values: the run that the checkpoint has to be of.
 
     Returns:
-        Dict with `epoch` (how many are done), `history` and `seconds`; `None` where
-        there is no checkpoint.
+        Dict with `epoch` (how many are done), `step` (how many of the next), `history`,
+        `seconds`, `metrics` and what `extra` was; `None` where there is no checkpoint.
 
     Raises:
-        ValueError: If the newest checkpoint is damaged or incomplete.
+        ValueError: If the newest whole one is of another config or version, or if there
+            are checkpoints and none of them is whole.
     """
-    found = _epochs(pathlib.Path(folder))
-    if not found:
+    found = newest(folder)
+    if found is None:
         return None
-    newest = found[-1]
-    try:
-        state = records.read_json(newest / _STATE)
-        received = _sha256(newest / _WEIGHTS)
-        if received != state["sha256"]:
-            raise ValueError(f"its weights have SHA-256 {received[:12]}...")
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"Checkpoint {newest} is truncated or damaged; remove it to go on from "
-            f"the one before. Expected: the weights that its {_STATE} names. "
-            f"Received: {error}"
-        ) from None
+    path, state = found
+    _check_config(path, state.get("config"), config)
     model.optimizer.build(model.trainable_variables)
-    model.load_weights(newest / _WEIGHTS)
-    state["history"] = {
-        name: [float(v) for v in values] for name, values in state["history"].items()
-    }
+    model.load_weights(path / _WEIGHTS)
+    history = state["history"].items()
+    state["history"] = {name: [float(v) for v in values] for name, values in history}
     return state
 
 
-def _epochs(folder):
+def newest(folder):
+    """The newest whole checkpoint of a folder, as `(path, state)`; `None` without.
+
+    Raises:
+        ValueError: If it is of another version, or none of several is whole.
+    """
+    found = _found(pathlib.Path(folder))
+    for path in reversed(found):
+        try:
+            state = _read(path)
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            warnings.warn(
+                f"Checkpoint {path} is truncated or damaged and is left out: {error}",
+                stacklevel=2,
+            )
+            continue
+        if state.get("format") != FORMAT:
+            raise ValueError(
+                f"Checkpoint {path} is of another version of nfm-keras. Expected: "
+                f"format {FORMAT}. Received: {state.get('format', 1)}"
+            )
+        return path, state
+    if found:
+        raise ValueError(
+            f"No checkpoint in {folder} is whole; remove the folder to begin again. "
+            f"Received: {', '.join(path.name for path in found)}"
+        )
+    return None
+
+
+def _read(path):
+    state = records.read_json(path / _STATE)
+    received = _sha256(path / _WEIGHTS)
+    if received != state["sha256"]:
+        raise ValueError(f"its weights have SHA-256 {received[:12]}...")
+    return state
+
+
+def _check_config(path, held, wanted):
+    if held is None or wanted is None:
+        return
+    differ = {k for k in held.keys() | wanted.keys() if held.get(k) != wanted.get(k)}
+    if differ:
+        raise ValueError(
+            f"Checkpoint {path} is of another config. Expected "
+            f"{ {k: wanted.get(k) for k in sorted(differ)} }. "
+            f"Received: { {k: held.get(k) for k in sorted(differ)} }"
+        )
+
+
+def _found(folder):
     return sorted(p for p in folder.glob("[0-9]*") if p.is_dir())
 
 

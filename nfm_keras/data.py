@@ -160,13 +160,14 @@ def batches(
     start_epoch=0,
     drop_last=False,
     policy=None,
+    start_step=0,
 ):
     """Returns an endless stream of shuffled training batches, for `fit`.
 
-    Each epoch's order and augmentation are a pure function of `(seed, epoch)`,
-    so that a run resumed with `start_epoch` sees what it would have seen. Images
-    stay uint8; crops and mirror images are gathered a whole batch at a time, then the
-    policy does to each image what it draws for it.
+    Each epoch's order and augmentation are a pure function of `(seed, epoch)`, so that
+    a run resumed with `start_epoch` and `start_step` sees what it would have seen.
+    Images stay uint8; crops and mirror images are gathered a whole batch at a time,
+    then the policy does to each image what it draws for it.
 
     Args:
         split: A `Split`.
@@ -177,6 +178,7 @@ def batches(
         drop_last: Leave out the smaller last batch.
         policy: One of `augmentation.POLICIES`; `None` for none. It runs in NumPy, which
             a `tf.data` stream can be neither saved nor sent to another machine with.
+        start_step: The batch of `start_epoch` to begin with.
 
     Returns:
         `tf.data.Dataset` on the TensorFlow backend, else a
@@ -188,7 +190,8 @@ def batches(
     """
     stream = _tf_batches if keras.backend.backend() == "tensorflow" else _ArrayBatches
     vary = _variation(policy, seed)
-    return stream(split, batch_size, seed, augment, start_epoch, drop_last, vary)
+    start = start_epoch, start_step
+    return stream(split, batch_size, seed, augment, start, drop_last, vary)
 
 
 def steps_per_epoch(split, batch_size, drop_last=False) -> int:
@@ -274,7 +277,7 @@ def _variation(policy, seed):
     return lambda images, *place: augmentation.augment(images, found, seed, *place)
 
 
-def _tf_batches(split, batch_size, seed, augment, start_epoch, drop_last, vary):
+def _tf_batches(split, batch_size, seed, augment, start, drop_last, vary):
     import tensorflow as tf
 
     images, pad, flip = _padded(split, augment)
@@ -294,7 +297,8 @@ def _tf_batches(split, batch_size, seed, augment, start_epoch, drop_last, vary):
         return tf.data.Dataset.from_tensors((epoch, tf.argsort(ranks)))
 
     def slices(epoch, shuffled):
-        starts = tf.data.Dataset.range(steps)
+        first = tf.where(epoch == start[0], tf.constant(start[1], tf.int64), 0)
+        starts = tf.data.Dataset.range(first, steps)
         return starts.map(
             lambda i: (epoch, i, shuffled[i * batch_size : (i + 1) * batch_size])
         )
@@ -321,7 +325,7 @@ def _tf_batches(split, batch_size, seed, augment, start_epoch, drop_last, vary):
         )
         return images
 
-    epochs = tf.data.Dataset.range(start_epoch, np.iinfo(np.int64).max)
+    epochs = tf.data.Dataset.range(start[0], np.iinfo(np.int64).max)
     stream = epochs.flat_map(order).flat_map(slices)
     return stream.map(gather, num_parallel_calls=2).prefetch(4)
 
@@ -329,19 +333,20 @@ def _tf_batches(split, batch_size, seed, augment, start_epoch, drop_last, vary):
 class _ArrayBatches(keras.utils.PyDataset):
     """The same stream in NumPy, for backends that come without TensorFlow."""
 
-    def __init__(self, split, batch_size, seed, augment, start_epoch, drop_last, vary):
+    def __init__(self, split, batch_size, seed, augment, start, drop_last, vary):
         super().__init__()
         self.images, self.pad, self.flip = _padded(split, augment)
         self.split, self.batch_size, self.seed = split, batch_size, seed
-        self.epoch, self.vary = start_epoch, vary
+        (self.epoch, self.first), self.vary = start, vary
         self.steps = steps_per_epoch(split, batch_size, drop_last)
         self.ended = False
         self._shuffle()
 
     def __len__(self):
-        return self.steps
+        return self.steps - self.first
 
     def __getitem__(self, step):
+        step += self.first
         self.ended = step == self.steps - 1
         batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
         index = self.order[batch]
@@ -363,7 +368,7 @@ class _ArrayBatches(keras.utils.PyDataset):
         # Keras calls this before the first epoch too.
         if self.ended:
             self.ended = False
-            self.epoch += 1
+            self.epoch, self.first = self.epoch + 1, 0
             self._shuffle()
 
     def _shuffle(self):

@@ -14,7 +14,8 @@ class SGD(keras.optimizers.SGD):
     `keras.optimizers.SGD(weight_decay=)` shrinks the weights beside the gradient
     step; with momentum that is another method than the one that the published
     numbers were made with, which adds `l2 * weight` to the gradient of every
-    parameter, batch norm's included.
+    parameter, batch norm's included. As with any term of a loss, a clipping of the
+    gradient sees the sum.
 
     Args:
         l2: Factor of the L2 term.
@@ -100,7 +101,7 @@ def build(name, learning_rate, *, momentum=0.9, nesterov=False, weight_decay=0.0
         momentum: For `"sgd"`.
         nesterov: For `"sgd"`.
         weight_decay: Factor.
-        **kw: Passed on: `use_ema`, `gradient_accumulation_steps`, ...
+        **kw: Passed on: `use_ema`, `global_clipnorm`, ...
 
     Raises:
         ValueError: For an unknown name.

@@ -6,6 +6,7 @@ import keras
 from keras import ops, tree
 from keras.src.backend import get_keras_mask, set_keras_mask  # not public yet
 
+from nfm_keras.guard import guarded
 from nfm_keras.mixing import Mixing, current_scope, interpolate, mixing_scope
 from nfm_keras.sites import insert_sites, remove_sites, site_layers
 from nfm_keras.technique import current_batch, prepared
@@ -45,12 +46,16 @@ class NFMModel(keras.Model):
             pass: `CutMix`, `PuzzleMix`, `Adversarial`, `NoisyMix`.
         scheduled: Keep factors of alpha and the noise in variables, `levels`, for a
             `MixingSchedule` to change.
+        skip_nonfinite: Whether a step with a loss or weights that are not finite is
+            undone. It costs a copy of the weights and of the optimiser's.
 
     Attributes:
         model: The functional model with its sites.
         classifier: The plain model with the same weights: export this one.
         step: Counts the training steps; saved with the weights, so that a
             resumed run goes on with the draws it would have made.
+        nonfinite: How many steps had a loss that is not finite, and the first such
+            step. `nfm_keras.guard.FiniteLoss` is the callback that looks.
 
     Raises:
         ValueError: If the model has no sites (and `mixing` is not the
@@ -78,6 +83,7 @@ class NFMModel(keras.Model):
         preprocess=None,
         technique=None,
         scheduled=False,
+        skip_nonfinite=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -86,21 +92,16 @@ class NFMModel(keras.Model):
         self.seed = seed
         self.preprocess = preprocess
         self.technique = technique
-        self.step = self.add_weight(
-            shape=(),
-            # The optimizer's own choice: int64 on TensorFlow, where int32
-            # variables cannot live on a GPU, and int32 on JAX.
-            dtype="int",
-            initializer="zeros",
-            trainable=False,
-            name="step",
-            aggregation="only_first_replica",
-        )
-        self.levels = self._add_levels() if scheduled else None
+        self.skip_nonfinite = skip_nonfinite
+        # The optimizer's own choice of integer: int64 on TensorFlow, where int32
+        # variables cannot live on a GPU, and int32 on JAX.
+        self.step = self._add_state("step", (), "int", "zeros")
+        self.nonfinite = self._add_state("nonfinite", (2,), "int", "zeros")
+        self.levels = self._add_state("levels", (3,)) if scheduled else None
         if _runs_on_host(technique):
             self.supports_jit = False  # what Keras' jit_compile="auto" asks
         needs_sites = technique is None and not self.mixing.is_identity
-        if needs_sites and not self._site_layers():
+        if needs_sites and not self.site_layers:
             raise ValueError(
                 "The model has no site to mix at. Put NoisyFeatureMixup layers "
                 "into it, or pass sites=[...] with names of its layers. "
@@ -108,13 +109,13 @@ class NFMModel(keras.Model):
             )
         self.built = True
 
-    def _add_levels(self):
+    def _add_state(self, name, shape, dtype="float32", initializer="ones"):
         return self.add_weight(
-            shape=(3,),
-            dtype="float32",
-            initializer="ones",
+            shape=shape,
+            dtype=dtype,
+            initializer=initializer,
             trainable=False,
-            name="levels",
+            name=name,
             aggregation="only_first_replica",
         )
 
@@ -139,6 +140,11 @@ class NFMModel(keras.Model):
         return remove_sites(self.model)
 
     @property
+    def site_layers(self):
+        """List of the layers that may mix, in the order in which they are numbered."""
+        return site_layers(self.model, self.mixing.sites)
+
+    @property
     def output_names(self):
         return getattr(self.model, "output_names", None)
 
@@ -151,11 +157,14 @@ class NFMModel(keras.Model):
     def train_step(self, *args):
         """One step of `fit`; TensorFlow and PyTorch pass `(data)`, JAX
         `(state, data)`."""
-        if self.mixing.is_identity and self.technique is None:
-            return super().train_step(*args)
+        return guarded(self, self._mixed_step, args)
+
+    def _mixed_step(self, *args):
         *state, data = args
         step, state = self._count_step(state)
-        layers = () if self.mixing.is_identity else self._site_layers()
+        if self.mixing.is_identity and self.technique is None:
+            return super().train_step(*state, data)
+        layers = () if self.mixing.is_identity else self.site_layers
         batch_size = ops.shape(tree.flatten(data)[0])[0]
         count = max(1, len(layers))  # a technique needs no site
         with self._values_of(state):
@@ -203,6 +212,7 @@ class NFMModel(keras.Model):
             "preprocess": self.preprocess and serialize(self.preprocess),
             "technique": self.technique and serialize(self.technique),
             "scheduled": self.levels is not None,
+            "skip_nonfinite": self.skip_nonfinite,
         }
 
     @classmethod
@@ -214,9 +224,6 @@ class NFMModel(keras.Model):
                     config[name], custom_objects=custom_objects
                 )
         return cls(mixing=Mixing(**config.pop("mixing")), **config)
-
-    def _site_layers(self):
-        return site_layers(self.model, self.mixing.sites)
 
     def _count_step(self, state):
         """Returns the step's number, and JAX's `state` with the next one."""

@@ -6,188 +6,54 @@ import pathlib
 import shutil
 import sys
 import time
+import warnings
 
 import keras
 
 from nfm_keras import (
-    augmentation,
+    averaging,
     checkpoints,
     data,
+    distribution,
+    guard,
     mixing_schedule,
-    networks,
     optimizers,
     records,
     schemes,
 )
+from nfm_keras.config import Config, mixing_fields, resolve, technique_fields
 from nfm_keras.environment import environment
+from nfm_keras.interrupt import catch_sigterm
+from nfm_keras.locks import locked
 from nfm_keras.losses import SmoothedCrossentropy
 from nfm_keras.mixing import Mixing
-from nfm_keras.sites import find_sites, remove_sites, site_layers
+from nfm_keras.sites import remove_sites
 from nfm_keras.trainer import NFMModel
 
 CLASSIFIER = "classifier.keras"
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
-NETWORK_OPTIONS = (
-    *("identity_skip", "final_norm", "depth", "dropout"),
-    *("attention_dropout", "stochastic_depth", "patch_size"),
-)
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+_MOST_ROLLBACKS = 5
+_STATISTICS_STEPS = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Everything that determines a run; a field is a flag of `apps.train`.
+class _Job:
+    """What the parts of a run share."""
 
-    The defaults are the paper's for CIFAR, at full width and length. Fields of
-    the mixing, of the scheme's technique and `label_smoothing` that are `None` take the
-    scheme's values, and stay `None` where it has none; those from `identity_skip` to
-    `patch_size` take those of the network's builder. `policy` is one of
-    `augmentation.POLICIES`, done after the crop and the flip of `augment`, or without
-    them. On 2 cores an epoch of CIFAR-10 at `width=0.25` in `mixed_bfloat16` takes
-    about 75 s.
+    config: Config
+    network: keras.Model
+    folder: pathlib.Path
+    splits: data.Splits
+    steps: int
+    checkpointing: dict
+    callbacks: tuple
+    verbose: str | int
 
-    ViT-Lite has another published recipe:
-
-        network="vit_lite7_4", optimizer="adamw", learning_rate=5e-4, weight_decay=3e-2,
-        schedule="cosine", warmup_epochs=5, label_smoothing=0.1, policy="autoaugment"
-    """
-
-    scheme: str = "nfm"
-    dataset: str = "digits"
-    network: str = "preact_resnet18"
-    width: float = 1.0
-    epochs: int = 200
-    batch_size: int = 128
-    optimizer: str = "sgd"
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 5e-4
-    schedule: str = "step"
-    warmup_epochs: int = 0
-    alpha: float | None = None
-    beta: float | None = None
-    sigma_add: float | None = None
-    sigma_mult: float | None = None
-    noise: str | None = None
-    sites: tuple[str, ...] | None = None
-    per_sample: bool = False
-    probability: float = 1.0
-    sparsity: float | None = None
-    label_smoothing: float | None = None
-    grids: tuple[int, ...] | None = None
-    clean_lam: float | None = None
-    attack_probability: float | None = None
-    attack_epsilon: float | None = None
-    attack_norm: str | None = None
-    attack_steps: int | None = None
-    jsd_weight: float | None = None
-    alpha_schedule: str | None = None
-    noise_schedule: str | None = None
-    off_epoch: int | None = None
-    augment: bool = True
-    policy: str | None = None
-    precision: str = "float32"
-    gradient_accumulation: int = 1
-    ema: bool = False
-    steps_per_execution: int = 1
-    jit_compile: bool | None = None
-    limit: int | None = None
-    validation: int = 0
-    eval_every: int = 1
-    identity_skip: str | None = None
-    final_norm: bool | None = None
-    depth: int | None = None
-    dropout: float | None = None
-    attention_dropout: float | None = None
-    stochastic_depth: float | None = None
-    patch_size: int | None = None
-    seed: int = 0
-
-    def __post_init__(self):
-        for name in (
-            "epochs",
-            "batch_size",
-            "eval_every",
-            "gradient_accumulation",
-            "steps_per_execution",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"`{name}` must be at least 1. Received: {getattr(self, name)}"
-                )
-        for name in ("learning_rate", "momentum", "weight_decay", "seed"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(
-                    f"`{name}` must be finite and at least 0. "
-                    f"Received: {getattr(self, name)}"
-                )
-        for name, known in (
-            ("optimizer", optimizers.OPTIMIZERS),
-            ("schedule", optimizers.SCHEDULES),
-            ("precision", PRECISIONS),
-            ("alpha_schedule", (None, *mixing_schedule.RAMPS)),
-            ("noise_schedule", (None, *mixing_schedule.RAMPS)),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"`{name}` must be one of {known}. "
-                    f"Received: {getattr(self, name)!r}"
-                )
-        if self.off_epoch is not None and self.off_epoch < 0:
-            raise ValueError(
-                f"`off_epoch` must be at least 0. Received: {self.off_epoch}"
-            )
-        data.spec(self.dataset)
-        if self.policy is not None:
-            augmentation.lookup(self.policy)
-        for name, kind in (("sites", str), ("grids", int)):
-            if getattr(self, name) is not None:
-                values = tuple(kind(value) for value in getattr(self, name))
-                object.__setattr__(self, name, values)
-
-    def to_json(self) -> dict:
-        """Returns the fields as JSON values."""
-        fields = dataclasses.asdict(self)
-        lists = {name: fields[name] for name in ("sites", "grids")}
-        return fields | {name: v and list(v) for name, v in lists.items()}
-
-
-def resolve(config: Config) -> tuple[Config, keras.Model]:
-    """Builds the network and fills in what the scheme and the network decide.
-
-    Returns:
-        `(config, network)`: the config with every field of the mixing set, and the
-        functional model with its sites.
-
-    Raises:
-        ValueError: For an unknown scheme, network, site or noise law, or what the
-            scheme cannot take.
-    """
-    known = data.spec(config.dataset)
-    options = {name: getattr(config, name) for name in NETWORK_OPTIONS}
-    keras.config.set_dtype_policy(config.precision)
-    network = networks.build(
-        config.network,
-        known.shape,
-        known.num_classes,
-        width=config.width,
-        mean=known.mean,
-        std=known.std,
-        **{name: value for name, value in options.items() if value is not None},
-    )
-    scheme = schemes.lookup(config.scheme)
-    mixing = schemes.mixing(config.scheme, find_sites(network), **_mixing(config))
-    site_layers(network, mixing.sites)  # refuses a name that is not a site's
-    settings = mixing.get_config()
-    if config.label_smoothing is None:
-        settings["label_smoothing"] = scheme.label_smoothing
-    technique = schemes.technique(config.scheme, **_technique(config))
-    if technique is not None:
-        technique.check(known.shape)
-        settings |= technique.get_config()
-    return dataclasses.replace(config, **settings), network
+    @property
+    def checkpoints(self):
+        return self.folder / CHECKPOINTS
 
 
 def train(
@@ -200,70 +66,141 @@ def train(
     command="",
     verbose="auto",
     tensorboard=False,
+    save_every=None,
+    keep=2,
 ) -> records.Record:
     """Trains one network and leaves `record.json` and `classifier.keras` in `folder`.
+
+    A run that is killed goes on with `resume` and ends with the same weights, bit for
+    bit on a CPU. SIGTERM saves a checkpoint after the step at hand and exits with 143.
+    A loss that is not finite ends the run (`Config.on_nan="stop"`), is undone and left
+    out (`"skip"`), or sends the run back to its last checkpoint, from where it goes on
+    with half the learning rate and other draws, five times at most (`"rollback"`).
 
     Args:
         config: A `Config`.
         folder: The run's folder: `config.json` is written before the first step,
-            a checkpoint after each epoch, the record at the end.
-        resume: Go on from the newest checkpoint, if there is one; a run that is
+            a checkpoint after each epoch, the record at the end. One process at a
+            time may work in it.
+        resume: Go on from the newest whole checkpoint, if there is one; a run that is
             finished is returned as it is.
         data_dir: As in `data.load`.
         download: As in `data.load`.
         command: What to type to repeat the run, for the record.
         verbose: As in `fit`.
         tensorboard: Log to `folder/tensorboard`.
+        save_every: Steps from checkpoint to checkpoint within an epoch; `None` for
+            one at its end only.
+        keep: How many checkpoints to keep.
 
     Returns:
         The `Record`, its scores still empty.
 
     Raises:
-        ValueError: If the config is wrong, the folder holds another config, or a
-            checkpoint is damaged.
+        ValueError: If the config is wrong, the folder holds another config, or no
+            checkpoint is whole.
         FileExistsError: If the folder holds a run and `resume` is false.
+        BlockingIOError: If another process works in the folder.
+        OSError: If the disk is full or the folder cannot be written to.
+        TrainingDiverged: If the loss is not finite any more.
+        SystemExit: With 143, after SIGTERM.
     """
     folder = pathlib.Path(folder)
     policy = keras.config.dtype_policy()
+    where = {"data_dir": data_dir, "download": download}
+    saving = {"every": save_every, "keep": keep}
     try:
-        return _train(
-            config, folder, resume, data_dir, download, command, verbose, tensorboard
+        config, network = _begin(config, folder, resume)
+        if (folder / records.FILE).exists():
+            return records.load(folder / records.FILE)
+        splits = data.load(
+            config.dataset, limit=config.limit, validation=config.validation, **where
         )
+        steps = data.steps_per_epoch(splits.train, config.batch_size)
+        board = _board(folder, tensorboard)
+        job = _Job(config, network, folder, splits, steps, saving, board, verbose)
+        compile_model(config, network, steps)  # refuses what it does not take
+        with locked(folder), catch_sigterm() as stop:
+            check_folder(folder, config, resume)  # nobody was here in the meantime
+            saving["stop"] = stop
+            return _train(job, command)
     finally:
         keras.config.set_dtype_policy(policy)
 
 
-def _train(config, folder, resume, data_dir, download, command, verbose, tensorboard):
+def _begin(config, folder, resume):
     keras.utils.set_random_seed(config.seed)
     config, network = resolve(config)
     check_folder(folder, config, resume)
-    if (folder / records.FILE).exists():
-        return records.load(folder / records.FILE)
-    splits = data.load(
-        config.dataset, data_dir, download, config.limit, config.validation
-    )
-    steps = data.steps_per_epoch(splits.train, config.batch_size)
-    model = compile_model(config, network, steps)
-    state = checkpoints.restore(model, folder / CHECKPOINTS)
-    # Not sooner: a start that fails leaves the folder free.
-    records.write_json(folder / CONFIG, config.to_json())
-    checkpoint = checkpoints.Checkpoint(folder / CHECKPOINTS, state=state)
-    start = state["epoch"] if state else 0
+    return config, network
+
+
+def _train(job, command):
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    _fit(
-        model,
-        config,
-        splits,
-        steps,
-        start,
-        checkpoint,
-        verbose,
-        _board(folder, tensorboard),
+    # Not sooner: a start that fails leaves the folder free.
+    records.write_json(job.folder / CONFIG, job.config.to_json())
+    model, checkpoint = _survive(job)
+    _save_classifier(model, job)
+    record = to_record(
+        job.folder, job.config, job.network, checkpoint, started, command
     )
-    _save_classifier(model, config, folder)
-    record = to_record(folder, config, network, checkpoint, started, command)
-    records.save(record, folder / records.FILE)
+    records.save(record, job.folder / records.FILE)
     return record
+
+
+def _survive(job):
+    """Trains to the end, and goes back where a loss is not finite, if it may."""
+    found = checkpoints.newest(job.checkpoints)
+    back = found[1].get("rollbacks", 0) if found else 0
+    while True:
+        try:
+            return _attempt(job, back)
+        except guard.TrainingDiverged as error:
+            if job.config.on_nan != "rollback" or back == _MOST_ROLLBACKS:
+                raise
+            back += 1
+            warnings.warn(
+                f"{error} Going back to the last checkpoint, with the learning rate "
+                f"times {0.5**back:g} (rollback {back} of {_MOST_ROLLBACKS}).",
+                stacklevel=2,
+            )
+
+
+def _attempt(job, back):
+    """Trains to the end from the newest checkpoint; returns model and checkpoint."""
+    network = resolve(job.config)[1] if back else job.network
+    config = dataclasses.replace(
+        job.config,
+        learning_rate=job.config.learning_rate * 0.5**back,
+        seed=job.config.seed + back,
+    )
+    model = compile_model(config, network, job.steps)
+    while True:
+        held = job.config.to_json()
+        state = checkpoints.restore(model, job.checkpoints, held)
+        if config.schedule == "constant":  # or it is the one of the checkpoint
+            model.optimizer.learning_rate = _rate(config, job.steps)
+        checkpoint = checkpoints.Checkpoint(
+            job.checkpoints,
+            state=state,
+            config=held,
+            steps=job.steps,
+            extra={"rollbacks": back},
+            **job.checkpointing,
+        )
+        epoch, step = (state["epoch"], state["step"]) if state else (0, 0)
+        if epoch >= config.epochs:
+            # As `fit` does at its end: the averages, where there are any, count.
+            model.optimizer.finalize_variable_values(model.trainable_variables)
+            return model, checkpoint
+        if step and len(model.metrics_variables) < len(state["metrics"]):
+            # Makes the metrics' variables, which Keras does in the first step only.
+            images, labels, _ = job.splits.train
+            model.test_on_batch(images[:2], labels[:2])
+        # An epoch that was begun is a `fit` of its own. What that one does at its end
+        # to the weights is undone by the checkpoint.
+        end = epoch + 1 if step else config.epochs
+        _fit(model, job, checkpoint, epoch, step, end)
 
 
 def to_record(folder, config, network, checkpoint, started, command, scores=()):
@@ -304,38 +241,38 @@ def compile_model(config: Config, network, steps) -> NFMModel:
         config: A resolved `Config`.
         network: Functional model with sites.
         steps: Steps in an epoch, for the schedule.
+
+    Raises:
+        ValueError: If `steps_per_execution` does not divide the steps of an epoch, or
+            the schedule is wrong.
     """
     rescale = keras.layers.Rescaling(1 / 255, dtype="float32", name="to_unit_range")
     model = NFMModel(
         network,
-        Mixing(**_mixing(config)),
+        Mixing(**mixing_fields(config)),
         seed=config.seed,
         preprocess=rescale,
-        technique=schemes.technique(config.scheme, **_technique(config)),
+        technique=schemes.technique(config.scheme, **technique_fields(config)),
         scheduled=_is_scheduled(config),
+        skip_nonfinite=config.on_nan == "skip",
     )
+    if config.swa_epochs:
+        model.averages = averaging.Averages(network)
     if steps % config.steps_per_execution:
         # Keras would run a few steps of the next epoch in this one.
         raise ValueError(
             f"`steps_per_execution` must divide the {steps} steps of an epoch. "
             f"Received: {config.steps_per_execution}"
         )
-    # Steps, not updates: those are what Keras counts while it accumulates.
-    rate = optimizers.schedule(
-        config.schedule,
-        config.learning_rate,
-        config.epochs,
-        steps,
-        config.warmup_epochs,
-    )
     accumulate = config.gradient_accumulation
     optimizer = optimizers.build(
         config.optimizer,
-        rate,
+        _rate(config, steps),
         momentum=config.momentum,
         nesterov=config.nesterov,
         weight_decay=config.weight_decay,
         use_ema=config.ema,
+        global_clipnorm=config.global_clipnorm,
         gradient_accumulation_steps=accumulate if accumulate > 1 else None,
     )
     model.compile(
@@ -348,12 +285,20 @@ def compile_model(config: Config, network, steps) -> NFMModel:
     return model
 
 
-def _mixing(config):
-    return {f.name: getattr(config, f.name) for f in dataclasses.fields(Mixing)}
+def _rate(config, steps):
+    """Learning rate, or its schedule over steps.
 
-
-def _technique(config):
-    return {name: getattr(config, name) for name in schemes.technique_fields()}
+    Steps, not updates: those are what Keras counts while it accumulates.
+    """
+    highest = distribution.scaled_rate(
+        config.learning_rate,
+        config.batch_size,
+        config.base_batch_size,
+        config.optimizer,
+    )
+    return optimizers.schedule(
+        config.schedule, highest, config.epochs, steps, config.warmup_epochs
+    )
 
 
 def _loss(config):
@@ -393,8 +338,8 @@ def check_folder(folder, config, resume):
                 f"folder. Received: {', '.join(alien)}"
             )
         return
-    held = records.read_json(path)
-    wanted = config.to_json()
+    # A field that is newer than the folder was what it is by default now.
+    held, wanted = Config().to_json() | records.read_json(path), config.to_json()
     differ = {k for k in held.keys() | wanted.keys() if held.get(k) != wanted.get(k)}
     if differ:
         raise ValueError(
@@ -413,31 +358,13 @@ def _board(folder, wanted):
     return [keras.callbacks.TensorBoard(folder / "tensorboard")] if wanted else []
 
 
-def _fit(model, config, splits, steps, start, checkpoint, verbose, callbacks):
-    if start >= config.epochs:
-        # As `fit` does at its end: the averages, where there are any, count.
-        model.optimizer.finalize_variable_values(model.trainable_variables)
-        return
+def _fit(model, job, checkpoint, epoch, step, end):
+    config, splits = job.config, job.splits
     # The last epoch counts, as in the paper: what is measured here during the
     # training is logged and decides nothing.
     watched = splits.validation or splits.test
-    callbacks = [*callbacks, checkpoint]
-    if _is_scheduled(config):
-        callbacks.append(_schedule(config))
-    if verbose:
-        callbacks.append(_TimeLeft(config.epochs))
-    if config.ema:
-        # For the validation only: a checkpoint holds weights and averages apart.
-        callbacks.append(keras.callbacks.SwapEMAWeights())
     model.fit(
-        data.batches(
-            splits.train,
-            config.batch_size,
-            config.seed,
-            config.augment,
-            start,
-            policy=config.policy,
-        ),
+        _batches(job, epoch, start_step=step),
         validation_data=(watched.images, watched.labels),
         validation_freq=[
             e
@@ -445,23 +372,56 @@ def _fit(model, config, splits, steps, start, checkpoint, verbose, callbacks):
             if e % config.eval_every == 0 or e == config.epochs
         ],
         validation_batch_size=250,
-        steps_per_epoch=steps,
-        epochs=config.epochs,
-        initial_epoch=start,
+        steps_per_epoch=job.steps - step,
+        epochs=end,
+        initial_epoch=epoch,
         shuffle=False,
-        callbacks=callbacks,
-        verbose=verbose,
+        callbacks=_callbacks(job, checkpoint),
+        verbose=job.verbose,
     )
 
 
-def _save_classifier(model, config, folder):
+def _batches(job, epoch, **place):
+    config = job.config
+    return data.batches(
+        job.splits.train,
+        config.batch_size,
+        config.seed,
+        config.augment,
+        epoch,
+        policy=config.policy,
+        **place,
+    )
+
+
+def _callbacks(job, checkpoint):
+    config = job.config
+    callbacks = [guard.FiniteLoss(checkpoint.extra["rollbacks"])]
+    if config.swa_epochs:
+        callbacks.append(averaging.WeightAveraging(config.epochs - config.swa_epochs))
+    callbacks += [*job.callbacks, checkpoint]
+    if _is_scheduled(config):
+        callbacks.append(_schedule(config))
+    if job.verbose:
+        callbacks.append(_TimeLeft(config.epochs))
+    if config.ema:
+        # For the validation only: a checkpoint holds weights and averages apart.
+        callbacks.append(keras.callbacks.SwapEMAWeights())
+    return callbacks
+
+
+def _save_classifier(model, job):
     """Saves the plain network, in float32 whatever it was trained in."""
-    _, network = resolve(dataclasses.replace(config, precision="float32"))
+    if job.config.swa_epochs:
+        model.averages.apply_to(model.model)
+        batches = _batches(job, job.config.epochs)
+        averaging.refresh_statistics(model, batches, _STATISTICS_STEPS)
+    _, network = resolve(dataclasses.replace(job.config, precision="float32"))
     network.set_weights(model.model.get_weights())
-    hidden = folder / f".{CLASSIFIER}.tmp.keras"
+    hidden = job.folder / f".{CLASSIFIER}.tmp.keras"
     try:
         remove_sites(network).save(hidden)
-        hidden.replace(folder / CLASSIFIER)
+        hidden.replace(job.folder / CLASSIFIER)
     finally:
         hidden.unlink(missing_ok=True)
         shutil.rmtree(hidden, ignore_errors=True)

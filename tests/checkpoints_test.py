@@ -1,12 +1,14 @@
 import errno
+import json
 import re
 import shutil
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
-from nfm_keras import checkpoints
+from nfm_keras import checkpoints, guard
 
 pytestmark = pytest.mark.backends
 
@@ -108,12 +110,79 @@ def test_a_damaged_checkpoint_is_named(tmp_path, trained, damage):
     shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
     DAMAGES[damage](tmp_path / "0002")
     damaged = re.escape(str(tmp_path / "0002"))
-    with pytest.raises(ValueError, match=f"Checkpoint {damaged} is truncated or dam"):
+    restored = model()
+    with pytest.warns(UserWarning, match=f"Checkpoint {damaged} is truncated or dam"):
+        assert checkpoints.restore(restored, tmp_path)["epoch"] == 1
+    assert checkpoints.newest(trained)[1]["epoch"] == 2
+    kernel = keras.ops.convert_to_numpy(restored.variables[0])
+    with h5py.File(tmp_path / "0001" / "model.weights.h5") as file:
+        saved = []
+        file["layers"].visititems(lambda _, item: saved.append(item))
+        assert any(
+            np.array_equal(kernel, item) for item in saved if hasattr(item, "shape")
+        )
+    DAMAGES[damage](tmp_path / "0001")
+    with (
+        pytest.warns(),
+        pytest.raises(ValueError, match="No checkpoint in .* is whole"),
+    ):
         checkpoints.restore(model(), tmp_path)
-    # As the message says, the one before still serves.
-    empty(tmp_path / "0002")
-    (tmp_path / "0002").rmdir()
-    assert checkpoints.restore(model(), tmp_path)["epoch"] == 1
+
+
+def test_a_checkpoint_of_another_version_or_config_is_refused(tmp_path, trained):
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "0002" / "state.json"
+    state = json.loads(path.read_text())
+    path.write_text(json.dumps(state | {"config": {"alpha": 1.0, "seed": 3}}))
+    wanted = {"alpha": 0.5, "seed": 3}
+    with pytest.raises(
+        ValueError, match="another config. Expected {'alpha': 0.5}. Rec"
+    ):
+        checkpoints.restore(model(), tmp_path, wanted)
+    del state["format"]
+    path.write_text(json.dumps(state))
+    with pytest.raises(ValueError, match="another version.*format 2. Received: 1"):
+        checkpoints.restore(model(), tmp_path)
+
+
+def test_steps_within_an_epoch_are_saved_and_their_metrics_go_on(tmp_path):
+    whole, parts = model(), model()
+    parts.set_weights(whole.get_weights())
+    options = {"batch_size": 1, "shuffle": False, "verbose": 0}
+    history = whole.fit(X, X[:, :2], epochs=2, **options).history
+    saver = checkpoints.Checkpoint(tmp_path, every=3, steps=8, keep=9)
+    parts.fit(X, X[:, :2], epochs=2, callbacks=[saver], **options)
+    places = ["0000-000003", "0000-000006", "0001", "0001-000003", "0001-000006"]
+    assert names(tmp_path) == [*places, "0002"]
+    shutil.rmtree(tmp_path / "0002")
+    resumed = model()
+    state = checkpoints.restore(resumed, tmp_path)
+    assert (state["epoch"], state["step"]) == (1, 6)
+    saver = checkpoints.Checkpoint(tmp_path, every=3, steps=8, state=state)
+    resumed.fit(
+        X[6:], X[6:, :2], initial_epoch=1, epochs=2, callbacks=[saver], **options
+    )
+    assert saver.history == history
+    for a, b in zip(values(whole), values(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
+    network = model()
+    fit(network, tmp_path, 1)
+    network.variables[0].assign(np.full((3, 2), np.nan))
+    callback = checkpoints.Checkpoint(tmp_path)
+    callback.set_model(network)
+    callback.on_epoch_begin(1)
+    with pytest.raises(guard.TrainingDiverged, match="kernel.*Received: 6 of 6"):
+        callback.on_epoch_end(1, {"loss": 0.5})
+    assert names(tmp_path) == ["0001"]
+
+
+@pytest.mark.parametrize("name", ["keep", "every"])
+def test_a_count_below_one_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=f"`{name}` must be at least 1. Received: 0"):
+        checkpoints.Checkpoint(tmp_path, **{name: 0})
 
 
 def test_a_full_disk_leaves_the_last_whole_checkpoint(tmp_path, monkeypatch):

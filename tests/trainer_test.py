@@ -55,7 +55,7 @@ def assert_same(history, other):
 
 
 def draw_of(model, step=0, batch=N):
-    draw = model.mixing.draw(model.seed, step, batch, len(model._site_layers()))
+    draw = model.mixing.draw(model.seed, step, batch, len(model.site_layers))
     return [ops.convert_to_numpy(v) for v in draw[:3]]
 
 
@@ -66,7 +66,7 @@ def numpy_step(model, w1, w2, labels):
     def mix(a):
         return lam * a + (1 - lam) * a[partner]
 
-    layers_ = model._site_layers()
+    layers_ = model.site_layers
     mixed = layers_[int(site)].name
     x = mix(X) if mixed == "site_0" else X
     hidden = np.maximum(x @ w1, 0)

@@ -183,7 +183,7 @@ class Stopped(Exception):
 
 
 def test_the_policy_reaches_the_batches(tmp_path, monkeypatch):
-    def stop(*args, policy):
+    def stop(*args, policy, **place):
         assert policy == "autoaugment"
         raise Stopped
 
@@ -307,6 +307,11 @@ BAD = [
     ({"warmup_epochs": 1}, "Warm-up is part of the 'cosine' schedule"),
     ({"warmup_epochs": -1, "schedule": "cosine"}, "`warmup_epochs` .*Received: -1"),
     ({"precision": "float8"}, "`precision` must be one of .*Received: 'float8'"),
+    ({"global_clipnorm": 0.0}, "`global_clipnorm` must be positive. Received: 0.0"),
+    ({"base_batch_size": 0}, "`base_batch_size` must be positive. Received: 0"),
+    ({"on_nan": "ignore"}, "`on_nan` must be one of .*Received: 'ignore'"),
+    ({"swa_epochs": 3}, "`swa_epochs` must lie between 0 and the 2 .*Received: 3"),
+    ({"swa_epochs": 1, "ema": True}, "one kind of averages.*swa_epochs=1"),
     ({"gradient_accumulation": 0}, "`gradient_accumulation` must be at least 1"),
     ({"steps_per_execution": 3}, "`steps_per_execution` must divide the 4 steps.*: 3"),
     ({"limit": 0}, "`limit` must be at least 1. Received: 0"),

@@ -1,0 +1,114 @@
+"""Runs in processes of their own that are killed, stopped and held up."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import BACKEND
+from training_test import arrays
+
+from nfm_keras import records
+
+pytestmark = pytest.mark.backends
+
+# Long enough to be killed in: 24 steps an epoch, and a checkpoint at every fourth.
+RUN = [
+    *("--scheme=nfm", "--dataset=digits", "--network=mlp", "--width=4", "--epochs=3"),
+    *("--batch_size=54", "--learning_rate=0.05", "--schedule=cosine", "--ema"),
+    *("--validation=60", "--verbose=0", "--save_every=4", "--seed=5"),
+]
+
+
+def start(folder, *flags):
+    command = [sys.executable, "-m", "apps.train", f"--run_dir={folder}", *RUN, *flags]
+    environment = os.environ | {"KERAS_BACKEND": BACKEND, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def finish(process):
+    """Returns exit code and what was said, once a process is done."""
+    _, said = process.communicate(timeout=500)
+    return process.returncode, said.decode()
+
+
+def wait_for(folder, pattern, process):
+    while not list((folder / "checkpoints").glob(pattern)):
+        assert process.poll() is None, process.stderr.read().decode()[-2000:]
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nobody disturbs."""
+    folder = tmp_path_factory.mktemp("whole")
+    code, said = finish(start(folder))
+    assert code == 0, said[-2000:]
+    return folder
+
+
+def assert_same(folder, whole):
+    a, b = arrays(whole), arrays(folder)
+    assert a.keys() == b.keys() and len(a) > 10
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    history = records.load(whole / "record.json").history
+    np.testing.assert_equal(records.load(folder / "record.json").history, history)
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_run_that_is_killed_again_and_again_ends_the_same(tmp_path, whole, kills):
+    """After a random time each, from its start or from the first new checkpoint on."""
+    rng = random.Random(kills)
+    done = 0
+    while done < kills:
+        process = start(tmp_path, "--resume")
+        held = {p.name for p in (tmp_path / "checkpoints").glob("0*")}
+        at_start = rng.random() < 0.2
+        while process.poll() is None and not at_start:
+            new = {p.name for p in (tmp_path / "checkpoints").glob("[0-9]*")} - held
+            if new:
+                break
+            time.sleep(0.01)
+        time.sleep(rng.random() * (5 if at_start else 0.1))
+        ended = process.poll() is not None
+        process.kill()
+        process.communicate()
+        assert not ended, "the run was over before it was killed"
+        done += 1
+    code, said = finish(start(tmp_path, "--resume"))
+    assert code == 0, said[-2000:]
+    assert_same(tmp_path, whole)
+
+
+def test_sigterm_saves_and_exits_143_and_the_run_goes_on(tmp_path, whole):
+    process = start(tmp_path)
+    wait_for(tmp_path, "0000-*", process)
+    process.send_signal(signal.SIGTERM)
+    code, said = finish(process)
+    assert code == 143 and "Traceback" not in said
+    assert not (tmp_path / "record.json").exists()
+    code, said = finish(start(tmp_path, "--resume"))
+    assert code == 0, said[-2000:]
+    assert_same(tmp_path, whole)
+
+
+def test_a_second_process_is_kept_out(tmp_path):
+    first = start(tmp_path)
+    wait_for(tmp_path, "0*", first)
+    first.send_signal(signal.SIGSTOP)
+    try:
+        code, said = finish(start(tmp_path, "--resume"))
+    finally:
+        first.kill()
+        first.communicate()
+    assert code == 1
+    last = said.strip().splitlines()[-1]
+    assert last.startswith(f"train: {tmp_path} is in use: one process at a time")
+    assert f"Received: a lock of process {first.pid} on" in last
