@@ -86,24 +86,29 @@ def signatures(model, names, float16=False):
 
 
 def with_features(classifier):
-    """Returns the model with a second output: the input of its last layer.
+    """Returns the model with a second output: the input of its last `Dense` layer.
 
     Args:
-        classifier: Keras model with one output, which a `Dense` layer gives.
+        classifier: Keras model with one output. Between that and the `Dense` layer
+            there may be layers of one input, such as an activation.
 
     Raises:
-        ValueError: if another layer gives it.
+        ValueError: if the output is reached in another way.
     """
-    logits = classifier.outputs[0]
-    last, node, _ = logits._keras_history
-    if not isinstance(last, keras.layers.Dense):
-        raise ValueError(
-            "The features are the input of a last layer that is Dense. "
-            f"Received: {type(last).__name__} {last.name!r}"
-        )
-    # Not last.input: a layer that is in several models has several.
-    features = last._inbound_nodes[node].input_tensors[0]
-    return keras.Model(classifier.inputs, [logits, features])
+    tensor = classifier.outputs[0]
+    while True:
+        layer, node, _ = tensor._keras_history
+        # Not layer.input: a layer that is in several models has several.
+        inputs = layer._inbound_nodes[node].input_tensors
+        if isinstance(layer, keras.layers.Dense):
+            return keras.Model(classifier.inputs, [*classifier.outputs, inputs[0]])
+        if len(inputs) != 1:
+            raise ValueError(
+                "The features are the input of the last Dense layer, after which only "
+                "layers of one input may come. "
+                f"Received: {type(layer).__name__} {layer.name!r}"
+            )
+        (tensor,) = inputs
 
 
 def example(name, images):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nfm_keras import export as export_module
-from nfm_keras import export_checks, mixing, networks, records, sites
+from nfm_keras import export_checks, mixing, networks, records, signatures, sites
 from nfm_keras.export import export
 
 pytestmark = pytest.mark.skipif(
@@ -148,8 +148,20 @@ def test_features_are_what_the_last_layer_sees(tmp_path):
     logits = classifier.layers[-1](found["features"])
     np.testing.assert_allclose(logits, classifier(images), rtol=1e-5, atol=1e-5)
     softly = keras.Sequential([keras.Input((2,)), keras.layers.ReLU(name="soft")])
-    with pytest.raises(ValueError, match="Dense. Received: ReLU 'soft'"):
+    with pytest.raises(ValueError, match="last Dense layer.*Received: InputLayer"):
         export(softly, tmp_path, features=True)
+
+
+def test_features_of_a_network_with_an_activation_behind_its_last_dense_layer():
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(3, activation="relu")(inputs)
+    scores = keras.layers.Dense(2)(hidden)
+    tempered = keras.layers.Rescaling(0.5)(keras.layers.Activation("tanh")(scores))
+    model = signatures.with_features(keras.Model(inputs, tempered))
+    expected = keras.Model(inputs, [tempered, hidden])
+    images = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    for a, b in zip(model(images), expected(images), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_half_precision_halves_the_weights_and_says_what_it_changes(tmp_path):
