@@ -155,8 +155,8 @@ def sweep(folder, *flags):
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "apps.sweep", "--experiment=table2"),
-            *("--dataset=digits", "--network=small_resnet", "--width=0.25"),
-            *("--limit=128", "--epochs=2", "--seeds=1", f"--output={folder}"),
+            *("--dataset=digits", "--network=mlp", "--width=0.25"),
+            *("--limit=128", "--epochs=1", "--seeds=1", f"--output={folder}"),
             *("--test_limit=20", "--attack_limit=5", *flags),
         ],
         cwd=REPOSITORY,

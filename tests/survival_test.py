@@ -62,53 +62,51 @@ def assert_same(folder, whole):
     np.testing.assert_equal(records.load(folder / "record.json").history, history)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
-def test_a_run_that_is_killed_again_and_again_ends_the_same(tmp_path, whole, kills):
-    """After a random time each, from its start or from the first new checkpoint on."""
-    rng = random.Random(kills)
-    done = 0
-    while done < kills:
-        process = start(tmp_path, "--resume")
-        held = {p.name for p in (tmp_path / "checkpoints").glob("0*")}
-        at_start = rng.random() < 0.2
-        while process.poll() is None and not at_start:
-            new = {p.name for p in (tmp_path / "checkpoints").glob("[0-9]*")} - held
-            if new:
-                break
-            time.sleep(0.01)
-        time.sleep(rng.random() * (5 if at_start else 0.1))
-        ended = process.poll() is not None
-        process.kill()
-        process.communicate()
-        assert not ended, "the run was over before it was killed"
-        done += 1
-    code, said = finish(start(tmp_path, "--resume"))
-    assert code == 0, said[-2000:]
-    assert_same(tmp_path, whole)
-
-
-def test_sigterm_saves_and_exits_143_and_the_run_goes_on(tmp_path, whole):
-    process = start(tmp_path)
-    wait_for(tmp_path, "0000-*", process)
-    process.send_signal(signal.SIGTERM)
-    code, said = finish(process)
-    assert code == 143 and "Traceback" not in said
-    assert not (tmp_path / "record.json").exists()
-    code, said = finish(start(tmp_path, "--resume"))
-    assert code == 0, said[-2000:]
-    assert_same(tmp_path, whole)
-
-
-def test_a_second_process_is_kept_out(tmp_path):
+def test_a_run_that_is_locked_killed_and_terminated_ends_the_same(tmp_path, whole):
     first = start(tmp_path)
-    wait_for(tmp_path, "0*", first)
+    wait_for(tmp_path, "0000-*", first)
     first.send_signal(signal.SIGSTOP)
     try:
         code, said = finish(start(tmp_path, "--resume"))
     finally:
         first.kill()
         first.communicate()
-    assert code == 1
     last = said.strip().splitlines()[-1]
+    assert code == 1
     assert last.startswith(f"train: {tmp_path} is in use: one process at a time")
     assert f"Received: a lock of process {first.pid} on" in last
+    held = newest(tmp_path)
+    second = start(tmp_path, "--resume")
+    while newest(tmp_path) == held:
+        assert second.poll() is None
+        time.sleep(0.02)
+    second.send_signal(signal.SIGTERM)
+    code, said = finish(second)
+    assert code == 143 and "Traceback" not in said
+    assert newest(tmp_path) != held and not (tmp_path / "record.json").exists()
+    code, said = finish(start(tmp_path, "--resume"))
+    assert code == 0, said[-2000:]
+    assert_same(tmp_path, whole)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_at_ten_random_moments_ends_the_same(tmp_path, whole):
+    """From its start or from the first new checkpoint on."""
+    rng = random.Random(0)
+    for _ in range(10):
+        held, at_start = newest(tmp_path), rng.random() < 0.2
+        process = start(tmp_path, "--resume")
+        while not at_start and newest(tmp_path) == held:
+            assert process.poll() is None
+            time.sleep(0.01)
+        time.sleep(rng.random() * (5 if at_start else 0.1))
+        assert process.poll() is None, "the run was over before it was killed"
+        process.kill()
+        process.communicate()
+    code, said = finish(start(tmp_path, "--resume"))
+    assert code == 0, said[-2000:]
+    assert_same(tmp_path, whole)
+
+
+def newest(folder):
+    return max((p.name for p in (folder / "checkpoints").glob("[0-9]*")), default="")

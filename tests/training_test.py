@@ -156,16 +156,15 @@ def test_a_field_that_the_scheme_decides_is_in_the_record(puzzled):
     assert smoothed.label_smoothing == 0.1
 
 
-def test_the_options_of_a_network_reach_its_builder(vision):
-    _, network = training.resolve(VIT)
+def test_the_options_of_a_network_reach_its_builder():
+    config, network = training.resolve(VIT)
     names = {layer.name for layer in network.layers}
     assert "block2_sum1" in names and "block3_sum1" not in names
     assert network.get_layer("patches").kernel_size == (4, 4)
     assert network.get_layer("block1_attention").dropout.rate == 0.2
     assert network.get_layer("block2_sum1_drop").rate == 0.3
-    _, record = vision
-    assert record.config["policy"] == "autoaugment"
-    assert record.config["patch_size"] == 4 and record.config["dropout"] is None
+    assert config.policy == "autoaugment"
+    assert config.patch_size == 4 and config.dropout is None
 
 
 def test_the_config_is_written_before_the_first_step(tmp_path, monkeypatch):
@@ -210,7 +209,7 @@ def stop_after(monkeypatch, epoch):
         pytest.param("finished", NFM, 1, id="nfm"),
         pytest.param("averaged", EMA, 1, id="ema"),
         pytest.param("puzzled", PUZZLE, 1, id="puzzlemix"),
-        pytest.param("vision", VIT, 1, id="vit"),
+        pytest.param("vision", VIT, 1, id="vit", marks=pytest.mark.slow),
         pytest.param(
             "averaged", EMA, 3, id="ema_all_epochs_done", marks=pytest.mark.slow
         ),
