@@ -8,6 +8,11 @@ table.csv has every severity measured, the other two only the paper's where ther
 many, unless told otherwise. Where runs were scored under both protocols, each gets a
 folder of its own: protocols are never mixed.
 
+python -m apps.report --pages --runs=runs/nfm
+
+writes report.html, one page that needs no other file, into the folder of every run
+found, finished or not, and prints the paths.
+
 With an experiment, the rows and their order are its own, each run is looked for in
 RUNS/<row>/seed_<n>, the table links the records, and the paper's numbers are beside
 ours.
@@ -24,17 +29,33 @@ _EXPERIMENT = flags.DEFINE_string("experiment", None, "Name of the runs' experim
 _TITLE = flags.DEFINE_string("title", None, "Title of the table and figures.")
 _COLUMNS = flags.DEFINE_list("columns", None, "Columns of the table, such as clean.")
 _PAPER = flags.DEFINE_bool("paper", False, "Show the paper's numbers beside ours.")
+_PAGES = flags.DEFINE_bool("pages", False, "Write report.html into each run's folder.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
 _SKIP = flags.DEFINE_bool("skip_broken", False, "Warn about broken records only.")
-flags.mark_flags_as_required(["runs", "output"])
+flags.mark_flag_as_required("runs")
 
 
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
+    if _PAGES.value == bool(_OUTPUT.value):
+        raise app.UsageError("Give either --output=FOLDER or --pages.")
+    if _PAGES.value:
+        return _pages()
     looks = {"title": _TITLE.value, "columns": _COLUMNS.value}
     count = _experiment(looks) if _EXPERIMENT.value else _runs(looks)
     print(f"{count} run(s) reported in {_OUTPUT.value}")
+
+
+def _pages():
+    from nfm_keras import run_report  # builds networks: the tables need none
+
+    found = [run for path in _RUNS.value for run in run_report.find(path)]
+    if not found:
+        raise ValueError(f"no run found under {', '.join(_RUNS.value)}")
+    for folder in found:
+        print(run_report.write(folder, _DATA_DIR.value))
 
 
 def _runs(looks):

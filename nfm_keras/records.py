@@ -202,8 +202,16 @@ def write_json(path, obj):
         TypeError: if a value is none of these, or a key is not a string.
         In both cases the older file is untouched.
     """
+    write_text(path, json.dumps(_encode(obj), indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path, text):
+    """Write a file of text as `write_json` does, whole or not at all.
+
+    Raises:
+        OSError: one line naming the file; the older file is untouched.
+    """
     path = pathlib.Path(path)
-    text = json.dumps(_encode(obj), indent=1, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, text)

@@ -1,0 +1,96 @@
+"""The history of a run as a table: history.csv."""
+
+import csv
+import io
+import math
+
+from nfm_keras import records
+
+FILE = "history.csv"
+"""Name of the table inside the run's folder."""
+
+_FIRST = ("seconds", "learning_rate")
+
+
+def write_history(path, history):
+    """Writes a history as CSV, a row an epoch, whole or not at all.
+
+    Columns are `epoch` (from 1), then `seconds` and `learning_rate` where the history
+    has them, what was measured in training, and what in validation (`val_...`). An
+    epoch that was not validated has empty cells there; a loss that was not a number is
+    `nan`. Numbers are written with all their digits.
+
+    Args:
+        path: File to write.
+        history: Dict of str to list of float, one number an epoch. The whole history:
+            the file is written anew, so that a run that was resumed has each epoch
+            once.
+
+    Raises:
+        ValueError: If the lists differ in length.
+        OSError: If it cannot be written; the older file is untouched.
+
+    Example:
+
+    >>> write_history("runs/nfm/history.csv", checkpoint.history)  # doctest: +SKIP
+    """
+    lengths = {name: len(values) for name, values in history.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(
+            f"A history must have one number an epoch everywhere. Received: {lengths}"
+        )
+    columns = sorted(history, key=_place)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["epoch", *columns])
+    for epoch in range(max(lengths.values(), default=0)):
+        row = {name: float(history[name][epoch]) for name in columns}
+        writer.writerow([epoch + 1, *_cells(row)])
+    records.write_text(path, text.getvalue())
+
+
+def read_history(path):
+    """Reads what `write_history` wrote.
+
+    Returns:
+        Dict of str to list of float without `epoch`; an empty cell is NaN.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no such table.
+
+    Example:
+
+    >>> read_history("runs/nfm/history.csv")["loss"]  # doctest: +SKIP
+    [2.013..., 1.744...]
+    """
+    with open(path, newline="", encoding="utf-8") as file:
+        names, *rows = [*csv.reader(file)] or [[]]
+    epochs = [row[:1] for row in rows]
+    if names[:1] != ["epoch"] or epochs != [[str(i + 1)] for i in range(len(rows))]:
+        raise ValueError(
+            f"{path} must be a table of the epochs 1, 2, 3 ... "
+            f"Received: columns {names}, epochs {epochs[:5]}"
+        )
+    try:
+        cells = [[float(cell or "nan") for cell in row[1:]] for row in rows]
+        columns = [[row[i] for row in cells] for i in range(len(names) - 1)]
+    except (ValueError, IndexError) as error:
+        raise ValueError(
+            f"{path} must hold a number, or nothing, in each cell. Received: {error}"
+        ) from None
+    return dict(zip(names[1:], columns))
+
+
+def _place(name):
+    order = _FIRST.index(name) if name in _FIRST else len(_FIRST)
+    return name.startswith("val_"), order, name
+
+
+def _cells(row):
+    watched = [value for name, value in row.items() if name.startswith("val_")]
+    skipped = all(map(math.isnan, watched))
+    return [
+        "" if skipped and name.startswith("val_") else repr(value)
+        for name, value in row.items()
+    ]
