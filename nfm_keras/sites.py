@@ -49,6 +49,10 @@ def insert_sites(model, after):
     The model returned shares every layer, and so every weight, with `model`,
     which stays as it is. The site after layer `a` is called `"site_a"`.
 
+    A site mixes what passes it and nothing else. Put it where all of the data pass:
+    behind the sum of a residual block, not on its branch; and in a network with skip
+    connections before they leave, or the partner's part of the label has no features.
+
     Args:
         model: Functional or Sequential model.
         after: Names of layers; `"input"` is the model's input (all of them where
