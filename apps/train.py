@@ -26,6 +26,10 @@ _SAVE_EVERY = flags.DEFINE_integer(
 _KEEP = flags.DEFINE_integer("keep", 2, "Checkpoints to keep.", lower_bound=1)
 _TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write TensorBoard logs.")
 
+_WATCH = flags.DEFINE_string(
+    "watch", None, "A noise such as white_noise@0.1 to measure the accuracy under."
+)
+
 _FIELDS = config_flags.define()
 
 
@@ -45,6 +49,7 @@ def main(argv):
         command=_command(),
         verbose=int(_VERBOSE.value),
         tensorboard=_TENSORBOARD.value,
+        watch=_WATCH.value,
         save_every=_SAVE_EVERY.value,
         keep=_KEEP.value,
     )
@@ -54,7 +59,7 @@ def main(argv):
 
 def _command():
     """What to type to repeat the run from its start."""
-    passing = ("--resume", "--verbose", "--save_every", "--keep")
+    passing = ("--resume", "--verbose", "--save_every", "--keep", "--tensorboard")
     given = [flag for flag in sys.argv[1:] if not flag.startswith(passing)]
     return shlex.join(["python", "-m", "apps.train", *given])
 

@@ -9,7 +9,7 @@ import warnings
 import keras
 import numpy as np
 
-from nfm_keras import interrupt, records
+from nfm_keras import distribution, interrupt, records
 from nfm_keras.guard import check_weights
 
 FORMAT = 2
@@ -36,6 +36,8 @@ class Checkpoint(keras.callbacks.Callback):
         stop: `threading.Event`. Once it is set, a checkpoint is saved and the process
             exits with 143 (`interrupt.catch_sigterm`).
         extra: Dict of JSON values that `restore` gives back.
+        engine: `distribution.Engine`; `None` for one device. In processes other than
+            the chief nothing is saved, but the history is kept.
 
     Raises:
         ValueError: If `keep` or `every` is not positive.
@@ -55,6 +57,7 @@ class Checkpoint(keras.callbacks.Callback):
         steps=None,
         stop=None,
         extra=None,
+        engine=None,
     ):
         super().__init__()
         for name, value in (("keep", keep), ("every", every)):
@@ -62,9 +65,11 @@ class Checkpoint(keras.callbacks.Callback):
                 raise ValueError(f"`{name}` must be at least 1. Received: {value}")
         self.folder, self.keep, self.config = pathlib.Path(folder), keep, config
         self.every, self.steps, self.stop = every, steps, stop
+        self.engine = engine or distribution.Engine()
         self.extra, state = extra or {}, state or {}
         self.history = {k: list(v) for k, v in state.get("history", {}).items()}
         self.seconds = state.get("seconds", 0.0)
+        self.epoch_seconds = list(state.get("epoch_seconds", []))
         self._first, self._metrics = state.get("step", 0), state.get("metrics")
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -90,6 +95,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self._log(epoch, logs or {})
         self._count_seconds()
+        self.epoch_seconds.append(self.seconds - sum(self.epoch_seconds))
         self._first = 0
         self._write(epoch + 1)
         if self.stop is not None and self.stop.is_set():
@@ -107,8 +113,14 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _write(self, epoch, step=0):
         check_weights(self.model)
+        # In every process: TensorFlow sums them over the replicas when they are read.
+        variables = self.model.metrics_variables if step else []
+        metrics = [keras.ops.convert_to_numpy(v) for v in variables]
+        if not self.engine.is_chief:
+            return
         try:
-            self._save(epoch, step)
+            with self.engine.alone():
+                self._save(epoch, step, metrics)
         except OSError as error:
             reason = error.strerror or str(error).splitlines()[0]
             place = f"step {step} of epoch {epoch + 1}" if step else f"epoch {epoch}"
@@ -117,14 +129,15 @@ class Checkpoint(keras.callbacks.Callback):
                 f"{reason}. The last whole one is kept."
             ) from error
 
-    def _save(self, epoch, step):
+    def _save(self, epoch, step, metrics):
         name = f"{epoch:04d}-{step:06d}" if step else f"{epoch:04d}"
         final, hidden = self.folder / name, self.folder / f".{name}.tmp"
         shutil.rmtree(hidden, ignore_errors=True)
         try:
             hidden.mkdir(parents=True)
             self.model.save_weights(hidden / _WEIGHTS)
-            records.write_json(hidden / _STATE, self._state(epoch, step, hidden))
+            state = self._state(epoch, step, hidden) | {"metrics": metrics}
+            records.write_json(hidden / _STATE, state)
             shutil.rmtree(final, ignore_errors=True)
             hidden.rename(final)
         finally:
@@ -133,7 +146,6 @@ class Checkpoint(keras.callbacks.Callback):
             shutil.rmtree(old)
 
     def _state(self, epoch, step, folder):
-        variables = self.model.metrics_variables if step else []
         return self.extra | {
             "format": FORMAT,
             "config": self.config,
@@ -142,7 +154,7 @@ class Checkpoint(keras.callbacks.Callback):
             "sha256": _sha256(folder / _WEIGHTS),
             "history": self.history,
             "seconds": self.seconds,
-            "metrics": [keras.ops.convert_to_numpy(v) for v in variables],
+            "epoch_seconds": self.epoch_seconds,
         }
 
 

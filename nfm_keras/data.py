@@ -161,6 +161,7 @@ def batches(
     drop_last=False,
     policy=None,
     start_step=0,
+    part=slice(None),
 ):
     """Returns an endless stream of shuffled training batches, for `fit`.
 
@@ -179,6 +180,8 @@ def batches(
         policy: One of `augmentation.POLICIES`; `None` for none. It runs in NumPy, which
             a `tf.data` stream can be neither saved nor sent to another machine with.
         start_step: The batch of `start_epoch` to begin with.
+        part: Which rows of each batch to make, where several processes make a batch
+            together (`distribution.Engine.part`).
 
     Returns:
         `tf.data.Dataset` on the TensorFlow backend, else a
@@ -191,7 +194,7 @@ def batches(
     stream = _tf_batches if keras.backend.backend() == "tensorflow" else _ArrayBatches
     vary = _variation(policy, seed)
     start = start_epoch, start_step
-    return stream(split, batch_size, seed, augment, start, drop_last, vary)
+    return stream(split, batch_size, seed, augment, start, drop_last, vary, part)
 
 
 def steps_per_epoch(split, batch_size, drop_last=False) -> int:
@@ -277,7 +280,7 @@ def _variation(policy, seed):
     return lambda images, *place: augmentation.augment(images, found, seed, *place)
 
 
-def _tf_batches(split, batch_size, seed, augment, start, drop_last, vary):
+def _tf_batches(split, batch_size, seed, augment, start, drop_last, vary, part):
     import tensorflow as tf
 
     images, pad, flip = _padded(split, augment)
@@ -310,6 +313,7 @@ def _tf_batches(split, batch_size, seed, augment, start, drop_last, vary):
         dy = draw(size, dy, maxval=2 * pad + 1, dtype=tf.int32)
         dx = draw(size, dx, maxval=2 * pad + 1, dtype=tf.int32)
         mirror = draw(size, mirror, maxval=1 + flip, dtype=tf.int32)
+        index, dy, dx, mirror = (rows[part] for rows in (index, dy, dx, mirror))
         rows = index[:, None] * tall + dy + tf.range(height)
         ascending = tf.range(width)
         columns = dx + tf.where(mirror > 0, width - 1 - ascending, ascending)
@@ -333,11 +337,11 @@ def _tf_batches(split, batch_size, seed, augment, start, drop_last, vary):
 class _ArrayBatches(keras.utils.PyDataset):
     """The same stream in NumPy, for backends that come without TensorFlow."""
 
-    def __init__(self, split, batch_size, seed, augment, start, drop_last, vary):
+    def __init__(self, split, batch_size, seed, augment, start, drop_last, vary, part):
         super().__init__()
         self.images, self.pad, self.flip = _padded(split, augment)
         self.split, self.batch_size, self.seed = split, batch_size, seed
-        (self.epoch, self.first), self.vary = start, vary
+        (self.epoch, self.first), self.vary, self.part = start, vary, part
         self.steps = steps_per_epoch(split, batch_size, drop_last)
         self.ended = False
         self._shuffle()
@@ -354,6 +358,8 @@ class _ArrayBatches(keras.utils.PyDataset):
         height, width, channels = self.split.spec.shape
         dy, dx = rng.integers(0, 2 * self.pad + 1, (2, len(index), 1))
         mirror = rng.integers(0, 1 + self.flip, (len(index), 1))
+        drawn = index, dy, dx, mirror
+        index, dy, dx, mirror = (rows[self.part] for rows in drawn)
         ascending = np.arange(width)
         columns = dx + np.where(mirror > 0, width - 1 - ascending, ascending)
         rows = dy + np.arange(height)

@@ -3,11 +3,9 @@
 import contextlib
 import functools
 import math
-import os
 import threading
 
 import keras
-import numpy as np
 
 BACKENDS = {
     "mirrored": "tensorflow",
@@ -55,6 +53,10 @@ class Engine:
         """Returns the context to build, compile and restore the model in."""
         return contextlib.nullcontext()
 
+    def alone(self):
+        """Returns the context for what the chief does by itself while it trains."""
+        return contextlib.nullcontext()
+
     def part(self, batch_size) -> slice:
         """Returns which rows of a global batch are this process' own.
 
@@ -76,7 +78,7 @@ class Engine:
 
     def any(self, flag) -> bool:
         """Returns whether a flag is set in any process, once all have asked."""
-        return bool(flag)
+        return bool(flag) if self.processes == 1 else self._any(flag)
 
     def barrier(self):
         """Returns when all processes have called it."""
@@ -99,7 +101,7 @@ class Engine:
             RuntimeError: If another process is lost. All of them then have to be
                 started again, with `resume`.
         """
-        with self.scope(), self.leaving_together():
+        with self.leaving_together():
             return model.fit(batches, **options)
 
     @contextlib.contextmanager
@@ -168,10 +170,12 @@ def start(name=None) -> Engine:
     if name == "mirrored":
         return Mirrored()
     if name == "data_parallel":
-        return DataParallel()
-    from nfm_keras import multi_worker
+        from nfm_keras.data_parallel import DataParallel
 
-    return multi_worker.MultiWorker()
+        return DataParallel()
+    from nfm_keras.multi_worker import MultiWorker
+
+    return MultiWorker()
 
 
 class Mirrored(Engine):
@@ -189,92 +193,6 @@ class Mirrored(Engine):
 
     def scope(self):
         return self._strategy.scope()
-
-
-class DataParallel(Engine):
-    """`keras.distribution.DataParallel` on JAX, under the model's own `fit`."""
-
-    name = "data_parallel"
-
-    def __init__(self):
-        import jax
-
-        if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
-            keras.distribution.initialize()
-        self._distribution = _Batches(auto_shard_dataset=False)
-        self.replicas = jax.device_count()
-        self.processes, self.index = jax.process_count(), jax.process_index()
-
-    def scope(self):
-        return self._distribution.scope()
-
-    def any(self, flag):
-        from jax.experimental import multihost_utils
-
-        with self._ends_when_lost():
-            return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
-
-    def fit(self, model, batches, **options):
-        with self._ends_when_lost():
-            return super().fit(model, batches, **self._with_validation(**options))
-
-    @contextlib.contextmanager
-    def _ends_when_lost(self):
-        import jax
-
-        try:
-            yield
-        except jax.errors.JaxRuntimeError as error:
-            if self.processes == 1:
-                raise
-            raise lost(error) from error
-
-    def _with_validation(
-        self, validation_data=None, validation_batch_size=32, callbacks=(), **options
-    ):
-        """Shares the images out where they divide, and else repeats them."""
-        if validation_data is None:
-            return {"callbacks": [*callbacks], **options}
-        count, size = len(validation_data[0]), validation_batch_size
-        if count % self.replicas == 0:
-            part = self.part(count)
-            validation_data = tuple(values[part] for values in validation_data)
-            local = self.replicas // self.processes
-            size = max(1, size // self.replicas) * local
-        else:
-            callbacks = [*callbacks, _Repeat(self._distribution)]
-        return {
-            "validation_data": validation_data,
-            "validation_batch_size": size,
-            "callbacks": [*callbacks],
-            **options,
-        }
-
-
-class _Batches(keras.distribution.DataParallel):
-    """Splits batches over the devices, or gives each device all of them."""
-
-    repeats = False
-
-    def get_data_layout(self, data_shape):
-        if self.repeats:
-            axes = [None] * len(data_shape)
-            return keras.distribution.TensorLayout(axes, self.device_mesh)
-        return super().get_data_layout(data_shape)
-
-
-class _Repeat(keras.callbacks.Callback):
-    """Gives each device whole batches while `fit` validates."""
-
-    def __init__(self, distribution):
-        super().__init__()
-        self.distribution = distribution
-
-    def on_test_begin(self, logs=None):
-        self.distribution.repeats = True
-
-    def on_test_end(self, logs=None):
-        self.distribution.repeats = False
 
 
 class Agreement(keras.callbacks.Callback):
@@ -328,12 +246,13 @@ def average_statistics(network):
         for v in network.non_trainable_variables
         if v.aggregation == "none" and keras.backend.is_float_dtype(v.dtype)
     ]
-    if own:
-        # `convert_to_tensor` gives them no device, and the strategy wants one.
-        values = [tf.identity(v.value) for v in own]
-        means = context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
-        for variable, mean in zip(own, means):
-            variable.assign(mean)
+    if not own:
+        return
+    # One message for all; and not `convert_to_tensor`, whose tensors are on no device.
+    flat = [tf.reshape(tf.cast(tf.identity(v.value), "float32"), [-1]) for v in own]
+    mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.concat(flat, 0))
+    for variable, part in zip(own, tf.split(mean, [f.shape[0] for f in flat])):
+        variable.assign(tf.reshape(part, variable.shape))
 
 
 def check(
@@ -343,9 +262,12 @@ def check(
     gradient_accumulation=1,
     jit_compile=None,
     precision="float32",
-    on_host=False,
 ):
     """Refuses what does not work on several replicas, before anything starts.
+
+    TensorFlow's strategies run no loop of steps, no accumulation of gradients and no
+    XLA. Under them an overflow of float16 is noticed in the first replica only; take
+    mixed_bfloat16. On JAX all of that works.
 
     Args:
         name: One of `DISTRIBUTIONS`, or `None`.
@@ -353,22 +275,20 @@ def check(
         gradient_accumulation: As there.
         jit_compile: As there.
         precision: As there.
-        on_host: Whether the scheme's technique runs in NumPy (`Technique.on_host`).
 
     Raises:
         ValueError: For an unknown name, another backend, or a setting that it cannot
             be combined with.
     """
     _check_backend(name)
-    if name is None:
+    if name is None or BACKENDS[name] == "jax":
         return
-    tensorflow = BACKENDS[name] == "tensorflow"
     for setting, value, refused in (
         ("steps_per_execution", steps_per_execution, steps_per_execution > 1),
         ("gradient_accumulation", gradient_accumulation, gradient_accumulation > 1),
-        ("jit_compile", jit_compile, tensorflow and jit_compile),
-        ("precision", precision, tensorflow and precision == "mixed_float16"),
-        ("technique on the host", on_host, on_host and name == "data_parallel"),
+        ("jit_compile", jit_compile, jit_compile),
+        # Keras looks for an overflow in the first replica's gradients only.
+        ("precision", precision, precision == "mixed_float16"),
     ):
         if refused:
             raise ValueError(
@@ -415,11 +335,11 @@ def scaled_rate(learning_rate, batch_size, base_batch_size=None, optimizer="sgd"
 
 def lost(error):
     """The error of a process whose peers are gone."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+    reason = next(iter(str(error).strip().splitlines()), "")
     return RuntimeError(
         "Another process of this run is lost, or its network: end what is left of "
         "them and start all again with --resume (resume=True). Expected: all processes "
-        f"at work. Received: {reason}"
+        f"at work. Received: {type(error).__name__}: {reason}"
     )
 
 

@@ -1,6 +1,7 @@
 """Training on several machines with TensorFlow."""
 
 import contextlib
+import functools
 import json
 import os
 
@@ -37,19 +38,22 @@ class MultiWorker(Engine):
 
         self._strategy = tf.distribute.MultiWorkerMirroredStrategy()
         self.replicas = self._strategy.num_replicas_in_sync
-        self._any = None
 
     def scope(self):
         return self._strategy.scope()
 
-    def any(self, flag):
+    def _any(self, flag):
         import tensorflow as tf
 
-        if self._any is None:
-            run = self._strategy.run
-            self._any = tf.function(lambda f: self._first(run(_mean, ([f],))))
         with _ends_when_lost():
-            return bool(self._any(tf.constant(float(flag)))[0] > 0)
+            return bool(self._share(tf.constant(float(flag)))[0] > 0)
+
+    @functools.cached_property
+    def _share(self):
+        import tensorflow as tf
+
+        run = self._strategy.run
+        return tf.function(lambda flag: self._first(run(_mean, ([flag],))))
 
     def fit(
         self,
@@ -94,7 +98,11 @@ class MultiWorker(Engine):
             steps=steps_per_epoch,
         )
         held_out = validation_data and self._own(validation_data)
-        with self.scope(), _ends_when_lost(), self.leaving_together():
+        with self.scope():
+            model._symbolic_build(data_batch=_symbols(batches))
+        # The callbacks run outside of the scope: in it a variable, such as those that
+        # Keras makes when it saves, has to be made by all processes together.
+        with _ends_when_lost(), self.leaving_together():
             train, test = self._train_function(model), self._test_function(model)
             stream, model.stop_training = iter(batches), False
             logs = {}
@@ -207,6 +215,13 @@ def _mean(values):
     packed = tf.stack([tf.cast(value, "float32") for value in values])
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, packed)
+
+
+def _symbols(batches):
+    return tree.map_structure(
+        lambda spec: keras.KerasTensor(tuple(spec.shape), spec.dtype.name),
+        batches.element_spec,
+    )
 
 
 def _rows(tensor, parts):

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from nfm_keras import data, mixing_schedule, schemes, training
+from nfm_keras import data, mixing_schedule, schemes
+from nfm_keras.compilation import compile_model
 from nfm_keras.config import Config, resolve
 from nfm_keras.mixed_images import MixedImages, mixed_images, step_draws
 from nfm_keras.sites import find_sites
@@ -59,7 +60,7 @@ def rebuild(fields):
     finally:
         keras.config.set_dtype_policy(policy)
     # The schedule of the learning rate, which steps are for, is not asked here.
-    model = training.compile_model(config, network, config.steps_per_execution)
+    model = compile_model(config, network, config.steps_per_execution)
     return config, model
 
 

@@ -6,6 +6,7 @@ import keras
 from keras import ops, tree
 from keras.src.backend import get_keras_mask, set_keras_mask  # not public yet
 
+from nfm_keras.distribution import average_statistics
 from nfm_keras.guard import guarded
 from nfm_keras.mixing import Mixing, current_scope, interpolate, mixing_scope
 from nfm_keras.sites import insert_sites, remove_sites, site_layers
@@ -157,7 +158,10 @@ class NFMModel(keras.Model):
     def train_step(self, *args):
         """One step of `fit`; TensorFlow and PyTorch pass `(data)`, JAX
         `(state, data)`."""
-        return guarded(self, self._mixed_step, args)
+        logs = guarded(self, self._mixed_step, args)
+        if keras.backend.backend() == "tensorflow":
+            average_statistics(self.model)
+        return logs
 
     def _mixed_step(self, *args):
         *state, data = args
@@ -302,7 +306,7 @@ class NFMModel(keras.Model):
         else:
             y = tree.map_structure(mixed, y, pairs)
         weights = _pair_weights(draw, y_pred, sample_weight, self._pair_scale())
-        return y, _map(_twice, y_pred), weights
+        return y, _map(lambda t: _twice(t, draw), y_pred), weights
 
     def _pair_scale(self):
         """A mean over twice the batch halves the sum of the weights."""
@@ -328,7 +332,7 @@ class NFMModel(keras.Model):
         y = _map(lambda t: _with_partner(t, draw), y)
         plain = _pair_weights(draw, y_pred, None)
         weighted = _pair_weights(draw, y_pred, sample_weight)
-        y_pred = _map(_twice, y_pred)
+        y_pred = _map(lambda t: _twice(t, draw), y_pred)
         for all_metrics, weights in (
             (metrics._flat_metrics, plain),
             (metrics._flat_weighted_metrics, weighted),
@@ -395,10 +399,12 @@ def _with_partner(tensor, draw):
     return ops.concatenate([tensor, ops.take(tensor, draw.partner, axis=0)])
 
 
-def _twice(tensor):
+def _twice(tensor, draw=None):
+    """A batch twice; with a draw, the second is for the partners' labels."""
     twice, mask = ops.concatenate([tensor, tensor]), get_keras_mask(tensor)
-    if mask is not None:  # of padded time steps
-        set_keras_mask(twice, ops.concatenate([mask, mask]))
+    if mask is not None:  # of padded time steps, of which a partner has its own
+        other = mask if draw is None else ops.take(mask, draw.partner, axis=0)
+        set_keras_mask(twice, ops.concatenate([mask, other]))
     return twice
 
 

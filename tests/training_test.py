@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import BACKEND
 
-from nfm_keras import checkpoints, data, records, training
+from nfm_keras import checkpoints, data, fitting, history, records, training
 
 pytestmark = pytest.mark.backends
 
@@ -120,6 +120,7 @@ def arrays(folder):
 def test_a_run_leaves_config_checkpoints_record_and_classifier(finished):
     folder, record = finished
     left = {"config.json", "checkpoints", "record.json", "classifier.keras"}
+    left |= {"history.csv"}
     assert {p.name for p in folder.iterdir()} == left
     assert records.load(folder / "record.json") == record
     assert json.loads((folder / "config.json").read_text()) == record.config
@@ -141,7 +142,7 @@ def test_the_record_says_what_was_done(finished):
     assert record.command == "a command" and record.scores == ()
     assert record.versions["backend"] == BACKEND and record.hardware["cores"] >= 1
     assert record.seconds > 0 and record.started.endswith("+00:00")
-    curves = {"loss", "mixed_accuracy", "val_loss", "val_accuracy"}
+    curves = {"loss", "mixed_accuracy", "val_loss", "val_accuracy", "learning_rate"}
     assert set(record.history) == curves
     assert all(len(v) == 2 and np.isfinite(v).all() for v in record.history.values())
 
@@ -172,7 +173,7 @@ def test_the_config_is_written_before_the_first_step(tmp_path, monkeypatch):
         assert (tmp_path / "x" / "config.json").exists()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "_fit", stop)
+    monkeypatch.setattr(fitting, "_fit", stop)
     with pytest.raises(KeyboardInterrupt):
         train(EMA, tmp_path / "x")
 
@@ -222,9 +223,13 @@ def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit(
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         stop_after(patch, epoch)
         train(config, tmp_path)
-    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "checkpoints"}
+    left = {p.name for p in tmp_path.iterdir()} - {"history.csv"}
+    assert left == {"config.json", "checkpoints"}
     resumed = train(config, tmp_path, resume=True)
     np.testing.assert_equal(resumed.history, expected.history)
+    table = history.read_history(tmp_path / "history.csv")
+    assert min(table.pop("seconds")) > 0
+    np.testing.assert_equal(table, expected.history)
     a, b = arrays(whole), arrays(tmp_path)
     assert a.keys() == b.keys() and len(a) > 15
     for name in a:
@@ -336,7 +341,7 @@ def test_mixed_precision_is_saved_as_float32(tmp_path, monkeypatch):
         return compiled[0]
 
     compile_model = training.compile_model
-    monkeypatch.setattr(training, "compile_model", spy)
+    monkeypatch.setattr(fitting, "compile_model", spy)
     mixed = {"network": "mlp", "epochs": 1, "precision": "mixed_bfloat16"}
     train(dataclasses.replace(NFM, **mixed), tmp_path)
     saved = keras.saving.load_model(tmp_path / training.CLASSIFIER, compile=False)
