@@ -125,6 +125,9 @@ def test_a_run_is_evaluated_exported_and_reported(run_dir, tmp_path):
     }
     scores = records.load(run_dir / "record.json").scores  # now with fog@1
 
+    out = run("report", "--pages", f"--runs={run_dir}")
+    assert out.strip().endswith(str(run_dir / "report.html"))
+    assert "nfm on digits" in (run_dir / "report.html").read_text()
     report = tmp_path / "report"
     run("report", f"--runs={run_dir}", f"--output={report}")
     assert "| nfm | 1 |" in (report / "table.md").read_text()
