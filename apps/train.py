@@ -11,7 +11,7 @@ from absl import app, flags, logging
 
 from apps import config_flags
 from apps.start import start
-from nfm_keras import training
+from nfm_keras import distribution, training
 
 FLAGS = flags.FLAGS
 
@@ -38,8 +38,11 @@ def main(argv):
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
     config = training.Config(**{name: FLAGS[name].value for name in _FIELDS})
+    # Before anything is computed, as several processes have to be.
+    engine = distribution.start(config.distribution)
     resolved, _ = training.resolve(config)
-    print(json.dumps(resolved.to_json(), indent=1))
+    if engine.is_chief:
+        print(json.dumps(resolved.to_json(), indent=1))
     record = training.train(
         config,
         _RUN_DIR.value,

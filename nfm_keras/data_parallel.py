@@ -15,7 +15,12 @@ _LOST = (
 
 
 class DataParallel(Engine):
-    """`keras.distribution.DataParallel` on JAX, under the model's own `fit`."""
+    """`keras.distribution.DataParallel` on JAX, under the model's own `fit`.
+
+    Where a process is lost, the others say so as soon as they need it. JAX then waits
+    for its heartbeats, up to 100 seconds, before it lets go of the first process; it
+    ends the others at once, where that one is lost, with a report of its own.
+    """
 
     name = "data_parallel"
 

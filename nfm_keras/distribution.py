@@ -98,8 +98,9 @@ class Engine:
             `keras.callbacks.History`, the same in every process.
 
         Raises:
-            RuntimeError: If another process is lost. All of them then have to be
-                started again, with `resume`.
+            RuntimeError: If another process is lost. None can come back alone: what
+                starts them has to end those that are left and to start all again,
+                with `resume`.
         """
         with self.leaving_together():
             return model.fit(batches, **options)
