@@ -181,7 +181,8 @@ def restore(model, folder, config=None):
         return None
     path, state = found
     _check_config(path, state.get("config"), config)
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:  # a second time, LossScaleOptimizer begins anew
+        model.optimizer.build(model.trainable_variables)
     model.load_weights(path / _WEIGHTS)
     history = state["history"].items()
     state["history"] = {name: [float(v) for v in values] for name, values in history}

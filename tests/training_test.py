@@ -355,6 +355,50 @@ def test_mixed_precision_is_saved_as_float32(tmp_path, monkeypatch):
     np.testing.assert_allclose(mixed, plain, atol=2e-2)
 
 
+def test_float16_scales_the_loss_and_an_overflow_costs_one_step(tmp_path, monkeypatch):
+    """At a scale at which all gradients overflow, weights wait until it came down."""
+    compiled = []
+
+    def spy(*args):
+        compiled.append(compile_model(*args))
+        compiled[-1].optimizer.initial_scale = 2.0**40
+        return compiled[-1]
+
+    compile_model = fitting.compile_model
+    monkeypatch.setattr(fitting, "compile_model", spy)
+    half = {"scheme": "erm", "network": "mlp", "precision": "mixed_float16"}
+    longer = {"batch_size": 8, "epochs": 6, "schedule": "constant"}
+    config = dataclasses.replace(NFM, **half, **longer)
+    record = train(config, tmp_path)
+    optimizer = compiled[0].optimizer
+    assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    scale = float(keras.ops.convert_to_numpy(optimizer.dynamic_scale))
+    done = int(keras.ops.convert_to_numpy(optimizer.iterations))
+    assert scale < 2.0**40 and 6 * 32 - 40 <= done < 6 * 32
+    assert np.isfinite(record.history["loss"]).all()
+    assert record.history["val_loss"][-1] < record.history["val_loss"][0] - 0.05
+    # And a run that goes on has the scale that it had.
+    monkeypatch.undo()
+    model = compile_model(*training.resolve(config), steps=32)
+    checkpoints.restore(model, tmp_path / "checkpoints")
+    assert float(keras.ops.convert_to_numpy(model.optimizer.dynamic_scale)) == scale
+    keras.config.set_dtype_policy("float32")
+
+
+def test_the_norm_of_all_gradients_is_clipped():
+    config = dataclasses.replace(
+        NFM, network="mlp", momentum=0.0, schedule="constant", global_clipnorm=0.01
+    )
+    config, network = training.resolve(config)
+    model = training.compile_model(config, network, steps=4)
+    images, labels, _ = data.load("digits", limit=64).train
+    before = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
+    model.train_on_batch(images, labels)
+    after = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
+    moved = np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(after, before)))
+    assert moved == pytest.approx(NFM.learning_rate * 0.01, rel=1e-3)
+
+
 def test_the_schedule_counts_the_steps_while_gradients_accumulate():
     config = dataclasses.replace(
         NFM, network="mlp", epochs=4, gradient_accumulation=2, learning_rate=0.1
