@@ -5,7 +5,6 @@ python -m apps.train --scheme=nfm --dataset=digits --network=small_resnet --epoc
 
 import json
 import shlex
-import sys
 
 from absl import app, flags, logging
 
@@ -62,8 +61,8 @@ def main(argv):
 
 def _command():
     """What to type to repeat the run from its start."""
-    passing = ("--resume", "--verbose", "--save_every", "--keep", "--tensorboard")
-    given = [flag for flag in sys.argv[1:] if not flag.startswith(passing)]
+    names = (*_FIELDS, "run_dir", "data_dir", "download", "watch")
+    given = [FLAGS[name].serialize() for name in names if FLAGS[name].present]
     return shlex.join(["python", "-m", "apps.train", *given])
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import pathlib
+import re
 import shutil
 import time
 import warnings
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 
 from nfm_keras import distribution, interrupt, records
-from nfm_keras.guard import check_weights
+from nfm_keras.guard import check
 
 FORMAT = 2
 """Version of what a checkpoint holds. One of any other version is refused."""
@@ -81,10 +82,11 @@ class Checkpoint(keras.callbacks.Callback):
             for variable, value in zip(variables, self._metrics, strict=True):
                 variable.assign(np.asarray(value, "float64"))
 
-    def on_train_batch_end(self, batch, logs=None):
-        before, self._done = self._done, self._first + batch + 1
-        if self.steps is None or self._done >= self.steps:
-            return  # the end of the epoch is at hand
+    # Before the next step: with a hook after it, Keras waits for the logs of each.
+    def on_train_batch_begin(self, batch, logs=None):
+        before, self._done = self._done, self._first + batch
+        if self.steps is None or self._done == self._first:
+            return  # nothing was done since the last one
         stops = self.stop is not None and self.stop.is_set()
         if stops or (self.every and self._done // self.every > before // self.every):
             self._count_seconds()
@@ -112,7 +114,7 @@ class Checkpoint(keras.callbacks.Callback):
             values.append(float(logs.get(name, "nan")))
 
     def _write(self, epoch, step=0):
-        check_weights(self.model)
+        check(self.model)
         # In every process: TensorFlow sums them over the replicas when they are read.
         variables = self.model.metrics_variables if step else []
         metrics = [keras.ops.convert_to_numpy(v) for v in variables]
@@ -142,7 +144,10 @@ class Checkpoint(keras.callbacks.Callback):
             hidden.rename(final)
         finally:
             shutil.rmtree(hidden, ignore_errors=True)
-        for old in _found(self.folder)[: -self.keep]:
+        found = _found(self.folder)
+        place = found.index(final)
+        # What is newer was broken, or this run had not begun where it did.
+        for old in (*found[place + 1 :], *found[: place + 1][: -self.keep]):
             shutil.rmtree(old)
 
     def _state(self, epoch, step, folder):
@@ -240,7 +245,9 @@ def _check_config(path, held, wanted):
 
 
 def _found(folder):
-    return sorted(p for p in folder.glob("[0-9]*") if p.is_dir())
+    """From the oldest to the newest."""
+    found = [p for p in folder.glob("[0-9]*") if re.fullmatch(r"\d+(-\d+)?", p.name)]
+    return sorted(found, key=lambda p: [int(part) for part in p.name.split("-")])
 
 
 def _sha256(path):

@@ -36,6 +36,12 @@ def compile_model(config: Config, network, steps) -> NFMModel:
         scheduled=is_scheduled(config),
         skip_nonfinite=config.on_nan == "skip",
     )
+    if config.swa_epochs and model.technique is not None:
+        raise ValueError(
+            "`swa_epochs` takes batch norm's statistics anew, which it cannot with "
+            f"what the scheme {config.scheme!r} does to images; take `ema`. "
+            f"Received: swa_epochs={config.swa_epochs}"
+        )
     if config.swa_epochs:
         model.averages = averaging.Averages(network)
     if steps % config.steps_per_execution:

@@ -216,8 +216,13 @@ class Agreement(keras.callbacks.Callback):
         # An answer waits for all devices.
         self.every = 1 if engine.processes == 1 else 20
 
-    def on_train_batch_end(self, batch, logs=None):
-        if (batch + 1) % self.every == 0:
+    def on_epoch_begin(self, epoch, logs=None):
+        self._batch = 0
+
+    # Not `on_train_batch_end`: with that, Keras waits for the logs of each step.
+    def on_train_batch_begin(self, batch, logs=None):
+        before, self._batch = self._batch, batch
+        if batch // self.every > before // self.every:
             self._ask()
 
     def on_epoch_end(self, epoch, logs=None):

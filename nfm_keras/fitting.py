@@ -42,6 +42,7 @@ class Job:
         splits: `data.Splits`.
         steps: Steps in an epoch.
         stop: `threading.Event` that asks for an end.
+        started: ISO 8601 time at which the run began.
         save_every, keep: As in `training.train`.
         tensorboard, watch, verbose: As in `training.train`.
     """
@@ -53,6 +54,7 @@ class Job:
     splits: data.Splits
     steps: int
     stop: threading.Event
+    started: str = ""
     save_every: int | None = None
     keep: int = 2
     tensorboard: bool = False
@@ -111,6 +113,8 @@ def _attempt(job, back):
         learning_rate=job.config.learning_rate * 0.5**back,
         seed=job.config.seed + back,
     )
+    if back:
+        keras.utils.set_random_seed(config.seed)  # for a run without a checkpoint
     with job.engine.scope():
         network = resolve(job.config)[1] if back else job.network
         model = compile_model(config, network, job.steps)
@@ -128,7 +132,7 @@ def _attempt(job, back):
             state=state,
             config=held,
             steps=job.steps,
-            extra={"rollbacks": back},
+            extra={"rollbacks": back, "started": job.started},
             engine=job.engine,
             every=job.save_every,
             keep=job.keep,
@@ -224,13 +228,13 @@ def _callbacks(job, checkpoint, logs):
     """In the order in which they see and change the logs of an epoch."""
     config = job.config
     found = [guard.FiniteLoss(checkpoint.extra["rollbacks"])]
+    if is_scheduled(config):
+        found.append(_schedule(config))
     if config.swa_epochs:
         found.append(averaging.WeightAveraging(config.epochs - config.swa_epochs))
     found += [*logs, checkpoint]
     if job.engine.is_chief:
         found.append(_HistoryFile(job.folder / history.FILE, checkpoint))
-    if is_scheduled(config):
-        found.append(_schedule(config))
     if job.verbose:
         found.append(_TimeLeft(config.epochs))
     if config.ema:
@@ -247,6 +251,12 @@ def _schedule(config):
     )
 
 
+def write_history(path, checkpoint):
+    """Writes history.csv with what a `Checkpoint` has logged."""
+    seconds = {"seconds": checkpoint.epoch_seconds}
+    history.write_history(path, checkpoint.history | seconds)
+
+
 class _HistoryFile(keras.callbacks.Callback):
     """Writes the history after each epoch."""
 
@@ -255,8 +265,7 @@ class _HistoryFile(keras.callbacks.Callback):
         self.path, self.checkpoint = path, checkpoint
 
     def on_epoch_end(self, epoch, logs=None):
-        seconds = {"seconds": self.checkpoint.epoch_seconds}
-        history.write_history(self.path, self.checkpoint.history | seconds)
+        write_history(self.path, self.checkpoint)
 
 
 class _TimeLeft(keras.callbacks.Callback):

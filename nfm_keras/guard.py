@@ -1,7 +1,5 @@
 """Steps whose loss is not a finite number: noticed, undone, told."""
 
-import math
-
 import keras
 import numpy as np
 from keras import ops
@@ -37,7 +35,8 @@ def guarded(model, step, args):
 
 def _functional(model, step, state, batch):
     logs, new = step(state, batch)
-    finite = _is_finite(logs, new[0] if model.skip_nonfinite else ())
+    held = (*new[0], *new[2]) if model.skip_nonfinite else ()
+    finite = _is_finite(logs, held)
     groups = (
         model.trainable_variables,
         model.non_trainable_variables,
@@ -77,8 +76,8 @@ def _stateful(model, step, batch):
             if id(v) not in counts
         ]
     logs = step(batch)
-    weights = model.trainable_variables if model.skip_nonfinite else ()
-    finite = _everywhere(_is_finite(logs, weights))
+    changed = (*model.trainable_variables, *model.optimizer.variables)
+    finite = _everywhere(_is_finite(logs, changed if model.skip_nonfinite else ()))
     for variable, old in held:
         variable.assign(ops.where(finite, ops.convert_to_tensor(variable), old))
     model.nonfinite.assign(
@@ -89,12 +88,21 @@ def _stateful(model, step, batch):
 
 def _counts(model):
     """What goes on counting: draws and schedules keep pace with the data."""
-    return {id(v) for v in (model.step, model.nonfinite, model.optimizer.iterations)}
+    # Not `iterations`, which is no variable while gradients accumulate.
+    steps = _inner(model.optimizer)._iterations
+    return {id(v) for v in (model.step, model.nonfinite, steps)}
 
 
-def _is_finite(logs, weights):
+def _inner(optimizer):
+    """The optimiser that a LossScaleOptimizer wraps, or itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _is_finite(logs, changed):
+    """Of the loss, and of weights and the optimiser's where they can be undone."""
     values = [logs["loss"]] if "loss" in logs else []
-    flags = [ops.isfinite(ops.sum(value)) for value in (*values, *weights)]
+    values += [v for v in changed if keras.backend.is_float_dtype(str(v.dtype))]
+    flags = [ops.isfinite(ops.sum(value)) for value in values]
     return ops.all(ops.stack(flags)) if flags else ops.convert_to_tensor(True)
 
 
@@ -125,12 +133,18 @@ def _current(model, logs):
     return dict(zip(logs, values)) if len(values) == len(logs) else logs
 
 
-def check_weights(model):
-    """Refuses a network with weights that are not finite.
+def check(model):
+    """Refuses a model that is not fit to go on with.
+
+    Args:
+        model: Compiled model.
 
     Raises:
-        TrainingDiverged: Naming the first such weight.
+        TrainingDiverged: If a loss was not finite and the step was not undone, or
+            naming the first weight that is not finite.
     """
+    if hasattr(model, "nonfinite") and not model.skip_nonfinite:
+        _check_losses(model)
     for variable in model.variables:
         value = keras.ops.convert_to_numpy(variable)
         if value.dtype.kind == "f" and not np.isfinite(value).all():
@@ -143,10 +157,10 @@ def check_weights(model):
 class FiniteLoss(keras.callbacks.Callback):
     """Ends a training whose loss is not finite, and says where that began.
 
-    The loss is looked at every 20 steps and at the end of an epoch, so that the device
-    does not wait for the host at each; the step named is the first all the same.
-    With `skip_nonfinite` the epoch's logs tell `skipped_steps`, and a training ends
-    when it skipped a whole epoch.
+    It looks every 20 steps and at the end of an epoch, so that the device does not wait
+    for the host at each; the step named is the first all the same. With
+    `skip_nonfinite` the epoch's logs tell `skipped_steps`, how many there were so far,
+    and a training ends after 20 or more steps, in whole epochs, that were all skipped.
 
     Args:
         rollbacks: How often the run went back before; the epoch's logs tell it.
@@ -162,50 +176,59 @@ class FiniteLoss(keras.callbacks.Callback):
     def __init__(self, rollbacks=0):
         super().__init__()
         self.rollbacks = rollbacks
+        self._in_a_row = 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._before, self._steps = self._skipped(), 0
+        self._start, self._batch = _counted(self.model), 0
+        self._first = int(ops.convert_to_numpy(self.model.step))
 
-    def on_train_batch_end(self, batch, logs=None):
-        self._steps = batch + 1
-        if batch % _EVERY == 0:
-            self._check(logs)
+    # Not `on_train_batch_end`: with that, Keras waits for the logs of each step.
+    def on_train_batch_begin(self, batch, logs=None):
+        before, self._batch = self._batch, batch
+        if batch // _EVERY > before // _EVERY and not self.model.skip_nonfinite:
+            _check_losses(self.model)
 
     def on_epoch_end(self, epoch, logs=None):
-        self._check(logs)
         if self.rollbacks:
             logs["rollbacks"] = self.rollbacks
         if not self.model.skip_nonfinite:
+            _check_losses(self.model)
             return
-        skipped = self._skipped() - self._before
-        if skipped >= self._steps:
+        count = _counted(self.model)
+        steps = int(ops.convert_to_numpy(self.model.step)) - self._first
+        skipped_all = count - self._start >= steps
+        self._in_a_row = self._in_a_row + steps if skipped_all else 0
+        if self._in_a_row >= _EVERY:
             raise TrainingDiverged(
-                f"All {skipped} steps of epoch {epoch + 1} were skipped: their losses "
-                "or gradients are not finite."
+                f"The last {self._in_a_row} steps were all skipped: their losses or "
+                "gradients are not finite."
             )
-        logs["skipped_steps"] = skipped
-
-    def _check(self, logs):
-        loss = float((logs or {}).get("loss", 0.0))
-        if not math.isfinite(loss):
-            raise TrainingDiverged(_story(self.model, loss))
-
-    def _skipped(self):
-        return int(ops.convert_to_numpy(self.model.nonfinite)[0])
+        logs["skipped_steps"] = count
 
 
-def _story(model, loss):
+def _counted(model):
+    return int(ops.convert_to_numpy(model.nonfinite)[0])
+
+
+def _check_losses(model):
+    if count := _counted(model):
+        raise TrainingDiverged(_story(model, count))
+
+
+def _story(model, count):
     step = int(ops.convert_to_numpy(model.nonfinite)[1])
     told = [f"learning rate {_rate(model.optimizer, step):g}", *_drawn(model, step)]
     return (
         f"The loss of step {step} is not finite ({', '.join(told)}). Checkpoints from "
         "before are kept. A lower learning_rate or a global_clipnorm may help; on_nan "
-        f"decides whether a run stops, skips or goes back. Received: loss={loss}"
+        "decides whether a run stops, skips or goes back. "
+        f"Received: {count} step(s) with such a loss"
     )
 
 
 def _rate(optimizer, step):
-    rate = getattr(optimizer, "_learning_rate", None)
+    optimizer = _inner(optimizer)
+    rate = optimizer._learning_rate
     scheduled = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
     rate = rate(step) if scheduled else optimizer.learning_rate
     return float(ops.convert_to_numpy(rate))

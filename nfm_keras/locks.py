@@ -35,7 +35,8 @@ def locked(folder):
         file.flush()
         yield
     finally:
-        path.unlink(missing_ok=True)
+        if _is_at(file, path):  # and not another's, in a folder made anew
+            path.unlink()
         file.close()
 
 

@@ -23,8 +23,9 @@ class LearningRate(keras.callbacks.Callback):
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # loss scaling
         rate = optimizer._learning_rate
         if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-            # Not `optimizer.learning_rate`: that is the next step's.
-            rate = rate(optimizer.iterations - 1)
+            # Not `optimizer.learning_rate`: that is the next step's. Nor `iterations`:
+            # those are updates, while gradients accumulate.
+            rate = rate(optimizer._iterations - 1)
         logs["learning_rate"] = float(ops.convert_to_numpy(rate))
 
 

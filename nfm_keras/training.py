@@ -8,11 +8,25 @@ import shutil
 
 import keras
 
-from nfm_keras import averaging, data, distribution, records
+from nfm_keras import (
+    averaging,
+    checkpoints,
+    data,
+    distribution,
+    history,
+    records,
+)
 from nfm_keras.compilation import compile_model
 from nfm_keras.config import Config, resolve
 from nfm_keras.environment import environment
-from nfm_keras.fitting import CHECKPOINTS, Job, batches, survive, watchers
+from nfm_keras.fitting import (
+    CHECKPOINTS,
+    Job,
+    batches,
+    survive,
+    watchers,
+    write_history,
+)
 from nfm_keras.interrupt import catch_sigterm
 from nfm_keras.locks import locked
 from nfm_keras.sites import remove_sites
@@ -109,6 +123,7 @@ def train(
         with keeping, catch_sigterm() as stop:
             check_folder(folder, config, resume)  # nobody was here in the meantime
             engine.barrier()  # the others have looked, too, before the chief writes
+            options["started"] = _started(folder)
             job = Job(config, network, folder, engine, splits, steps, stop, **options)
             return _train(job, command)
     finally:
@@ -132,8 +147,14 @@ def _begin(config, folder, resume):
     return engine, config, network
 
 
+def _started(folder):
+    """When the run began: as its checkpoint has it, or now."""
+    found = checkpoints.newest(folder / CHECKPOINTS)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return found[1].get("started", now) if found else now
+
+
 def _train(job, command):
-    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     watchers(job, job.config)  # refuses what is missing or cannot be watched
     # Not sooner: a start that fails leaves the folder free.
     if job.engine.is_chief:
@@ -141,12 +162,13 @@ def _train(job, command):
     model, checkpoint = survive(job)
     if job.engine.is_chief:
         _save_classifier(model, job)
+        write_history(job.folder / history.FILE, checkpoint)
         record = to_record(
             job.folder,
             job.config,
             job.network,
             checkpoint,
-            started,
+            job.started,
             command,
             replicas=job.engine.describe(),
         )

@@ -179,6 +179,20 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
     assert names(tmp_path) == ["0001"]
 
 
+def test_the_order_is_that_of_the_numbers_and_other_folders_are_left(tmp_path, trained):
+    for name in ("0009", "0009-000002", "10000", "0009.bak"):
+        shutil.copytree(trained / "0002", tmp_path / name)
+    assert checkpoints.newest(tmp_path)[0].name == "10000"
+    truncate(tmp_path / "10000" / "model.weights.h5")
+    with pytest.warns(UserWarning, match="10000 is truncated"):
+        assert checkpoints.newest(tmp_path)[0].name == "0009-000002"
+    callback = checkpoints.Checkpoint(tmp_path, keep=1)
+    callback.set_model(model())
+    callback.on_epoch_begin(9)
+    callback.on_epoch_end(9, {"loss": 0.5})
+    assert names(tmp_path) == ["0009.bak", "0010"]
+
+
 @pytest.mark.parametrize("name", ["keep", "every"])
 def test_a_count_below_one_is_refused(tmp_path, name):
     with pytest.raises(ValueError, match=f"`{name}` must be at least 1. Received: 0"):

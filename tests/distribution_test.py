@@ -153,17 +153,19 @@ def test_processes_agree_to_stop():
     answers, asked = [False, True], threading.Event()
     several = types.SimpleNamespace(processes=2, any=lambda flag: answers.pop(0))
     agreement = distribution.Agreement(several, asked)
+    agreement.on_epoch_begin(0)
     for batch in range(39):
-        agreement.on_train_batch_end(batch)
+        agreement.on_train_batch_begin(batch)
         assert not agreement.stop.is_set()
-    agreement.on_train_batch_end(39)
+    agreement.on_train_batch_begin(40)
     assert agreement.stop.is_set() and not answers
 
     alone = distribution.Agreement(distribution.start(None), asked)
-    alone.on_train_batch_end(0)
+    alone.on_epoch_begin(0)
+    alone.on_train_batch_begin(1)
     assert not alone.stop.is_set()
     asked.set()
-    alone.on_train_batch_end(1)
+    alone.on_train_batch_begin(2)
     assert alone.stop.is_set()
 
 

@@ -63,7 +63,7 @@ def test_the_first_bad_step_is_named_with_its_draw_and_rate(tmp_path):
     site, lam = int(draw.site), float(ops.convert_to_numpy(draw.lam))
     expected = f"step {BAD} is not finite (learning rate 0.05, site site_{site}, "
     assert expected + f"lambda {lam:.4f})" in str(caught.value)
-    assert str(caught.value).endswith("Received: loss=nan")
+    assert str(caught.value).endswith("Received: 3 step(s) with such a loss")
     assert ops.convert_to_numpy(model.nonfinite)[1] == BAD
 
 
@@ -119,9 +119,29 @@ def test_a_bad_gradient_of_a_finite_loss_is_skipped_too():
         skip_nonfinite=True,
     )
     model.compile(keras.optimizers.SGD(0.1), "mse", **COMPILED)
-    with pytest.raises(TrainingDiverged, match="All 6 steps of epoch 1 were skipped"):
-        fit(model, X, X[:, :1], callbacks=[FiniteLoss()])
+    with pytest.raises(TrainingDiverged, match="The last 24 steps were all skipped"):
+        fit(model, X, X[:, :1], epochs=9, callbacks=[FiniteLoss()])
     np.testing.assert_array_equal(model.model.get_weights()[0], np.zeros((4, 1)))
+
+
+def test_a_bad_gradient_is_not_kept_while_gradients_accumulate():
+    """Of a loss that is finite: its step alone is lost, the update goes on."""
+    inputs = keras.Input((4,))
+    layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    model = nfm.NFMModel(
+        keras.Model(inputs, ops.sqrt(ops.relu(layer(inputs)))),
+        nfm.Mixing(alpha=0.0, sigma_add=0.0, sigma_mult=0.0),
+        skip_nonfinite=True,
+    )
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=3)
+    model.compile(optimizer, "mse", jit_compile=False)
+    x = np.ones((60, 4), "float32")
+    x[10 * BAD + 1] = 0  # where the root has no derivative
+    fit(model, x, X[:, :1], callbacks=[FiniteLoss()])
+    assert ops.convert_to_numpy(model.nonfinite).tolist() == [1, BAD]
+    assert all(np.isfinite(value).all() for value in state(model).values())
+    kernel = model.model.get_weights()[0]
+    assert np.isfinite(kernel).all() and not np.allclose(kernel, 1)
 
 
 def diverging(**options):
