@@ -178,9 +178,7 @@ def test_a_sweep_finishes_the_others_and_says_which_run_failed(tmp_path):
     assert last.startswith("sweep: 1 run(s) failed") and "puzzlemix/seed_0" in last
     assert "grid" in last and "Traceback" not in last
     found = records.load(tmp_path / "erm" / "seed_0" / records.FILE)
-    assert found.command.startswith(
-        "python -m apps.train --scheme=erm --dataset=digits"
-    )
+    assert found.command.startswith("python -m apps.train --scheme=erm --network")
     table = experiments.load("table2").scaled(limits={"limit": 20, "attack_limit": 5})
     assert unscored(table, found, images=500) == []
 
