@@ -235,12 +235,11 @@ def _read(path):
 def _check_config(path, held, wanted):
     if held is None or wanted is None:
         return
-    differ = {k for k in held.keys() | wanted.keys() if held.get(k) != wanted.get(k)}
-    if differ:
+    expected, received = records.differing(wanted, held)
+    if expected:
         raise ValueError(
-            f"Checkpoint {path} is of another config. Expected "
-            f"{ {k: wanted.get(k) for k in sorted(differ)} }. "
-            f"Received: { {k: held.get(k) for k in sorted(differ)} }"
+            f"Checkpoint {path} is of another config. Expected {expected}. "
+            f"Received: {received}"
         )
 
 

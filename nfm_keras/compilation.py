@@ -5,6 +5,7 @@ import keras
 from nfm_keras import (
     averaging,
     distribution,
+    mixing_schedule,
     optimizers,
     schemes,
 )
@@ -97,3 +98,12 @@ def is_scheduled(config):
     """Whether alpha or the noise of a run changes from epoch to epoch."""
     names = "alpha_schedule", "noise_schedule", "off_epoch"
     return any(getattr(config, name) is not None for name in names)
+
+
+def schedule(config):
+    """The `MixingSchedule` of a config that `is_scheduled`."""
+    return mixing_schedule.MixingSchedule(
+        mixing_schedule.ramp(config.alpha_schedule or "constant", config.epochs),
+        mixing_schedule.ramp(config.noise_schedule or "constant", config.epochs),
+        config.off_epoch,
+    )

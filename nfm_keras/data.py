@@ -370,6 +370,11 @@ class _ArrayBatches(keras.utils.PyDataset):
             images = self.vary(images, self.epoch, index)
         return images, self.split.labels[index]
 
+    def __iter__(self):
+        while True:
+            yield from (self[step] for step in range(len(self)))
+            self.on_epoch_end()
+
     def on_epoch_end(self):
         # Keras calls this before the first epoch too.
         if self.ended:

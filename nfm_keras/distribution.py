@@ -25,7 +25,7 @@ class Engine:
     they share; the chief alone writes there, and holds its lock.
 
     The batch size is that of all replicas together. It has to divide by their number,
-    and the smaller last batch of an epoch is dropped (`drop_last`).
+    and the smaller last batch of an epoch is dropped.
 
     Attributes:
         name: The distribution; `None` for none.
@@ -43,11 +43,6 @@ class Engine:
     def is_chief(self) -> bool:
         """Whether this process writes checkpoints, logs, the record and the model."""
         return self.index == 0
-
-    @property
-    def drop_last(self) -> bool:
-        """Whether an epoch ends before a batch that is not whole."""
-        return self.name is not None
 
     def scope(self):
         """Returns the context to build, compile and restore the model in."""

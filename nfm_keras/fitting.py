@@ -1,6 +1,7 @@
 """The steps of a run: from its newest checkpoint to its last epoch."""
 
 import dataclasses
+import datetime
 import functools
 import pathlib
 import sys
@@ -17,11 +18,15 @@ from nfm_keras import (
     distribution,
     guard,
     history,
-    mixing_schedule,
 )
-from nfm_keras.compilation import compile_model, is_scheduled, learning_rate
+from nfm_keras.compilation import (
+    compile_model,
+    is_scheduled,
+    learning_rate,
+    schedule,
+)
 from nfm_keras.config import Config, resolve
-from nfm_keras.run_inputs import first_batch
+from nfm_keras.run_inputs import batches, first_batch
 from nfm_keras.run_log import LearningRate, NoisyAccuracy
 from nfm_keras.tensorboard_log import TensorBoardLog
 
@@ -42,7 +47,6 @@ class Job:
         splits: `data.Splits`.
         steps: Steps in an epoch.
         stop: `threading.Event` that asks for an end.
-        started: ISO 8601 time at which the run began.
         save_every, keep: As in `training.train`.
         tensorboard, watch, verbose: As in `training.train`.
     """
@@ -54,7 +58,6 @@ class Job:
     splits: data.Splits
     steps: int
     stop: threading.Event
-    started: str = ""
     save_every: int | None = None
     keep: int = 2
     tensorboard: bool = False
@@ -84,17 +87,19 @@ def survive(job):
 
     Returns:
         `(model, checkpoint)`: the trained `NFMModel` and the `Checkpoint` that holds
-        the history.
+        the history, and in `extra` when the run began.
 
     Raises:
         TrainingDiverged: If the loss is not finite any more.
         SystemExit: With 143, if `job.stop` was set.
     """
     found = checkpoints.newest(job.checkpoints)
-    back = found[1].get("rollbacks", 0) if found else 0
+    held = found[1] if found else {}
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    started, back = held.get("started", now), held.get("rollbacks", 0)
     while True:
         try:
-            return _attempt(job, back)
+            return _attempt(job, back, started)
         except guard.TrainingDiverged as error:
             if job.config.on_nan != "rollback" or back == _MOST_ROLLBACKS:
                 raise
@@ -106,7 +111,7 @@ def survive(job):
             )
 
 
-def _attempt(job, back):
+def _attempt(job, back, started):
     """Trains to the end from the newest checkpoint; returns model and checkpoint."""
     config = dataclasses.replace(
         job.config,
@@ -132,7 +137,7 @@ def _attempt(job, back):
             state=state,
             config=held,
             steps=job.steps,
-            extra={"rollbacks": back, "started": job.started},
+            extra={"rollbacks": back, "started": started},
             engine=job.engine,
             every=job.save_every,
             keep=job.keep,
@@ -161,9 +166,10 @@ def _restore(model, job, held):
 
 def _fit(model, job, callbacks, epoch, step, end):
     config, watched = job.config, job.watched
+    part = job.engine.part(config.batch_size)
     job.engine.fit(
         model,
-        batches(job, epoch, start_step=step, part=job.engine.part(config.batch_size)),
+        batches(config, job.splits.train, epoch, start_step=step, part=part),
         validation_data=(watched.images, watched.labels),
         validation_freq=[
             e
@@ -177,21 +183,6 @@ def _fit(model, job, callbacks, epoch, step, end):
         shuffle=False,
         callbacks=callbacks,
         verbose=job.verbose,
-    )
-
-
-def batches(job, epoch, **place):
-    """The job's training batches from an epoch on, as `data.batches` gives them."""
-    config = job.config
-    return data.batches(
-        job.splits.train,
-        config.batch_size,
-        config.seed,
-        config.augment,
-        epoch,
-        drop_last=job.engine.drop_last,
-        policy=config.policy,
-        **place,
     )
 
 
@@ -229,7 +220,7 @@ def _callbacks(job, checkpoint, logs):
     config = job.config
     found = [guard.FiniteLoss(checkpoint.extra["rollbacks"])]
     if is_scheduled(config):
-        found.append(_schedule(config))
+        found.append(schedule(config))
     if config.swa_epochs:
         found.append(averaging.WeightAveraging(config.epochs - config.swa_epochs))
     found += [*logs, checkpoint]
@@ -241,14 +232,6 @@ def _callbacks(job, checkpoint, logs):
         # For the validation only: a checkpoint holds weights and averages apart.
         found.append(keras.callbacks.SwapEMAWeights())
     return found
-
-
-def _schedule(config):
-    return mixing_schedule.MixingSchedule(
-        mixing_schedule.ramp(config.alpha_schedule or "constant", config.epochs),
-        mixing_schedule.ramp(config.noise_schedule or "constant", config.epochs),
-        config.off_epoch,
-    )
 
 
 def write_history(path, checkpoint):

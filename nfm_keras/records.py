@@ -238,6 +238,22 @@ def read_json(path):
         ) from None
 
 
+def differing(one, other):
+    """The entries in which two dicts differ; one that is missing counts as None.
+
+    Returns:
+        Two dicts with the same sorted keys, empty where there is no difference.
+
+    Example:
+
+    >>> differing({"seed": 3, "alpha": 1.0}, {"seed": 3, "beta": 2.0})
+    ({'alpha': 1.0, 'beta': None}, {'alpha': None, 'beta': 2.0})
+    """
+    keys = sorted(one.keys() | other.keys())
+    keys = [key for key in keys if one.get(key) != other.get(key)]
+    return {k: one.get(k) for k in keys}, {k: other.get(k) for k in keys}
+
+
 def _refuse_constant(name):
     raise ValueError(f"{name} is not strict JSON")
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from nfm_keras import data, mixing_schedule, schemes
-from nfm_keras.compilation import compile_model
+from nfm_keras import data, schemes
+from nfm_keras.compilation import compile_model, schedule
 from nfm_keras.config import Config, resolve
 from nfm_keras.mixed_images import MixedImages, mixed_images, step_draws
 from nfm_keras.sites import find_sites
@@ -90,6 +90,37 @@ def load_weights(model, path):
     model.model.set_weights(classifier.get_weights())
 
 
+def batches(config, split, epoch, **place):
+    """The batches of a run from an epoch on, as `data.batches` gives them.
+
+    Args:
+        config: `Config`.
+        split: Training `nfm_keras.data.Split`.
+        epoch: Integer, from 0.
+        **place: `start_step` and `part`, as there.
+    """
+    return data.batches(
+        split,
+        config.batch_size,
+        config.seed,
+        config.augment,
+        epoch,
+        drop_last=_drops_last(config),
+        policy=config.policy,
+        **place,
+    )
+
+
+def steps_per_epoch(config, split) -> int:
+    """How many steps an epoch of a run has: as many as `batches`."""
+    return data.steps_per_epoch(split, config.batch_size, _drops_last(config))
+
+
+def _drops_last(config):
+    """Replicas share only whole batches."""
+    return config.distribution is not None
+
+
 def first_batch(config, split, epoch):
     """The first batch of an epoch, augmented, as `fit` gets it.
 
@@ -101,16 +132,7 @@ def first_batch(config, split, epoch):
     Returns:
         `(images, labels)`, NumPy arrays: uint8 and integers.
     """
-    stream = data.batches(
-        split,
-        config.batch_size,
-        config.seed,
-        config.augment,
-        epoch,
-        policy=config.policy,
-    )
-    array = keras.backend.backend() != "tensorflow"  # a `PyDataset` is no iterator
-    return tuple(map(np.asarray, stream[0] if array else next(iter(stream))))
+    return tuple(map(np.asarray, next(iter(batches(config, split, epoch)))))
 
 
 def seen_batches(config, model, split, epochs):
@@ -125,7 +147,7 @@ def seen_batches(config, model, split, epochs):
     Returns:
         List of `SeenBatch`.
     """
-    steps = data.steps_per_epoch(split, config.batch_size)
+    steps = steps_per_epoch(config, split)
     seen = []
     for epoch in np.unique(np.linspace(0, epochs - 1, EPOCHS).astype(int)).tolist():
         _set_levels(config, model, epoch)
@@ -165,11 +187,7 @@ def _set_levels(config, model, epoch):
     """Puts the levels of an epoch into the model, if it is `scheduled`."""
     if model.levels is None:
         return None
-    schedule = mixing_schedule.MixingSchedule(
-        mixing_schedule.ramp(config.alpha_schedule or "constant", config.epochs),
-        mixing_schedule.ramp(config.noise_schedule or "constant", config.epochs),
-        config.off_epoch,
-    )
-    schedule.set_model(model)
-    schedule.on_epoch_begin(epoch)
+    levels = schedule(config)
+    levels.set_model(model)
+    levels.on_epoch_begin(epoch)
     return keras.ops.convert_to_numpy(model.levels)

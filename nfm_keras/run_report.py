@@ -286,7 +286,7 @@ def _batch(sheet, seen, classes):
 
 
 def _draws(body, config, model, split, epochs):
-    steps = data.steps_per_epoch(split, config.batch_size)
+    steps = run_inputs.steps_per_epoch(config, split)
     sites, lam, laws = run_inputs.run_draws(config, model, steps, epochs)
     figure = run_figures.draws(sites, lam, site_names(model), laws)
     if figure is None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import datetime
 import pathlib
 import shutil
 
@@ -10,11 +9,11 @@ import keras
 
 from nfm_keras import (
     averaging,
-    checkpoints,
     data,
     distribution,
     history,
     records,
+    run_inputs,
 )
 from nfm_keras.compilation import compile_model
 from nfm_keras.config import Config, resolve
@@ -22,7 +21,6 @@ from nfm_keras.environment import environment
 from nfm_keras.fitting import (
     CHECKPOINTS,
     Job,
-    batches,
     survive,
     watchers,
     write_history,
@@ -55,7 +53,8 @@ def train(
     """Trains one network and leaves `record.json` and `classifier.keras` in `folder`.
 
     A run that is killed goes on with `resume` and ends with the same weights, bit for
-    bit on a CPU. SIGTERM saves a checkpoint after the step at hand and exits with 143.
+    bit on a CPU. SIGTERM saves a checkpoint after the step, or the validation, at hand
+    and exits with 143.
     A loss that is not finite ends the run (`Config.on_nan="stop"`), is undone and left
     out (`"skip"`), or sends the run back to its last checkpoint, from where it goes on
     with half the learning rate and other draws, five times at most (`"rollback"`).
@@ -115,7 +114,7 @@ def train(
         splits = data.load(
             config.dataset, data_dir, download, config.limit, config.validation
         )
-        steps = data.steps_per_epoch(splits.train, config.batch_size, engine.drop_last)
+        steps = run_inputs.steps_per_epoch(config, splits.train)
         with engine.scope():
             compile_model(config, network, steps)  # refuses what it does not take
         options["verbose"] = verbose if engine.is_chief else 0
@@ -123,7 +122,6 @@ def train(
         with keeping, catch_sigterm() as stop:
             check_folder(folder, config, resume)  # nobody was here in the meantime
             engine.barrier()  # the others have looked, too, before the chief writes
-            options["started"] = _started(folder)
             job = Job(config, network, folder, engine, splits, steps, stop, **options)
             return _train(job, command)
     finally:
@@ -147,13 +145,6 @@ def _begin(config, folder, resume):
     return engine, config, network
 
 
-def _started(folder):
-    """When the run began: as its checkpoint has it, or now."""
-    found = checkpoints.newest(folder / CHECKPOINTS)
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return found[1].get("started", now) if found else now
-
-
 def _train(job, command):
     watchers(job, job.config)  # refuses what is missing or cannot be watched
     # Not sooner: a start that fails leaves the folder free.
@@ -168,7 +159,7 @@ def _train(job, command):
             job.config,
             job.network,
             checkpoint,
-            job.started,
+            checkpoint.extra["started"],
             command,
             replicas=job.engine.describe(),
         )
@@ -231,12 +222,11 @@ def check_folder(folder, config, resume):
         return
     # A field that is newer than the folder was what it is by default now.
     held, wanted = Config().to_json() | records.read_json(path), config.to_json()
-    differ = {k for k in held.keys() | wanted.keys() if held.get(k) != wanted.get(k)}
-    if differ:
+    expected, received = records.differing(held, wanted)
+    if expected:
         raise ValueError(
-            f"{folder} holds a run with another config. Expected "
-            f"{ {k: held.get(k) for k in sorted(differ)} }. "
-            f"Received: { {k: wanted.get(k) for k in sorted(differ)} }"
+            f"{folder} holds a run with another config. Expected {expected}. "
+            f"Received: {received}"
         )
     if not resume:
         raise FileExistsError(
@@ -250,7 +240,7 @@ def _save_classifier(model, job):
     if job.config.swa_epochs:
         model = _on_one_device(model, job)
         model.averages.apply_to(model.model)
-        more = batches(job, job.config.epochs)
+        more = run_inputs.batches(job.config, job.splits.train, job.config.epochs)
         averaging.refresh_statistics(model, more, _STATISTICS_STEPS)
     _, network = resolve(dataclasses.replace(job.config, precision="float32"))
     network.set_weights(model.model.get_weights())

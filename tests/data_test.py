@@ -145,6 +145,20 @@ def test_the_stream_is_a_function_of_seed_and_epoch():
     assert np.sum(first == other) < 8
 
 
+def test_the_stream_has_no_end():
+    split, count = numbered(), 0
+    per_epoch = data.steps_per_epoch(split, 64)
+    batches = iter(data.batches(split, 64, seed=2, start_epoch=1))
+    held = [next(batches) for _ in range(2 * per_epoch)]
+    later = iter(data.batches(split, 64, seed=2, start_epoch=2))
+    for images, labels in held[per_epoch:]:
+        expected = next(later)
+        np.testing.assert_array_equal(images, expected[0])
+        np.testing.assert_array_equal(labels, expected[1])
+        count += len(labels)
+    assert count == len(split.images)
+
+
 def test_augmented_images_are_crops_and_mirror_images():
     """Each is one of the 50 possible ones, and all 50 are equally frequent."""
     split = numbered()

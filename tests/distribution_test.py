@@ -141,7 +141,7 @@ def test_refusals(name, settings, message):
 @pytest.mark.backends
 def test_one_device_needs_nothing():
     alone = distribution.start(None)
-    assert alone.is_chief and alone.describe() == {} and not alone.drop_last
+    assert alone.is_chief and alone.describe() == {}
     alone.barrier()
     assert alone.any(True) and not alone.any(False)
     with pytest.raises(ValueError, match="Received: 'two'"):
