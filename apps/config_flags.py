@@ -27,7 +27,7 @@ def define(leave_out=()):
     for field in fields:
         options = [*typing.get_args(hints[field.name]), hints[field.name]]
         kind = typing.get_origin(options[0]) or options[0]
-        text = f"Config.{field.name} of nfm_keras.training."
+        text = f"Config.{field.name} of nfm_keras.training.run."
         _DEFINE[kind](field.name, field.default, text)
     return tuple(field.name for field in fields)
 

@@ -12,9 +12,10 @@ import pathlib
 import keras
 from absl import app, flags, logging
 
-from apps.start import start
 from nfm_keras import data, evaluation, records, reports, training
-from nfm_keras.export import classify, export
+from nfm_keras.serving.saved_model import classify, export
+
+from .start import start
 
 _OUTPUT = flags.DEFINE_string("output", "runs/demo", "Folder of the results.")
 _SCHEMES = flags.DEFINE_list(

@@ -19,18 +19,16 @@ import sys
 
 from absl import app, flags, logging
 
-from apps.start import start
-from nfm_keras import (
-    classifiers,
-    data,
-    evaluation,
-    perturbations,
-    pictures,
-    records,
-    results,
-    suite_reports,
-    suites,
-)
+from nfm_keras import data, evaluation, records
+from nfm_keras.evaluation import classifiers
+from nfm_keras.evaluation import plan as suites
+from nfm_keras.evaluation.noise import DEFAULT
+from nfm_keras.records import evaluation as results
+from nfm_keras.records.ids import PROTOCOLS
+from nfm_keras.reports import pictures
+from nfm_keras.reports import suite as suite_reports
+
+from .start import start
 
 _RUN = flags.DEFINE_list("run_dir", [], "Folders of runs, as apps.train leaves them.")
 _MODEL = flags.DEFINE_list(
@@ -42,7 +40,7 @@ _PERTURBATIONS = flags.DEFINE_list(
     "perturbations", None, "Ids instead of a suite; a bare noise is its curve."
 )
 _PROTOCOL = flags.DEFINE_enum(
-    "protocol", "reference", perturbations.PROTOCOLS, "How the noises are defined."
+    "protocol", "reference", PROTOCOLS, "How the noises are defined."
 )
 _PGD_STEPS = flags.DEFINE_integer("pgd_steps", None, "Steps of PGD: 7, a suite's 20.")
 _PGD_STEP_SIZE = flags.DEFINE_float(
@@ -120,7 +118,7 @@ def _evaluate(each, test, folder):
     return evaluation.evaluate(
         each.classifier,
         test,
-        None if _SUITE.value else _PERTURBATIONS.value or list(perturbations.DEFAULT),
+        None if _SUITE.value else _PERTURBATIONS.value or list(DEFAULT),
         suite=_SUITE.value,
         protocol=_PROTOCOL.value,
         seed=_SEED.value,

@@ -15,9 +15,11 @@ import keras
 from absl import app, flags, logging
 
 import nfm_keras  # noqa: F401  (registers the layers that a .keras file may name)
-from apps.start import start
-from nfm_keras import data, portable, records, training
-from nfm_keras.export import export
+from nfm_keras import data, records, training
+from nfm_keras.serving import files as portable
+from nfm_keras.serving.saved_model import export
+
+from .start import start
 
 _RUN = flags.DEFINE_string("run_dir", None, "Folder of a training run.")
 _MODEL = flags.DEFINE_string("model", None, "Path of a .keras file, instead of a run.")

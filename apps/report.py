@@ -20,8 +20,9 @@ ours.
 
 from absl import app, flags, logging
 
-from apps.start import start
 from nfm_keras import records, reports
+
+from .start import start
 
 _RUNS = flags.DEFINE_list("runs", None, "Folders to look for records in.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.")
@@ -49,7 +50,7 @@ def main(argv):
 
 
 def _pages():
-    from nfm_keras import run_report  # builds networks: the tables need none
+    from nfm_keras.reports import page as run_report
 
     found = [run for path in _RUNS.value for run in run_report.find(path)]
     if not found:
@@ -69,7 +70,7 @@ def _runs(looks):
 
 
 def _experiment(looks):
-    from experiments import load  # a folder of the repository, not of the package
+    from nfm_keras.experiments.tables import load
 
     if len(_RUNS.value) > 1 or _SKIP.value:
         raise app.UsageError(

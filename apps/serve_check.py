@@ -17,9 +17,11 @@ import time
 import numpy as np
 from absl import app, flags, logging
 
-from apps.start import start
-from nfm_keras import data, signatures
-from nfm_keras.serving_client import GrpcClient, RestClient
+from nfm_keras import data
+from nfm_keras.serving import signatures
+from nfm_keras.serving.client import GrpcClient, RestClient
+
+from .start import start
 
 _REST = flags.DEFINE_string("rest", None, "Address, http://host:8501/v1/models/NAME.")
 _GRPC = flags.DEFINE_string("grpc", None, "Address, host:8500; needs --model.")

@@ -20,11 +20,12 @@ import time
 
 from absl import app, flags, logging
 
-import experiments
-from apps import config_flags
-from apps.start import start
 from nfm_keras import data
-from nfm_keras.experiments import LIMITS, estimate, runs, unscored
+from nfm_keras.experiments import tables as experiments
+from nfm_keras.experiments.experiment import LIMITS, estimate, runs, unscored
+
+from . import config_flags
+from .start import start
 
 FLAGS = flags.FLAGS
 

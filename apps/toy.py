@@ -13,9 +13,12 @@ import sys
 
 from absl import app, flags, logging
 
-from apps.start import start
-from experiments.toy import REGULARISERS
-from nfm_keras import toy, toy_reports, toy_training
+from nfm_keras.experiments.tables.toy import REGULARISERS
+from nfm_keras.experiments.toy import report as toy_reports
+from nfm_keras.experiments.toy import toy
+from nfm_keras.experiments.toy import training as toy_training
+
+from .start import start
 
 _DEFAULTS = toy_training.Settings()
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the results.", required=True)

@@ -8,9 +8,11 @@ import shlex
 
 from absl import app, flags, logging
 
-from apps import config_flags
-from apps.start import start
-from nfm_keras import distribution, training
+from nfm_keras import training
+from nfm_keras.training.distribution import engine as distribution
+
+from . import config_flags
+from .start import start
 
 FLAGS = flags.FLAGS
 

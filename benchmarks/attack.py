@@ -32,8 +32,9 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import timing
-from nfm_keras import attacks, data, gradients, networks, remove_sites
+from nfm_keras import attacks, data, networks, remove_sites
 from nfm_keras.attacks import apgd, pgd
+from nfm_keras.backend.classifier import PlainClassifier
 
 _NETWORK = flags.DEFINE_string("network", "preact_resnet18", "Network to attack.")
 _MODEL = flags.DEFINE_string("model", None, "Keras file of a trained one instead.")
@@ -84,7 +85,7 @@ def contenders(network, images):
     import foolbox
     import tensorflow as tf
 
-    plain = gradients.PlainClassifier(network)
+    plain = PlainClassifier(network)
     labels = keras.ops.convert_to_numpy(network.predict(images, verbose=0)).argmax(1)
     batch, size = images[: _BATCH_SIZE.value], _BATCH_SIZE.value
     step = plain.compiled(pgd.STEPS["linf"])

@@ -39,19 +39,21 @@ import keras
 import numpy as np
 from absl import app, flags, logging
 
-import experiments
 from apps.start import start
-from benchmarks.resident import (
+from nfm_keras import data, evaluation, records, training
+from nfm_keras.experiments import tables as experiments
+from nfm_keras.experiments.experiment import runs
+from nfm_keras.mixing.sites import remove_sites
+from nfm_keras.records import evaluation as results
+from nfm_keras.training import checkpoints
+from nfm_keras.training.config import PRECISIONS
+from nfm_keras.training.resident import (
     compile_epoch,
     limited,
     pack,
     save_arrays,
     unpack,
 )
-from nfm_keras import checkpoints, data, evaluation, records, results, training
-from nfm_keras.config import PRECISIONS
-from nfm_keras.experiments import runs
-from nfm_keras.sites import remove_sites
 
 FULL = {
     "width": 1.0,
@@ -110,14 +112,14 @@ def plan(experiment, output, rows=None, seeds=None, **scale):
     """Lists the runs of an experiment at full scale.
 
     Args:
-        experiment: `nfm_keras.experiments.Experiment`.
+        experiment: `nfm_keras.experiments.experiment.Experiment`.
         output: Folder of all runs.
         rows: Names of rows; `None` for all.
         seeds: Integers; `None` for the experiment's.
         **scale: Replaces values of `FULL`.
 
     Returns:
-        List of `nfm_keras.experiments.Run`, seed by seed.
+        List of `nfm_keras.experiments.experiment.Run`, seed by seed.
 
     Raises:
         ValueError: For an unknown row, or a setting that is left out here.

@@ -54,7 +54,8 @@ class Contender:
     """A compiled model that trains on its engine."""
 
     def __init__(self, name):
-        from nfm_keras import data, distribution, training
+        from nfm_keras import data, training
+        from nfm_keras.training.distribution import engine as distribution
 
         config = training.Config(
             dataset="cifar10",

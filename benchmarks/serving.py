@@ -24,9 +24,10 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import timing
-from nfm_keras import networks, sites
-from nfm_keras.export import export
-from nfm_keras.serving_client import request_body
+from nfm_keras import networks
+from nfm_keras.mixing import sites
+from nfm_keras.serving.client import request_body
+from nfm_keras.serving.saved_model import export
 
 BAR = 0.9
 SHAPE = (32, 32, 3)

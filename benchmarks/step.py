@@ -37,7 +37,8 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import timing
-from nfm_keras import records, schemes, training
+from nfm_keras import records, training
+from nfm_keras.mixing import schemes
 from nfm_keras.networks import blocks
 
 PLAIN = "plain norm"

@@ -25,7 +25,8 @@ import numpy as np
 from absl import app, flags
 
 from benchmarks import timing
-from nfm_keras import checkpoints, training
+from nfm_keras import training
+from nfm_keras.training import checkpoints
 
 EPOCH = 391
 BARS = {"checkpoint": 0.02, "start": 15.0}

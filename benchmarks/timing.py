@@ -8,7 +8,7 @@ import time
 from absl import app, flags
 
 from nfm_keras import records
-from nfm_keras.environment import environment
+from nfm_keras.records.environment import environment
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 """Name -> clock. `processor` counts all threads of this process and nothing else, and

@@ -15,8 +15,10 @@ import numpy as np
 from keras import layers
 
 import nfm_keras as nfm
-from nfm_keras import data, distribution, optimizers
-from nfm_keras.mixing import current_scope
+from nfm_keras import data
+from nfm_keras.mixing.scope import current_scope
+from nfm_keras.training import optimizers
+from nfm_keras.training.distribution import engine as distribution
 
 BATCH, EPOCHS, DEVICES = 128, 3, 2
 MIXINGS = {

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from nfm_keras import gradients
 from nfm_keras.attacks import balls
 from nfm_keras.attacks.attack import Attack, check_settings, refuse
 from nfm_keras.attacks.losses import LOSSES
 from nfm_keras.attacks.search import Search, log_mean
+from nfm_keras.backend import gradients
 
 
 def checkpoints(steps):

@@ -5,8 +5,11 @@ import math
 
 import numpy as np
 
-from nfm_keras import gradients, metrics, perturbations
 from nfm_keras.attacks.balls import NORMS
+from nfm_keras.backend.classifier import PlainClassifier
+from nfm_keras.data import images as perturbations
+from nfm_keras.data import labels as metrics
+from nfm_keras.records.ids import format_severity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Attack:
     def id(self):
         """Its name in flags, records and plots, such as `pgd@8/255` or `pgd_l2@0.5`."""
         kind = self.name if self.norm == "linf" else f"{self.name}_{self.norm}"
-        return f"{kind}@{perturbations.format_severity(self.epsilon)}"
+        return f"{kind}@{format_severity(self.epsilon)}"
 
     @property
     def severity(self):
@@ -64,7 +67,7 @@ class Attack:
 
         Args:
             classifier: Keras model or callable from `[0,1]` images to logits, or a
-                `nfm_keras.gradients.PlainClassifier`, which saves compiling anew.
+                `nfm_keras.backend.classifier.PlainClassifier`, which saves compiling anew.
             images: `(n, height, width, channels)`, uint8 or float in [0,1].
             labels: `(n,)` integers.
             seed: int, of all that is random.
@@ -87,7 +90,7 @@ def prepared(classifier, images, labels, indices=None):
     images = perturbations.as_images(images)
     labels = metrics.check_labels(labels, len(images))
     indices = np.arange(len(images)) if indices is None else np.asarray(indices)
-    return gradients.PlainClassifier(classifier), images, labels, indices
+    return PlainClassifier(classifier), images, labels, indices
 
 
 def check_settings(attack, *counts):

@@ -25,14 +25,14 @@ def from_perturbation(perturbation, **settings):
     """The attack that a perturbation such as `pgd_l2@0.5` names.
 
     Args:
-        perturbation: `nfm_keras.perturbations.Perturbation` of an attack's kind.
+        perturbation: `nfm_keras.evaluation.noise.Perturbation` of an attack's kind.
         **settings: steps, step_size, restarts, random_start of `PGD`. They go to PGD
             alone: the others are known by name with the settings they were published
             with. Make their value yourself to change one.
 
     Example:
 
-    >>> from nfm_keras.perturbations import parse
+    >>> from nfm_keras.data.images import parse
     >>> from_perturbation(parse("pgd@8/255"), steps=20, restarts=5).settings["steps"]
     20
     >>> from_perturbation(parse("apgd_t_l2@0.5")).id

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from nfm_keras import gradients
 from nfm_keras.attacks import balls, losses
 from nfm_keras.attacks.attack import Attack, check_settings, prepared
 from nfm_keras.attacks.search import Search
+from nfm_keras.backend import gradients
 
 ALPHA_MAX = 0.1
 """Largest weight of the step that starts from the image, beside that from the point."""

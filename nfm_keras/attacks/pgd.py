@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
-from nfm_keras import gradients, perturbations
 from nfm_keras.attacks import balls, losses
 from nfm_keras.attacks.attack import Attack, check_settings, prepared, refuse
 from nfm_keras.attacks.search import Search
+from nfm_keras.backend import gradients
+from nfm_keras.data import images as perturbations
 
 
 class _State(NamedTuple):

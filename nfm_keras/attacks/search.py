@@ -10,9 +10,9 @@ on another, so batch size and order change nothing.
 import numpy as np
 from keras import ops
 
-from nfm_keras import metrics
 from nfm_keras.attacks.attack import AttackResult, refuse
-from nfm_keras.perturbations import image_generators
+from nfm_keras.data import labels as metrics
+from nfm_keras.data.images import image_generators
 
 
 class Search:

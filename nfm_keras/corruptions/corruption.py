@@ -5,10 +5,10 @@ import numbers
 
 import numpy as np
 
-from nfm_keras import perturbations
+from nfm_keras.checks import did_you_mean
 from nfm_keras.corruptions import blur, digital, elastic, frost, noise, spatter, weather
 from nfm_keras.corruptions.constants import CONSTANTS, LARGE, NAMES, SEVERITIES
-from nfm_keras.names import did_you_mean
+from nfm_keras.data import images as perturbations
 
 VERSION = 1
 """Of the corrupted pixels: whoever stores them must not mix two versions."""

@@ -8,8 +8,8 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from nfm_keras import perturbations
 from nfm_keras.corruptions import filters, weather
+from nfm_keras.data import images as perturbations
 
 TEXTURES = "frost"
 SYNTHETIC = "frost (synthetic)"

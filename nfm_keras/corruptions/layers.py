@@ -12,9 +12,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from nfm_keras.backend.host import call_from_tensorflow, call_host
 from nfm_keras.corruptions import SEVERITIES, STANDARD, Corruption
-from nfm_keras.host import call_from_tensorflow, call_host
-from nfm_keras.perturbations import image_generators
+from nfm_keras.data.images import image_generators
 
 
 def corrupt_map(kinds=STANDARD, severities=SEVERITIES, seed=0):

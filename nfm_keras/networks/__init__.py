@@ -6,7 +6,7 @@ its sites `site_0` (the normalised input), `site_1`, ... (outputs of stages, gro
 blocks, all but the last).
 """
 
-from nfm_keras.names import unknown
+from nfm_keras.checks import unknown
 from nfm_keras.networks.mlp import mlp
 from nfm_keras.networks.preact_resnet import preact_resnet18, small_resnet
 from nfm_keras.networks.resnet import resnet50, resnet101

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from nfm_keras.mixing import NoisyFeatureMixup
+from nfm_keras.mixing.layer import NoisyFeatureMixup
 from nfm_keras.networks.blocks import (
     BatchNormalization,
     channels,

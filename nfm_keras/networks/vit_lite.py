@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from nfm_keras.mixing import NoisyFeatureMixup
+from nfm_keras.mixing.layer import NoisyFeatureMixup
 from nfm_keras.networks.blocks import (
     SavedDropout,
     channels,

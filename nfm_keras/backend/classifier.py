@@ -1,0 +1,108 @@
+"""A classifier in inference mode, compiled once and fed batches of one size."""
+
+import functools
+import time
+
+import keras
+import numpy as np
+from keras import ops
+
+from nfm_keras.backend.gradients import compiled
+
+
+class PlainClassifier:
+    """A classifier in inference mode, with every function of it compiled once.
+
+    Calling it runs the classifier with `training=False`, so that nothing mixes, drops
+    out or updates statistics. `logits` does the same, compiled. Wrap a classifier once
+    and reuse the wrapper: its compiled functions are kept with it and go with it.
+    `seconds` is the time spent in them (on an accelerator, until the result is asked
+    for, only that of starting them).
+
+    Args:
+        classifier: Keras model or layer, or any callable, from images
+            `(batch, height, width, channels)` in [0,1] to logits `(batch, classes)`;
+            or a `PlainClassifier`, whose compiled functions are then shared.
+
+    Raises:
+        TypeError: `classifier` cannot be called.
+
+    Example:
+
+    >>> classifier = PlainClassifier(lambda images: -images)
+    >>> print(ops.convert_to_numpy(classifier.logits([[0.25, 1.0]])))
+    [[-0.25 -1.  ]]
+    """
+
+    def __init__(self, classifier):
+        if isinstance(classifier, PlainClassifier):
+            self.__dict__ = classifier.__dict__
+            return
+        if not callable(classifier):
+            raise TypeError(
+                "`classifier` must be a Keras model or a function from images to "
+                f"logits. Received: {classifier!r}"
+            )
+        self.classifier = classifier
+        self.seconds = 0.0
+        self._functions = {}
+
+    def __call__(self, images):
+        if isinstance(self.classifier, keras.Layer):
+            logits = self.classifier(images, training=False)
+        else:
+            logits = self.classifier(images)
+        # Half-precision networks: their loss would underflow as they grow confident.
+        return ops.cast(logits, "float32")
+
+    @property
+    def input_shape(self):
+        """The shape of one image, or None where the classifier does not say."""
+        shape = getattr(self.classifier, "input_shape", None)
+        return tuple(shape[1:]) if isinstance(shape, tuple) else None
+
+    def logits(self, images):
+        """Logits `(batch, classes)` of a batch of images, compiled."""
+        return self.compiled(_logits)(images)
+
+    def logits_of(self, images, size=None):
+        """Returns the logits of a batch as an array.
+
+        The batch is filled up with copies of its last image, so that one shape is
+        compiled however many images are left.
+
+        Args:
+            images: `(batch, height, width, channels)`, uint8 or float in [0,1].
+            size: int, the batch to compile for; by default that of `images`.
+
+        Returns:
+            float32 `(batch, classes)` array.
+        """
+        images = np.asarray(images)
+        if images.dtype == np.uint8:
+            images = images.astype("float32") / np.float32(255)
+        size = max(size or 0, len(images))
+        filled = images[np.minimum(np.arange(size), len(images) - 1)]
+        return ops.convert_to_numpy(self.logits(filled))[: len(images)]
+
+    def compiled(self, fn):
+        """Compile `fn(classifier, *tensors)` for this classifier, once.
+
+        Args:
+            fn: a function, the same object at each call or it is compiled anew.
+        """
+        if fn not in self._functions:
+            variables = getattr(self.classifier, "variables", ())
+            run = compiled(functools.partial(fn, self), variables)
+            self._functions[fn] = functools.partial(self._timed, run)
+        return self._functions[fn]
+
+    def _timed(self, run, *args):
+        started = time.perf_counter()
+        found = run(*args)
+        self.seconds += time.perf_counter() - started
+        return found
+
+
+def _logits(classifier, images):
+    return classifier(images)

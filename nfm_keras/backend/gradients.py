@@ -1,0 +1,152 @@
+"""Gradients and compilation: the one place where the backends differ.
+
+Everything else in the evaluation is written in `keras.ops` and NumPy. TensorFlow, JAX
+or PyTorch is imported here and nowhere else, and only the one that Keras runs on.
+"""
+
+import functools
+
+import keras
+from keras import ops
+
+
+def value_and_grad(fn):
+    """Differentiate a function of a batch with respect to the batch, sample by sample.
+
+    Only the gradient with respect to the input is computed, never that of the weights.
+
+    Args:
+        fn: `fn(inputs, *args) -> (values, aux)` with `values` of shape `(batch,)`, the
+            i-th depending on the i-th input alone, and `aux` any tensor.
+
+    Returns:
+        `fn(inputs, *args) -> (values, aux, gradients)`; `gradients` has the shape of
+        `inputs` and holds the gradient of each value at its own input. To be called
+        inside `compiled`.
+
+    Example:
+
+    >>> square = value_and_grad(lambda x: (ops.sum(x * x, axis=1), x))
+    >>> values, aux, gradients = compiled(square)([[1.0, 2.0]])
+    >>> print(ops.convert_to_numpy(gradients))
+    [[2. 4.]]
+    """
+    backend = keras.backend.backend()
+    if backend not in _VALUE_AND_GRAD:
+        raise ValueError(
+            f"Gradients need one of the Keras backends {sorted(_VALUE_AND_GRAD)}. "
+            f"Received: {backend!r}"
+        )
+    return functools.partial(_VALUE_AND_GRAD[backend], fn)
+
+
+def compiled(fn, variables=()):
+    """Compile a function of tensors on the backend in use.
+
+    TensorFlow: `tf.function`. JAX: `jax.jit`. PyTorch: the function itself, run without
+    recording the graph of the weights. A change in the number of samples may compile
+    once more, so callers keep to few batch sizes.
+
+    Args:
+        fn: function of tensors that returns tensors.
+        variables: the Keras variables that `fn` reads. JAX bakes in as constants those
+            that are not named here, and would not see them change afterwards.
+
+    Returns:
+        The function; it takes tensors, arrays or numbers.
+
+    Example:
+
+    >>> double = compiled(lambda x: 2.0 * x)
+    >>> print(ops.convert_to_numpy(double([1.0, 2.0])))
+    [2. 4.]
+    """
+    run = _COMPILED[keras.backend.backend()](fn, list(variables))
+    # An array becomes a tensor before the call: tf.function would otherwise compile
+    # anew for every Python number, and jax.jit hash it.
+    return lambda *args: run(*map(ops.convert_to_tensor, args))
+
+
+def _tensorflow_value_and_grad(fn, inputs, *args):
+    import tensorflow as tf
+
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(inputs)
+        values, aux = fn(inputs, *args)
+    # Zeros, not None, where nothing depends on the inputs.
+    unconnected = tf.UnconnectedGradients.ZERO
+    return values, aux, tape.gradient(values, inputs, unconnected_gradients=unconnected)
+
+
+def _jax_value_and_grad(fn, inputs, *args):
+    import jax
+
+    def total(inputs):
+        values, aux = fn(inputs, *args)
+        return ops.sum(values), (values, aux)
+
+    gradients, (values, aux) = jax.grad(total, has_aux=True)(inputs)
+    return values, aux, gradients
+
+
+def _torch_value_and_grad(fn, inputs, *args):
+    import torch
+
+    with torch.enable_grad():
+        inputs = inputs.detach().requires_grad_(True)
+        values, aux = fn(inputs, *args)
+        # Zeros, not an error, where nothing depends on the inputs.
+        total = values.sum() + 0 * inputs.sum()
+        (gradients,) = torch.autograd.grad(total, inputs)
+    return values.detach(), aux.detach(), gradients
+
+
+def _tensorflow_compiled(fn, variables):
+    import tensorflow as tf
+
+    # No jit_compile: on a CPU, XLA runs convolutions many times slower. The second
+    # batch size met is compiled for any number of samples.
+    return tf.function(fn, reduce_retracing=True)
+
+
+def _jax_compiled(fn, variables):
+    import jax
+
+    @jax.jit
+    def run(values, *args):
+        mapping = zip(variables, values, strict=True)
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            result = fn(*args)
+        return result, [scope.get_current_value(seed) for seed in seeds]
+
+    # The only integers that inference changes: what a layer that stays random draws
+    # its noise from. Left where they are, every call would meet the same noise.
+    seeds = [variable for variable in variables if "int" in variable.dtype]
+
+    def call(*args):
+        result, states = run([variable.value for variable in variables], *args)
+        for seed, state in zip(seeds, states, strict=True):
+            seed.assign(state)
+        return result
+
+    return call
+
+
+def _torch_compiled(fn, variables):
+    import torch
+
+    return torch.no_grad()(fn)
+
+
+_VALUE_AND_GRAD = {
+    "tensorflow": _tensorflow_value_and_grad,
+    "jax": _jax_value_and_grad,
+    "torch": _torch_value_and_grad,
+}
+
+
+_COMPILED = {
+    "tensorflow": _tensorflow_compiled,
+    "jax": _jax_compiled,
+    "torch": _torch_compiled,
+}

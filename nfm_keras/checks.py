@@ -1,0 +1,99 @@
+"""What an error says of a name that nobody knows, or of a number out of its range."""
+
+import difflib
+import math
+import numbers
+
+
+def unknown(what, name, known):
+    """Returns the error for a name that is not in a table.
+
+    Args:
+        what: str. What it should have been the name of, such as `"scheme"`.
+        name: What was given.
+        known: Names of the table.
+
+    Returns:
+        A `ValueError` to raise, with the names that are near and all that are known.
+
+    Example:
+
+    >>> unknown("suite", "quik", ["quick", "full"])
+    ValueError("Unknown suite. Did you mean 'quick'? Known: quick, full. Received: 'quik'")
+    """
+    return ValueError(
+        f"Unknown {what}.{did_you_mean(name, known)} Known: {', '.join(known)}. "
+        f"Received: {name!r}"
+    )
+
+
+def did_you_mean(name, known):
+    """Returns a hint to put into an error, empty where no known name is near.
+
+    Args:
+        name: What was given.
+        known: Names that would have been right.
+
+    Example:
+
+    >>> did_you_mean("fogg", ["fog", "snow"])
+    " Did you mean 'fog'?"
+    """
+    near = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def check_count(name, value, least=1):
+    """Refuses what is not an integer, or less than the least.
+
+    Args:
+        name: str, of the argument.
+        value: What was given.
+        least: int.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    if is_number(value, numbers.Integral) and value >= least:
+        return
+    expected = "a positive integer" if least == 1 else f"an integer, {least} or more"
+    raise ValueError(f"`{name}` must be {expected}. Received: {value!r}")
+
+
+def check_number(name, value, *, least=None, most=None, above=None, below=None):
+    """Refuses what is not a finite real number in a range.
+
+    Args:
+        name: str, of the argument.
+        value: What was given.
+        least, most: Ends of the range that belong to it; None for none.
+        above, below: Ends that do not.
+
+    Raises:
+        ValueError: Naming the argument and the range.
+
+    Example:
+
+    >>> check_number("rate", 0.5, least=0, below=1)
+    """
+    ends = (
+        (least, "at least", lambda end: value >= end),
+        (above, "above", lambda end: value > end),
+        (most, "at most", lambda end: value <= end),
+        (below, "below", lambda end: value < end),
+    )
+    ends = [end for end in ends if end[0] is not None]
+    finite = is_number(value) and math.isfinite(value)
+    if finite and all(holds(end) for end, _, holds in ends):
+        return
+    limits = " and ".join(f"{words} {end:g}" for end, words, _ in ends)
+    raise ValueError(
+        f"`{name}` must be a finite number, {limits}. Received: {value!r}"
+        if limits
+        else f"`{name}` must be a finite number. Received: {value!r}"
+    )
+
+
+def is_number(value, kind=numbers.Real):
+    """Returns whether a value is a number; booleans, which Python counts, are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)

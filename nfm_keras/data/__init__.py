@@ -1,0 +1,5 @@
+"""Sets of images, their batches and their augmentation."""
+
+from nfm_keras import lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(__name__, __file__)

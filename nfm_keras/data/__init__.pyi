@@ -1,0 +1,11 @@
+from .images import as_images as as_images
+from .labels import check_labels as check_labels
+from .labels import hits as hits
+from .load import SPECS as SPECS
+from .load import DatasetSpec as DatasetSpec
+from .load import Split as Split
+from .load import Splits as Splits
+from .load import batches as batches
+from .load import load as load
+from .load import spec as spec
+from .load import steps_per_epoch as steps_per_epoch

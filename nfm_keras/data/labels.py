@@ -1,0 +1,120 @@
+"""Accuracy, its confidence interval and the comparison of two classifiers.
+
+All in percent, like every score.
+"""
+
+import numpy as np
+
+
+def hits(logits, labels):
+    """Which samples are classified correctly.
+
+    Args:
+        logits: `(batch, classes)` floats.
+        labels: `(batch,)` integers in `[0, classes)`.
+
+    Returns:
+        `(batch,)` bool array. Of several equal logits the first class counts.
+
+    Raises:
+        ValueError: the logits are not a matrix of finite numbers, or a label does not
+            fit them.
+
+    Example:
+
+    >>> hits([[0.1, 0.9], [0.8, 0.2]], [1, 1]).tolist()
+    [True, False]
+    """
+    labels = np.asarray(labels)
+    logits = check_logits(logits, len(labels))
+    check_labels(labels, len(logits), logits.shape[1])
+    return logits.argmax(axis=1) == labels
+
+
+def are_probabilities(logits):
+    """Which rows look like the output of a softmax, in half precision too.
+
+    Args:
+        logits: `(batch, classes)` numbers.
+
+    Returns:
+        `(batch,)` bool array. A row of logits may pass by chance, several hardly.
+
+    Example:
+
+    >>> are_probabilities(np.array([[0.25, 0.75], [-1.0, 2.0]])).tolist()
+    [True, False]
+    """
+    # Probabilities in bfloat16 are off by 1/256 of themselves, and so is their sum.
+    sums = np.isclose(logits.sum(axis=-1), 1.0, rtol=0, atol=1e-2)
+    return (logits >= 0).all(axis=-1) & sums
+
+
+def check_logits(logits, n):
+    """Logits as an array, or one error that says what is wrong with them.
+
+    Args:
+        logits: `(n, classes)` finite numbers.
+        n: number of images.
+
+    Raises:
+        ValueError: wrong shape, NaN or infinite.
+
+    Example:
+
+    >>> check_logits([[0.1, 0.9]], 1)
+    array([[0.1, 0.9]])
+    """
+    logits = np.asarray(logits)
+    if logits.ndim != 2 or len(logits) != n:
+        raise ValueError(
+            f"The classifier must give logits of shape ({n}, classes) for {n} images. "
+            f"Received: shape {logits.shape}"
+        )
+    bad = np.count_nonzero(~np.isfinite(logits).all(axis=1))
+    if bad:
+        # Comparing NaN would silently score as class 0.
+        raise ValueError(
+            "The classifier must give finite logits. Received: NaN or infinite logits "
+            f"for {bad} of {n} images"
+        )
+    return logits
+
+
+def check_labels(labels, n, num_classes=None):
+    """Labels as an int32 array, or one error that says what is wrong with them.
+
+    Args:
+        labels: `(n,)` or `(n, 1)` integers in `[0, num_classes)`.
+        n: number of images.
+        num_classes: int, or None to leave the upper end unchecked.
+
+    Raises:
+        ValueError: wrong shape, type or range.
+
+    Example:
+
+    >>> check_labels([0, 2], 2, num_classes=3)
+    array([0, 2], dtype=int32)
+    """
+    labels = np.asarray(labels)
+    if labels.shape == (n, 1):  # as keras.datasets has them
+        labels = labels[:, 0]
+    if labels.shape != (n,):
+        raise ValueError(
+            f"`labels` must have one class for each of the {n} images: shape ({n},). "
+            f"Received: shape {labels.shape}"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            f"`labels` must be integers, the index of the class. "
+            f"Received: dtype {labels.dtype}"
+        )
+    low, high = (int(labels.min()), int(labels.max())) if n else (0, 0)
+    if low < 0 or (num_classes is not None and high >= num_classes):
+        top = "classes - 1" if num_classes is None else num_classes - 1
+        raise ValueError(
+            f"`labels` must lie between 0 and {top}. "
+            f"Received: labels from {low} to {high}"
+        )
+    return labels.astype("int32")

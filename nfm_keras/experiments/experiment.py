@@ -1,0 +1,314 @@
+"""Experiments as data: rows and seeds to training runs, at any scale."""
+
+import dataclasses
+import pathlib
+import time
+
+import keras
+import numpy as np
+
+from nfm_keras import data, records, training
+from nfm_keras.checks import unknown
+from nfm_keras.evaluation import rows
+from nfm_keras.mixing import schemes
+from nfm_keras.training.run import Config
+
+SEED_FOLDER = "seed_{}"
+LABEL = "label"
+LIMITS = ("limit", "attack_limit", "corruption_limit")
+"""What may be fewer than all test images, as in `evaluate`."""
+
+# Steps as long as erm's take so many times as long; benchmarks.step measures them.
+_COST = {"puzzlemix": 2.0, "noisymix": 4.2}
+_TIMED = 4  # steps of an epoch that is timed
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A table of the paper: schemes, settings and seeds, and how they are scored.
+
+    Args:
+        title: Heading of its table and figures.
+        settings: Fields of `training.Config` that all runs share.
+        rows: Row name -> the fields of `training.Config` that are its own, and `label`,
+            what the paper calls it.
+        seeds: One run of each row a seed.
+        perturbations: Ids of what the classifiers are scored under, as in `evaluate`.
+        protocol: `"reference"` or `"pixel"`, as in `evaluate`.
+        limits: `limit`, `attack_limit` and `corruption_limit` of `evaluate`: fewer test
+            images than all.
+        paper: Key of the paper's table in `paper_tables.json`, whose rows have the same
+            names; `None` where it prints no numbers.
+
+    Raises:
+        ValueError: For a field that `Config` does not have or would not take, a row
+            without a label, no row or no seed, or an unknown perturbation.
+
+    Example:
+
+    >>> digits = {"dataset": "digits", "network": "mlp", "epochs": 1}
+    >>> rows = {"erm": {"label": "None", "scheme": "erm"}}
+    >>> table = Experiment("Digits", digits, rows)
+    >>> table.config("erm", seed=1).scheme
+    'erm'
+    """
+
+    title: str
+    settings: dict
+    rows: dict[str, dict]
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    perturbations: tuple[str, ...] = ("clean", "white_noise", "salt_and_pepper")
+    protocol: str = "reference"
+    limits: dict[str, int] = dataclasses.field(default_factory=dict)
+    paper: str | None = None
+
+    def __post_init__(self):
+        if not self.rows or not self.seeds:
+            raise ValueError(
+                "An experiment needs at least one row and one seed. Received: "
+                f"{len(self.rows)} row(s), {len(self.seeds)} seed(s)"
+            )
+        for name, row in self.rows.items():
+            if not row.get(LABEL):
+                raise ValueError(f"Row {name!r} must have a label. Received: {row}")
+            schemes.lookup(self.config(name, self.seeds[0]).scheme)
+        rows.expand(self.perturbations)
+
+    def label(self, row) -> str:
+        """What the paper calls a row."""
+        return self.rows[row][LABEL]
+
+    def config(self, row, seed) -> Config:
+        """The training config of a row and a seed.
+
+        Raises:
+            ValueError: For a field or value that `Config` refuses.
+        """
+        fields = self.settings | self.rows[row] | {"seed": seed}
+        fields.pop(LABEL)
+        known = {field.name for field in dataclasses.fields(Config)}
+        for name in fields:
+            if name not in known:
+                raise unknown("config field", name, sorted(known))
+        return Config(**fields)
+
+    def scaled(self, seeds=None, rows=None, limits=None, **settings) -> "Experiment":
+        """The experiment with other settings in every row.
+
+        Args:
+            seeds: How many seeds to run, the first ones first; `None` for all.
+            rows: Names of the rows to run, in this order; `None` for all.
+            limits: Replaces `limits`, where a value is not `None`.
+            **settings: Fields of `Config`, for all rows: `width`, `epochs`, `limit`.
+                Those of a technique, such as `attack_steps`, go to the rows that have
+                it.
+
+        Raises:
+            ValueError: For a row there is not, or what `Experiment` refuses.
+
+        Example:
+
+        >>> digits = {"dataset": "digits", "network": "mlp", "epochs": 100}
+        >>> rows = {"erm": {"label": "None", "scheme": "erm"}}
+        >>> short = Experiment("Digits", digits, rows).scaled(seeds=1, epochs=2)
+        >>> short.seeds, short.config("erm", 0).epochs
+        ((0,), 2)
+        """
+        for name in rows or ():
+            if name not in self.rows:
+                raise unknown("row", name, self.rows)
+        if seeds is not None and seeds < 1:
+            raise ValueError(f"`seeds` must be at least 1. Received: {seeds}")
+        count = len(self.seeds) if seeds is None else seeds
+        # More than the table has go on counting.
+        more = range(max(self.seeds) + 1, max(self.seeds) + 1 + count)
+        new = {key: value for key, value in (limits or {}).items() if value is not None}
+        return dataclasses.replace(
+            self,
+            rows={
+                name: self.rows[name] | _taken(self.config(name, 0).scheme, settings)
+                for name in rows or self.rows
+            },
+            seeds=(*self.seeds, *more)[:count],
+            limits=self.limits | new,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One row with one seed: what to train, and where it goes."""
+
+    row: str
+    config: Config
+    folder: pathlib.Path
+
+    @property
+    def name(self):
+        return f"{self.row}/{self.folder.name}"
+
+    @property
+    def record(self) -> records.Record | None:
+        """Its record, if it is trained.
+
+        Raises:
+            ValueError: If the record is broken or is of another config.
+        """
+        path = self.folder / records.FILE
+        if not path.exists():
+            return None
+        found = records.load(path)
+        check_same(self.config, found, path)
+        return found
+
+
+def runs(experiment: Experiment, folder) -> list[Run]:
+    """The runs of an experiment, seed by seed: a first whole table comes early.
+
+    Args:
+        experiment: `Experiment`.
+        folder: Each run has `<folder>/<row>/seed_<n>`.
+
+    Example:
+
+    >>> rows = {"erm": {"label": "None", "scheme": "erm"}}
+    >>> table = Experiment("Digits", {"dataset": "digits"}, rows, seeds=(0, 1))
+    >>> [run.name for run in runs(table, "results")]
+    ['erm/seed_0', 'erm/seed_1']
+    """
+    folder = pathlib.Path(folder)
+    return [
+        Run(row, experiment.config(row, n), folder / row / SEED_FOLDER.format(n))
+        for n in experiment.seeds
+        for row in experiment.rows
+    ]
+
+
+def check_same(config: Config, record, path):
+    """Refuses a record of another config.
+
+    Fields that the config leaves open (`None`) are the scheme's or the network's to
+    decide, and a record from before a field existed has its default.
+
+    Raises:
+        ValueError: Naming the fields that differ.
+    """
+    wanted, defaults = config.to_json(), Config().to_json()
+    differ = {
+        name: record.config.get(name, defaults[name])
+        for name, value in wanted.items()
+        if value is not None and value != record.config.get(name, defaults[name])
+    }
+    if differ:
+        raise ValueError(
+            f"{path} is of a run with another config: give another folder, or take it "
+            f"away. Expected { {name: wanted[name] for name in differ} }. "
+            f"Received: {differ}"
+        )
+
+
+def unscored(experiment: Experiment, record, images) -> list[str]:
+    """Ids of the experiment's perturbations that a record has no whole score for.
+
+    Args:
+        experiment: `Experiment`.
+        record: `Record` of one of its runs.
+        images: How many test images there are; `limits` may ask for fewer.
+
+    Example:
+
+    >>> unscored(table, record, images=10_000)  # doctest: +SKIP
+    ['white_noise@0.35']
+    """
+    scored = {}
+    for score in record.scores:
+        if score.protocol in (experiment.protocol, "none"):
+            scored[score.perturbation] = max(score.n, scored.get(score.perturbation, 0))
+    limits = [experiment.limits.get(name) or images for name in LIMITS]
+    limit, attack_limit, corruption_limit = (min(each, images) for each in limits)
+
+    def asked(row):
+        if rows.is_attack(row):
+            return min(limit, attack_limit)
+        return min(limit, corruption_limit) if rows.is_corruption(row) else limit
+
+    todo = rows.expand(experiment.perturbations)
+    return [row.id for row in todo if scored.get(row.id, 0) < asked(row)]
+
+
+def estimate(runs, images) -> list[float]:
+    """Roughly how many seconds each of some runs will take here, evaluation left out.
+
+    erm's step is timed once for each network, width, batch size and precision; a
+    scheme's is that times what `benchmarks.step` found.
+
+    Args:
+        runs: List of `Run`.
+        images: How many training images the data set has.
+    """
+    policy = keras.config.dtype_policy()
+    timed, found = {}, []
+    for run in runs:
+        config = run.config
+        plain = Config(
+            scheme="erm",
+            **{name: getattr(config, name) for name in _DECIDING},
+        )
+        if plain not in timed:
+            timed[plain] = _step_seconds(plain)
+        steps = -(-min(config.limit or images, images) // config.batch_size)
+        found.append(timed[plain] * _cost(config) * steps * config.epochs)
+    keras.config.set_dtype_policy(policy)
+    return found
+
+
+_DECIDING = (
+    *("dataset", "network", "width", "depth", "batch_size", "precision", "policy"),
+    *("patch_size", "optimizer", "schedule", "learning_rate", "jit_compile"),
+)
+
+
+def _taken(scheme, settings):
+    techniques = schemes.technique_fields()
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in techniques or schemes.takes(scheme, name)
+    }
+
+
+def _cost(config):
+    if config.scheme == "adversarial":
+        attack = schemes.technique("adversarial", attack_steps=config.attack_steps)
+        return 1 + attack.attack_steps
+    return _COST.get(config.scheme, 1.0)
+
+
+def _step_seconds(config):
+    """Seconds of one training step, once it is compiled."""
+    config, network = training.resolve(config)
+    model = training.compile_model(config, network, steps=_TIMED)
+    known = data.spec(config.dataset)
+    count = _TIMED * config.batch_size
+    images = np.zeros((count, *known.shape), "uint8")
+    labels = np.arange(count) % known.num_classes
+    clock = _Clock()
+    model.fit(
+        *(images, labels),
+        batch_size=config.batch_size,
+        epochs=3,
+        verbose=0,
+        callbacks=[clock],
+    )
+    return min(clock.seconds[1:]) / _TIMED  # the first epoch compiles
+
+
+class _Clock(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.seconds = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.begun = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.seconds.append(time.perf_counter() - self.begun)

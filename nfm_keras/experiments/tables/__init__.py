@@ -1,0 +1,33 @@
+"""The paper's experiments, one literal table a file, by name."""
+
+import importlib
+import pathlib
+
+from nfm_keras.checks import unknown
+
+NAMES = tuple(
+    sorted(
+        path.stem
+        for path in pathlib.Path(__file__).parent.glob("*.py")
+        if path.stem != "__init__"
+    )
+)
+
+
+def load(name):
+    """Returns the `Experiment` of a name.
+
+    Args:
+        name: One of `NAMES`.
+
+    Raises:
+        ValueError: For an unknown name.
+
+    Example:
+
+    >>> load("table1").label("nfm")
+    'Noisy Feature Mixup (alpha=1.0)'
+    """
+    if name not in NAMES:
+        raise unknown("experiment", name, NAMES)
+    return importlib.import_module(f"nfm_keras.experiments.tables.{name}").EXPERIMENT

@@ -1,0 +1,1 @@
+"""The experiment in two dimensions: what regularisers do to a decision boundary."""

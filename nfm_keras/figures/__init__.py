@@ -1,0 +1,1 @@
+"""Drawing from plain values, with matplotlib."""

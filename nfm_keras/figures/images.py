@@ -1,0 +1,182 @@
+"""Figures of images: every corruption, and adversarial examples."""
+
+import numpy as np
+from matplotlib.figure import Figure  # not pyplot: no global state, no display
+
+from nfm_keras.data import images as perturbations
+from nfm_keras.data import labels as metrics
+from nfm_keras.figures.base import panel_grid, save
+from nfm_keras.figures.robustness import check_any, words
+
+COLUMNS = 8
+"""The most images that `adversarial_examples` shows."""
+
+_WRONG = "#D55E00"
+
+
+def sample_sheet(samples, path, *, original, title=None, caption=""):
+    """Show one image under every corruption, a row each, next to the original.
+
+    Args:
+        samples: dict `{kind: images}`, five images of severity 1 to 5 each: uint8,
+            `(height, width, 1 or 3)`.
+        path, title, caption: as in `nfm_keras.figures.robustness.accuracy_curves`.
+        original: the image without corruption, of the same shape.
+
+    Returns:
+        The `matplotlib.figure.Figure` written.
+
+    Raises:
+        ValueError: no corruption, not five images, or an image of another shape or
+            type.
+
+    Example:
+
+    >>> image = np.zeros((32, 32, 3), "uint8")
+    >>> samples = {"fog": [image] * 5}
+    >>> sample_sheet(samples, "sheet.png", original=image)  # doctest: +SKIP
+    """
+    check_any(samples, "`samples` must hold at least one corruption", samples)
+    rows = {kind: _samples(kind, samples[kind], original) for kind in samples}
+    height, width = np.shape(original)[:2]
+    cell, gap = np.clip(width / 50, 0.64, 1.34), 0.06  # inches; a share of the cell
+    across, down = 1 + gap, height / width + gap
+    size = cell * across * 6.1 + 1.3, cell * down * len(rows) + 1.2
+    figure = Figure(size, dpi=150, layout="constrained")
+    axis = figure.add_subplot()
+    lefts = np.arange(6) * across + np.where(np.arange(6) > 0, 2 * gap, 0)
+    tops = np.arange(len(rows)) * down
+    for top, images in zip(tops, rows.values(), strict=True):
+        for left, image in zip(lefts, images, strict=True):
+            _show(axis, image, extent=(left, left + 1, top + height / width, top))
+    axis.set_xlim(0, lefts[-1] + 1)
+    axis.set_ylim(tops[-1] + height / width, 0)
+    axis.set_xticks(lefts + 0.5, ["original", 1, 2, 3, 4, 5])
+    axis.set_yticks(tops + height / width / 2, map(words, rows))
+    axis.set_anchor("NW")  # else the layout cuts the names of the rows off
+    axis.xaxis.tick_top()
+    axis.xaxis.set_label_position("top")
+    axis.set_xlabel("severity", fontsize=8)
+    axis.tick_params(length=0, labelsize=8)
+    axis.spines[:].set_visible(False)
+    return save(figure, path, title, caption)
+
+
+def adversarial_examples(
+    images,
+    adversaries,
+    path,
+    *,
+    labels,
+    predictions,
+    adversarial_predictions,
+    classes,
+    names=None,
+    title=None,
+    caption="",
+):
+    """Show images, what an attack made of them, and the difference magnified.
+
+    Each difference is magnified so that its largest value just reaches black or white;
+    grey is no difference. The first eight images are shown.
+
+    Args:
+        images, adversaries: `(n, height, width, 1 or 3)`, uint8 or float in [0,1].
+        path, title: as in `nfm_keras.figures.robustness.accuracy_curves`.
+        labels: `(n,)` integers, the true classes.
+        predictions, adversarial_predictions: `(n,)` integers, what the classifier takes
+            images and adversaries for; wrong ones are written in red.
+        classes: list of str, the names of the classes.
+        names: list of `n` str over the columns, or None.
+        caption: str, small under the title: attack, epsilon, model.
+
+    Returns:
+        The `matplotlib.figure.Figure` written.
+
+    Raises:
+        ValueError: no images, bad images, or arguments that do not fit each other.
+
+    Example:
+
+    >>> image = np.full((1, 32, 32, 3), 0.5)
+    >>> taken = {"labels": [0], "predictions": [0], "adversarial_predictions": [1]}
+    >>> adversarial_examples(
+    ...     image, image + 8 / 255, "cat.png", **taken, classes=["cat", "dog"]
+    ... )  # doctest: +SKIP
+    """
+    images, adversaries = map(perturbations.as_images, (images, adversaries))
+    _check_images(images, adversaries)
+    total, number = len(images), min(len(images), COLUMNS)
+    true, taken, fooled = (
+        metrics.check_labels(indices, total, len(classes))[:number]
+        for indices in (labels, predictions, adversarial_predictions)
+    )
+    heads = [""] * total if names is None else [f"{_short(name)}\n" for name in names]
+    if len(heads) != total:
+        raise ValueError(f"`names` must be {total} names. Received: {names!r}")
+    height = 1.15 * images.shape[1] / images.shape[2] + 0.15
+    figure, axes = panel_grid(3 * number, number, max(5 / number, 1.25), height)
+    for column in range(number):
+        first, second, third = axes[column::number]
+        image, adversary = images[column], adversaries[column]
+        difference, factor = _magnify(adversary - image)
+        for axis, picture in (first, image), (second, adversary), (third, difference):
+            _show(axis, picture)
+            axis.set(xticks=[], yticks=[])
+        head = heads[column] + _short(f"true {classes[true[column]]}")
+        _label(first, f"{head}\n", classes, taken[column], true[column])
+        _label(second, "", classes, fooled[column], true[column])
+        third.set_title(f"x {factor:.1f}" if factor else "no difference", fontsize=7)
+    words = ("image", "adversarial", "difference")
+    for axis, word in zip(axes[::number], words, strict=True):
+        axis.set_ylabel(word, fontsize=9)
+    return save(figure, path, title, caption)
+
+
+def _samples(kind, images, original):
+    """The original and five images of the same shape."""
+    images = [np.asarray(image) for image in (original, *images)]
+    shape = images[0].shape
+    same = all(image.shape == shape and image.dtype == np.uint8 for image in images)
+    fits = len(shape) == 3 and shape[2] in (1, 3)
+    if len(images) != 6 or not same or not fits:
+        raise ValueError(
+            "A row must be five uint8 images (height, width, 1 or 3) of the original's "
+            f"shape. Received: {[(image.shape, str(image.dtype)) for image in images]} "
+            f"for the original and {kind!r}"
+        )
+    return images
+
+
+def _show(axis, image, **place):
+    """A picture with its pixels as they are, uint8 or in [0,1]."""
+    top = 255 if image.dtype == np.uint8 else 1
+    picture = image[..., 0] if image.shape[-1] == 1 else image
+    scale = {"cmap": "gray", "vmin": 0, "vmax": top}  # of grey pictures alone
+    axis.imshow(picture, interpolation="nearest", **scale, **place)
+
+
+def _check_images(images, adversaries):
+    shape = images.shape
+    if adversaries.shape != shape or len(shape) != 4 or shape[3] not in (1, 3):
+        raise ValueError(
+            "`images` and `adversaries` must have one shape, (n, height, width, 1 or "
+            f"3). Received: {shape} and {adversaries.shape}"
+        )
+
+
+def _magnify(difference):
+    """The difference around grey, as large as [0,1] allows, and the factor of that."""
+    largest = float(np.abs(difference).max())
+    factor = 0.5 / largest if largest else 0.0
+    return 0.5 + np.float32(factor) * difference, factor
+
+
+def _label(axis, head, classes, prediction, label):
+    text = head + _short(f"predicted {classes[prediction]}")
+    color = "black" if prediction == label else _WRONG
+    axis.set_title(text, fontsize=7, color=color)
+
+
+def _short(text):
+    return text if len(text) <= 22 else f"{text[:21]}…"

@@ -1,0 +1,13 @@
+from .draw import Draw as Draw
+from .draw import Mixing as Mixing
+from .draw import interpolate as interpolate
+from .finite import TrainingDiverged as TrainingDiverged
+from .layer import NoisyFeatureMixup as NoisyFeatureMixup
+from .model import NFMModel as NFMModel
+from .schedule import MixingSchedule as MixingSchedule
+from .scope import current_scope as current_scope
+from .scope import mixing_scope as mixing_scope
+from .sites import find_sites as find_sites
+from .sites import insert_sites as insert_sites
+from .sites import remove_sites as remove_sites
+from .sites import site_layers as site_layers

@@ -1,0 +1,220 @@
+"""Where a network may be mixed: find the sites, put them in, take them out."""
+
+import difflib
+
+import keras
+from keras import tree
+
+from nfm_keras.mixing.draw import _unique_names
+from nfm_keras.mixing.layer import NoisyFeatureMixup
+
+
+def find_sites(model) -> list[str]:
+    """Returns the names of a model's sites, in graph order.
+
+    Args:
+        model: Functional or Sequential model, or an `NFMModel`. A site inside
+            a nested model is named `"nested/site"`.
+
+    Returns:
+        List of names.
+
+    Raises:
+        ValueError: If a site is called more than once in the graph.
+    """
+    return list(_sites(model))
+
+
+def site_layers(model, names=None) -> list[NoisyFeatureMixup]:
+    """Returns the `NoisyFeatureMixup` layers of a model, in graph order.
+
+    Args:
+        model: As in `find_sites`.
+        names: Which of them; `None` for all.
+
+    Raises:
+        ValueError: If a name is not that of a site.
+    """
+    found = _sites(model)
+    if names is None:
+        return list(found.values())
+    for name in names:
+        if name not in found:
+            raise ValueError(_unknown("site", name, list(found)))
+    return [layer for name, layer in found.items() if name in names]
+
+
+def insert_sites(model, after):
+    """Splices `NoisyFeatureMixup` layers into a model, after layers named.
+
+    The model returned shares every layer, and so every weight, with `model`,
+    which stays as it is. The site after layer `a` is called `"site_a"`.
+
+    A site mixes what passes it and nothing else. Put it where all of the data pass:
+    behind the sum of a residual block, not on its branch; and in a network with skip
+    connections before they leave, or the partner's part of the label has no features.
+
+    Args:
+        model: Functional or Sequential model.
+        after: Names of layers; `"input"` is the model's input (all of them where
+            there are several), `"backbone/conv2"` layer `conv2` of the nested
+            model `backbone`.
+
+    Returns:
+        A functional model.
+
+    Raises:
+        ValueError: For a name that no layer has (the near ones are listed), one
+            given twice, or a layer that is called more than once, whose
+            features one draw cannot tell apart.
+
+    Example:
+
+    >>> backbone = keras.applications.ResNet50V2(weights=None)
+    >>> model = insert_sites(backbone, after=["input", "conv2_block3_out"])
+    >>> find_sites(model)
+    ['site_input', 'site_conv2_block3_out']
+    """
+    return _splice(_functional(model), _unique_names(after), prefix="")
+
+
+def remove_sites(model):
+    """Returns the plain model: same layers and weights, without the sites.
+
+    Args:
+        model: Functional or Sequential model, or an `NFMModel`.
+    """
+    model = _functional(getattr(model, "model", model))
+
+    def clone(layer):
+        return remove_sites(layer) if _has_sites(layer) else layer
+
+    def call(layer, *args, **kwargs):
+        if isinstance(layer, NoisyFeatureMixup):
+            return args[0]
+        return layer(*args, **kwargs)
+
+    return keras.models.clone_model(model, clone_function=clone, call_function=call)
+
+
+def _sites(model, prefix=""):
+    """name -> layer, nested models included."""
+    model = getattr(model, "model", model)  # an NFMModel's functional model
+    found = {}
+    for layer in model.layers:
+        if isinstance(layer, NoisyFeatureMixup):
+            inner = {prefix + layer.name: layer}
+        elif _is_graph(layer):
+            inner = _sites(layer, f"{prefix}{layer.name}/")
+        else:
+            continue
+        if inner:
+            _check_called_once(model, layer, prefix + layer.name)
+        found.update(inner)
+    return found
+
+
+def _splice(model, names, prefix):
+    here = {name for name in names if "/" not in name}
+    below = {}
+    for name in names:
+        head, _, rest = name.partition("/")
+        if rest:
+            below.setdefault(head, []).append(rest)
+    known = {layer.name: layer for layer in model.layers}
+    _check_names(model, known, here, below, prefix)
+    spliced = {}  # id of a tensor -> what its consumers get instead
+
+    def clone(layer):
+        if layer.name not in below:
+            return layer
+        inner = _functional(layer)
+        return _splice(inner, below[layer.name], f"{prefix}{layer.name}/")
+
+    def call(layer, *args, **kwargs):
+        args, kwargs = tree.map_structure(
+            lambda x: spliced.get(id(x), x), (args, kwargs)
+        )
+        outputs = layer(*args, **kwargs)
+        if layer.name in here:
+            outputs = NoisyFeatureMixup(name=f"site_{layer.name}")(outputs)
+        return outputs
+
+    inputs = tree.map_structure(
+        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name),
+        model.input,
+    )
+    keep = []  # ids stay unique only while their tensors live
+    for name, sources in _input_sites(model, inputs, here).items():
+        mixed = NoisyFeatureMixup(name=f"site_{name}")(sources)
+        keep.append(sources)
+        for old, new in zip(tree.flatten(sources), tree.flatten(mixed)):
+            spliced[id(old)] = new
+    return keras.models.clone_model(
+        model, input_tensors=inputs, clone_function=clone, call_function=call
+    )
+
+
+def _input_sites(model, inputs, here):
+    """Names of input sites -> the tensors that one site takes together."""
+    flat = tree.flatten(inputs)
+    sites = {x.name: x for x in flat if x.name in here and x.name != "input"}
+    if "input" in here:
+        sites["input"] = flat[0] if len(flat) == 1 else flat
+    return sites
+
+
+def _check_names(model, known, here, below, prefix):
+    for name in sorted(here | set(below)):
+        if name == "input":
+            continue
+        if name not in known:
+            near = ["input"] * (not prefix) + list(known)
+            raise ValueError(_unknown("layer", prefix + name, near))
+        if name in below and not _is_graph(known[name]):
+            raise ValueError(
+                f"'{prefix}{name}' must be a nested functional model to have "
+                f"layers of its own. Received: a {type(known[name]).__name__}"
+            )
+        _check_called_once(model, known[name], prefix + name)
+
+
+def _check_called_once(model, layer, name):
+    graph = getattr(model, "_functional", None) or model  # a Sequential's own
+    by_depth = getattr(graph, "_nodes_by_depth", {})  # empty: a model without a graph
+    nodes = (node for depth in by_depth.values() for node in depth)
+    calls = sum(node.operation is layer for node in nodes)
+    if calls > 1:
+        raise ValueError(
+            f"A site needs a place that the graph passes once. Received: '{name}', "
+            f"which is called {calls} times"
+        )
+
+
+def _functional(model):
+    if isinstance(model, keras.Sequential) and model.built:
+        return keras.Model(model.inputs, model.outputs, name=model.name)
+    if not _is_graph(model) or not hasattr(model, "_nodes_by_depth"):
+        raise ValueError(
+            "Sites need a functional model, or a Sequential one that is built "
+            "(give it a keras.Input). For any other, put `NoisyFeatureMixup` "
+            f"layers into its call(). Received: {type(model).__name__}"
+        )
+    return model
+
+
+def _is_graph(layer):
+    return isinstance(layer, keras.Model) and bool(getattr(layer, "layers", None))
+
+
+def _has_sites(layer):
+    return _is_graph(layer) and bool(_sites(layer))
+
+
+def _unknown(kind, name, known):
+    near = difflib.get_close_matches(name, known, n=5, cutoff=0.4) or known[:10]
+    return (
+        f"No {kind} of that name in the model. Expected one of: "
+        f"{', '.join(map(repr, near)) or 'none, the model has no sites'}. "
+        f"Received: {name!r}"
+    )

@@ -1,0 +1,123 @@
+"""What a scheme may do to a batch of images before the forward pass."""
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+from keras import ops, tree
+
+from nfm_keras.mixing.draw import Draw
+
+
+class Batch(NamedTuple):
+    """What a technique makes of a batch.
+
+    Attributes:
+        images: float32 `(views * batch, height, width, channels)` in the classifier's
+            units, a view after the other.
+        draw: The `Draw` whose `lam` and `partner` mix the labels.
+        site_draw: The `Draw` that the sites of the network follow; `None` for silent
+            sites.
+        views: How many views of each image; the labels' loss and the metrics see the
+            first.
+        loss: Function of the outputs for all views: a scalar to add to the loss.
+    """
+
+    images: Any
+    draw: Draw
+    site_draw: Draw | None = None
+    views: int = 1
+    loss: Callable | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Technique:
+    """Base of what a scheme does beside mixing at the sites of a network.
+
+    A subclass is a frozen dataclass of settings with one method, `prepare`, that
+    `NFMModel.train_step` calls in every step, traced with it.
+
+    Attributes:
+        on_host: Whether a part runs in NumPy, which XLA on TensorFlow cannot call.
+    """
+
+    on_host: ClassVar[bool] = False
+
+    def prepare(self, model, images, labels, draw: Draw) -> Batch:
+        """Makes of a batch what the network is trained on.
+
+        Args:
+            model: The `NFMModel`; its state must be left as it is.
+            images: float32 `(batch, height, width, channels)` in [0, 1], after the
+                model's `preprocess`.
+            labels: Tensor `(batch, ...)`.
+            draw: The step's `Draw`; `site` is -1 where this batch is to stay as it is.
+                More randomness comes from `random.fold(draw.key, STREAM)`.
+
+        Returns:
+            A `Batch`.
+        """
+        raise NotImplementedError
+
+    def check(self, shape):
+        """Refuses inputs that it cannot take, by name.
+
+        Args:
+            shape: Of one input, without the batch.
+
+        Raises:
+            ValueError: If that is not `(height, width, channels)`.
+        """
+        if len(shape) != 3:
+            raise ValueError(
+                f"{type(self).__name__} must be given images (height, width, "
+                "channels); for tables and other features take mixup or nfm. "
+                f"Received: shape {tuple(shape)}"
+            )
+
+    def as_images(self, images):
+        """Returns a batch as float32, once it is checked."""
+        if tree.is_nested(images):
+            raise ValueError(
+                f"{type(self).__name__} must be given one batch of images. "
+                f"Received: a {type(images).__name__} of inputs"
+            )
+        self.check(images.shape[1:])
+        return ops.cast(images, "float32")
+
+    def get_config(self) -> dict:
+        """Returns the settings as a dict."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+STREAM = 1 << 16
+"""Apart from the keys that the noise at the sites takes from the same draw."""
+
+
+class _Prepared(threading.local):
+    batch = None
+
+
+# Thread-local for the same reason as the scopes of the mixing.
+_PREPARED = _Prepared()
+
+
+@contextlib.contextmanager
+def prepared(batch: Batch):
+    """Puts a batch in force for the training step inside the `with` block."""
+    _PREPARED.batch = batch
+    try:
+        yield
+    finally:
+        _PREPARED.batch = None
+
+
+def current_batch():
+    """Returns the `Batch` in force, or `None`."""
+    return _PREPARED.batch

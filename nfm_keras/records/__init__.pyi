@@ -1,0 +1,15 @@
+from .evaluation import Evaluation as Evaluation
+from .files import read_json as read_json
+from .files import whole as whole
+from .files import write_json as write_json
+from .files import write_text as write_text
+from .run import FILE as FILE
+from .run import Record as Record
+from .run import find as find
+from .run import load as load
+from .run import paths as paths
+from .run import save as save
+from .schema import differing as differing
+from .score import Score as Score
+from .score import merge as merge
+from .score import pack as pack

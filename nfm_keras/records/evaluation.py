@@ -1,0 +1,117 @@
+"""Evaluation: all scores of one classifier on one set of images."""
+
+import collections.abc
+import dataclasses
+
+from nfm_keras.records import schema
+from nfm_keras.records.score import Score
+
+FORMAT = 2
+"""Version of the file format. Files of older ones are read, of newer ones refused."""
+
+FILE = "evaluation.json"
+"""Name of an evaluation inside the folder of its run or model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation(collections.abc.Sequence):
+    """All that was measured of one classifier on one set: a sequence of `Score`.
+
+    Args:
+        model: str. Name to show.
+        dataset: str. Name of the set.
+        images: str. Fingerprint of images and labels.
+        probe: logits of the first images, by which the classifier is recognised
+            where it has no `weights`.
+        weights: str. SHA-256 of its weights, empty for a plain callable.
+        std: list of float, empty if none is known. What the reference protocol's white
+            noise is measured in.
+        stochastic: bool. Whether it was allowed to change from pass to pass: each score
+            is of one draw then.
+        suite: str. Name of the suite, empty for a list of perturbations.
+        command: str. What to type to repeat it.
+        versions, hardware: dicts, from `nfm_keras.records.environment`.
+        seconds: float. Wall-clock time of all scores.
+        model_seconds: float. What of it the classifier's compiled passes took.
+        scores: tuple of `Score`.
+        reliability: dict of the clean images: lists `edges`, `counts`, `confidence`
+            and `accuracy` of `nfm_keras.evaluation.calibration.Reliability`.
+        certifications: tuple of dicts, one a sigma, of randomised smoothing.
+        checks: tuple of dicts, the gradient-masking report.
+
+    Example:
+
+    >>> [score.value for score in Evaluation("mine", "digits", "", [])]
+    []
+    """
+
+    model: str
+    dataset: str
+    images: str
+    probe: list[list[float]]
+    weights: str = ""
+    std: list[float] = dataclasses.field(default_factory=list)
+    stochastic: bool = False
+    suite: str = ""
+    command: str = ""
+    versions: dict = dataclasses.field(default_factory=dict)
+    hardware: dict = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+    model_seconds: float = 0.0
+    scores: tuple[Score, ...] = ()
+    reliability: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    certifications: tuple[dict, ...] = ()
+    checks: tuple[dict, ...] = ()
+
+    def __len__(self):
+        return len(self.scores)
+
+    def __getitem__(self, index):
+        return self.scores[index]
+
+    def score(self, perturbation):
+        """Returns the `Score` of an id, the last one measured; None without."""
+        same = [s for s in self.scores if s.perturbation == perturbation]
+        return same[-1] if same else None
+
+
+def save(evaluation, path):
+    """Writes an evaluation as strict JSON, whole or not at all.
+
+    Args:
+        evaluation: `Evaluation`.
+        path: File to write; its folder is created.
+    """
+    schema.write(path, evaluation, FORMAT)
+
+
+def load(path):
+    """Reads an evaluation written by `save`; it equals the one saved.
+
+    Args:
+        path: File to read.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is truncated, of a newer format or not an evaluation.
+    """
+    return schema.read(path, Evaluation, FORMAT, older={1: _with_scores})
+
+
+def _with_scores(content):
+    """Format 1 had `results`: what is beside each score is in the score now."""
+    results = content.pop("results", None)
+    if not isinstance(results, list):
+        raise ValueError(f"`results` must be a list. Received: {results!r:.80}")
+    scores = [_joined(result) for result in results]
+    return content | {"scores": scores}
+
+
+def _joined(result):
+    names = {"score", "hits", "calibration", "stages"}
+    if not isinstance(result, dict) or result.keys() != names:
+        raise ValueError(
+            f"Each of `results` must have the keys {sorted(names)}. "
+            f"Received: {result!r:.80}"
+        )
+    return result.pop("score") | result

@@ -1,0 +1,136 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import json
+import math
+import os
+import pathlib
+import shutil
+
+NON_FINITE = {json.dumps(x): x for x in (math.nan, math.inf, -math.inf)}
+"""How NaN and the infinities stand in a file: as strings, JSON has no such numbers."""
+
+
+@contextlib.contextmanager
+def whole(path):
+    """Gives a path to write to, which takes the place of `path` once all is written.
+
+    The hidden path lies in the same folder and has the same suffix. A file is flushed
+    to the disk and renamed over the old one; a folder is moved to where the old one
+    was removed. Where the block fails or is interrupted, the hidden path is removed and
+    the old file is untouched.
+
+    Args:
+        path: File or folder to write; its folder is created.
+
+    Yields:
+        `pathlib.Path` that does not exist: the block makes a file or a folder of it.
+
+    Raises:
+        OSError: One line that names the file (full disk, read-only folder).
+
+    Example:
+
+    >>> with whole("weights.npz") as hidden:  # doctest: +SKIP
+    ...     np.savez(hidden, *weights)
+    """
+    path = pathlib.Path(path)
+    hidden = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(hidden)
+        yield hidden
+        if hidden.is_dir():
+            _remove(path)  # no folder can be renamed over one that has files in it
+        else:
+            with open(hidden, "rb") as file:
+                os.fsync(file.fileno())
+        os.replace(hidden, path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        # Given an errno, OSError makes the right subclass (PermissionError ...).
+        raise OSError(error.errno, f"Cannot write {path}: {reason}") from None
+    finally:
+        _remove(hidden)
+
+
+def write_text(path, text):
+    """Writes a file of text, whole or not at all.
+
+    Args:
+        path: File to write; its folder is created.
+        text: str.
+
+    Raises:
+        OSError: As `whole`.
+    """
+    with whole(path) as hidden:
+        hidden.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path, values):
+    """Writes JSON values to a file, whole or not at all.
+
+    NaN and the infinities become `"NaN"`, `"Infinity"` and `"-Infinity"`; NumPy numbers
+    and arrays become numbers and lists.
+
+    Args:
+        path: File to write; its folder is created.
+        values: Dicts with string keys, lists, tuples, strings, numbers, booleans, None.
+
+    Raises:
+        OSError: As `whole`.
+        TypeError: If a value is none of these, or a key is not a string; the old file
+            is untouched.
+    """
+    write_text(path, json.dumps(_encode(values), indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path):
+    """Reads a file of strict JSON; NaN and the infinities are strings in it.
+
+    Args:
+        path: File to read.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the content is truncated or is not strict JSON.
+    """
+    content = pathlib.Path(path).read_bytes()
+    try:
+        return json.loads(content.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is truncated or is not JSON ({error}). "
+            f"Received: {len(content)} bytes ending in {content[-40:]!r}"
+        ) from None
+
+
+def _remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _refuse_constant(name):
+    raise ValueError(f"{name} is not strict JSON")
+
+
+def _encode(value):
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars alike
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {_key(key): _encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encode(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)  # NaN, Infinity, -Infinity, as text
+    return value
+
+
+def _key(key):
+    # json.dumps would turn the key 1 into "1", which does not read back equal.
+    if not isinstance(key, str):
+        raise TypeError(f"Keys must be strings. Received: {key!r}")
+    return key

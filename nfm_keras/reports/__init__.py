@@ -1,0 +1,5 @@
+"""Records and evaluations as tables, figures and pages."""
+
+from nfm_keras import lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(__name__, __file__)

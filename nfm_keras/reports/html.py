@@ -1,0 +1,122 @@
+"""A page of HTML that needs no other file."""
+
+import base64
+import io
+from xml.etree import ElementTree  # escapes all text, and closes every tag
+
+from PIL import Image
+
+from nfm_keras.figures import training as run_figures
+
+_STYLE = """
+body { font: 15px/1.45 sans-serif; color: #222; max-width: 62em; margin: 2em auto;
+  padding: 0 1em; }
+h1 { font-size: 1.6em; margin-bottom: 0.2em; }
+h2 { font-size: 1.2em; margin: 1.8em 0 0.5em; border-bottom: 1px solid #ccc; }
+table { border-collapse: collapse; font-size: 0.93em; }
+th, td { padding: 0.2em 1em 0.2em 0; text-align: left; vertical-align: top;
+  border-bottom: 1px solid #e4e4e4; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+tr.differs td { font-weight: bold; }
+pre { background: #f4f4f4; padding: 0.7em; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
+img.figure { max-width: 100%; }
+p.note { color: #555; font-size: 0.93em; }
+td.number { white-space: nowrap; }
+div.batches { display: grid; grid-template-columns: 1fr 1fr; gap: 0.5em 2em; }
+div.batch { display: grid; grid-template-columns: repeat(4, 1fr); gap: 0.7em;
+  align-content: start; }
+div.batch p { grid-column: 1 / -1; margin: 0.5em 0 0; min-height: 2.9em; }
+figure { margin: 0; }
+figure img { width: 100%; image-rendering: pixelated; }
+figcaption { font-size: 0.8em; line-height: 1.25; white-space: pre-line; }
+@media print {
+  body { margin: 0; max-width: none; font-size: 11px; }
+  h2 { break-after: avoid; }
+  img, tr, div.batch { break-inside: avoid; }
+}
+"""
+
+
+def start(title):
+    """Begins a page.
+
+    Args:
+        title: str.
+
+    Returns:
+        `(html, body)`, two elements of `xml.etree.ElementTree`.
+
+    Example:
+
+    >>> html, body = start("<1>")
+    >>> "<title>&lt;1&gt;</title>" in text(html)
+    True
+    """
+    html = ElementTree.Element("html", lang="en")
+    head, body = add(html, "head"), add(html, "body")
+    add(head, "meta", charset="utf-8")
+    add(head, "title", title)
+    add(head, "style", _STYLE)
+    return html, body
+
+
+def text(html):
+    """The page as str."""
+    content = ElementTree.tostring(html, encoding="unicode", method="html")
+    return f"<!DOCTYPE html>\n{content}\n"
+
+
+def add(parent, tag, text=None, **attributes):
+    """Adds an element to one, and returns it."""
+    element = ElementTree.SubElement(parent, tag, attributes)
+    element.text = text
+    return element
+
+
+def note(body, text):
+    """Adds a paragraph in small."""
+    add(body, "p", text, **{"class": "note"})
+
+
+def table(body, head, rows, numbers=()):
+    """Adds a table and returns it.
+
+    Args:
+        body: Element to add it to.
+        head: Sequence of str.
+        rows: Sequences of str.
+        numbers: Which columns are numbers, set to the right.
+    """
+    element = add(body, "table")
+    parts = (("thead", "th", [head]), ("tbody", "td", rows))
+    for part, tag, lines in parts:
+        part = add(element, part)
+        for line in lines:
+            row = add(part, "tr")
+            for column, cell in enumerate(line):
+                right = {"class": "number"} if column in numbers else {}
+                add(row, tag, cell, **right)
+    return element
+
+
+def figure(body, drawing, alt):
+    """Adds a `matplotlib.figure.Figure`; nothing for `None`."""
+    if drawing is not None:
+        element = image(body, run_figures.png(drawing), alt)
+        element.set("class", "figure")
+        element.set("style", f"width: {5.5 * drawing.get_size_inches()[0]:.0f}em")
+
+
+def image(parent, png, alt):
+    """Adds the bytes of a PNG file as an image, and returns it."""
+    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return add(parent, "img", src=source, alt=alt)
+
+
+def encoded(pixels):
+    """uint8 pixels `(height, width, 1 or 3)` as the bytes of a PNG file."""
+    file = io.BytesIO()
+    picture = pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels
+    Image.fromarray(picture).save(file, format="png")
+    return file.getvalue()

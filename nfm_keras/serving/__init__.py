@@ -1,0 +1,5 @@
+"""Out of the house: SavedModels, other formats, clients."""
+
+from nfm_keras import lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(__name__, __file__)

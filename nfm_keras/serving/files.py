@@ -1,0 +1,98 @@
+"""A classifier as one ONNX or LiteRT file, for runtimes that are not TensorFlow's."""
+
+import importlib.util
+import os
+import pathlib
+import tempfile
+import warnings
+
+import numpy as np
+
+from nfm_keras.serving import checks as export_checks
+
+SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
+"""Format -> suffix of its files."""
+
+_NEEDS = {"onnx": ("onnx", "tf2onnx"), "litert": ("tensorflow",)}
+
+
+def export_file(classifier, path, format):
+    """Writes a classifier as a file, run once and compared before it appears.
+
+    One input, float32 images in [0, 1] with any batch size, and one output, the logits.
+    Keras converts (`Model.export`); ONNX is run by `onnx`'s own evaluator for the
+    comparison, LiteRT by the interpreter inside TensorFlow.
+
+    Args:
+        classifier: as for `nfm_keras.serving.saved_model.export`, in float32.
+        path: file to write, without its suffix; it must not exist yet.
+        format: `"onnx"` (needs the packages `onnx` and `tf2onnx`) or `"litert"`.
+
+    Returns:
+        `pathlib.Path` of the file, `path` with `.onnx` or `.tflite`.
+
+    Raises:
+        ValueError: if the model is none to export.
+        FileExistsError: if the file exists.
+        RuntimeError: if a package is missing, under another backend than TensorFlow, or
+            if the file's outputs differ from the model's by more than rounding.
+
+    Example:
+
+    >>> export_file(classifier, "models/digits", "litert")  # doctest: +SKIP
+    PosixPath('models/digits.tflite')
+    """
+    export_checks.check_classifier(classifier)
+    _check_packages(format)
+    target = pathlib.Path(f"{path}{SUFFIXES[format]}")
+    if target.exists():
+        raise FileExistsError(f"{target} exists; a model is never overwritten")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    images = export_checks.example_images(classifier)
+    # Before the conversion: to ONNX, Keras converts only what was called.
+    expected = np.asarray(classifier(images, training=False))
+    with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
+        temporary = pathlib.Path(folder, target.name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tf2onnx on NumPy 2, LiteRT's new address
+            classifier.export(str(temporary), format=format, verbose=False)
+            answer = _RUN[format](temporary, images)
+        allowed = export_checks.rounding(classifier)
+        export_checks.compare(f"The logits of {target.name}", answer, expected, allowed)
+        os.rename(temporary, target)
+    return target
+
+
+def _check_packages(format):
+    missing = [name for name in _NEEDS[format] if not importlib.util.find_spec(name)]
+    if missing:
+        raise RuntimeError(
+            f"The format {format} needs packages that are not installed: "
+            f"`pip install {' '.join(missing)}`"
+        )
+
+
+def _run_onnx(file, images):
+    from onnx.reference import ReferenceEvaluator
+
+    session = ReferenceEvaluator(str(file))
+    (logits,) = session.run(None, {session.input_names[0]: images})
+    return logits
+
+
+def _run_litert(file, images):
+    import tensorflow as tf
+
+    interpreter = tf.lite.Interpreter(str(file))
+    (taken,), (given,) = (
+        interpreter.get_input_details(),
+        interpreter.get_output_details(),
+    )
+    interpreter.resize_tensor_input(taken["index"], images.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(taken["index"], images)
+    interpreter.invoke()
+    return interpreter.get_tensor(given["index"])
+
+
+_RUN = {"onnx": _run_onnx, "litert": _run_litert}

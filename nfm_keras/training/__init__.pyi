@@ -1,0 +1,9 @@
+from .build import compile_model as compile_model
+from .config import Config as Config
+from .config import resolve as resolve
+from .fit import CHECKPOINTS as CHECKPOINTS
+from .run import CLASSIFIER as CLASSIFIER
+from .run import CONFIG as CONFIG
+from .run import check_folder as check_folder
+from .run import to_record as to_record
+from .run import train as train

@@ -1,0 +1,87 @@
+"""Stochastic weight averaging: the mean of the weights of the last epochs."""
+
+import keras
+from keras import ops
+
+from nfm_keras.mixing.scope import mixing_scope
+
+
+class Averages(keras.layers.Layer):
+    """Holds the mean of a network's weights over the ends of some epochs.
+
+    As a layer of the model it is in every checkpoint.
+
+    Args:
+        network: Functional model.
+
+    Attributes:
+        count: How many epochs are in the mean.
+
+    Reference:
+        [Izmailov et al., 2018](https://arxiv.org/abs/1803.05407), Algorithm 1.
+    """
+
+    def __init__(self, network):
+        super().__init__(trainable=False, name="averages")
+        self.count = self.add_weight(shape=(), initializer="zeros", name="count")
+        self.means = [
+            self.add_weight(shape=v.shape, initializer="zeros", name=f"mean_{i}")
+            for i, v in enumerate(network.trainable_variables)
+        ]
+        self.built = True
+
+    def update(self, network):
+        """Takes the weights of the network as they are into the mean."""
+        self.count.assign(self.count + 1)
+        for mean, variable in zip(self.means, network.trainable_variables):
+            mean.assign(mean + (variable - mean) / self.count)
+
+    def apply_to(self, network):
+        """Gives the mean to a network of the same weights."""
+        for mean, variable in zip(self.means, network.trainable_variables):
+            variable.assign(mean)
+
+
+class WeightAveraging(keras.callbacks.Callback):
+    """Takes the weights at the end of each epoch from one on into the averages.
+
+    Args:
+        first: The first epoch whose end counts, from 0.
+
+    Example:
+
+    >>> callback = WeightAveraging(first=150)
+    """
+
+    def __init__(self, first):
+        super().__init__()
+        self.first = first
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch >= self.first:
+            self.model.averages.update(self.model.model)
+
+
+def refresh_statistics(model, batches, steps):
+    """Runs training passes that change nothing but what batch norm has averaged.
+
+    The passes mix and perturb as the model's training steps do, since those made the
+    statistics that are replaced.
+
+    Args:
+        model: `NFMModel`, with the weights that the statistics are wanted for.
+        batches: Iterable of `(images, labels)`.
+        steps: How many of them to take; the statistics forget all but the last
+            1 / (1 - momentum).
+
+    Reference:
+        [Izmailov et al., 2018](https://arxiv.org/abs/1803.05407), section 3.2.
+    """
+    first = int(ops.convert_to_numpy(model.step))
+    sites = () if model.mixing.is_identity else model.site_layers
+    for index, (images, _) in zip(range(steps), batches):
+        size, count = len(images), max(1, len(sites))
+        levels = model.current_levels()
+        draw = model.mixing.draw(model.seed, first + index, size, count, 0, levels)
+        with mixing_scope(model.mixing, draw, sites):
+            model(ops.convert_to_tensor(images), training=True)

@@ -1,0 +1,194 @@
+"""What a run was trained on, made again from its config."""
+
+import dataclasses
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from nfm_keras import data
+from nfm_keras.mixing import schemes
+from nfm_keras.mixing.seen import MixedImages, mixed_images, step_draws
+from nfm_keras.mixing.sites import find_sites
+from nfm_keras.training.build import compile_model, schedule
+from nfm_keras.training.config import Config, resolve
+
+EPOCHS = 4
+"""How many epochs `seen_batches` shows."""
+
+DRAWN = 4096
+"""The most steps that `run_draws` draws."""
+
+
+class SeenBatch(NamedTuple):
+    """The first batch of an epoch.
+
+    Attributes:
+        epoch: Its number, from 1.
+        mixed: `MixedImages`, every image as if mixed at the input.
+        is_deeper: Whether the network mixes it at a deeper site.
+    """
+
+    epoch: int
+    mixed: MixedImages
+    is_deeper: bool
+
+
+def rebuild(fields):
+    """Builds the model of a run as it is before its first step.
+
+    Args:
+        fields: Dict, the `config` of its record.
+
+    Returns:
+        `(config, model)`: the resolved `Config` and the compiled `NFMModel`.
+
+    Raises:
+        ValueError: If it is not a config of this version.
+
+    Example:
+
+    >>> config, model = rebuild(record.config)  # doctest: +SKIP
+    """
+    unknown = fields.keys() - {field.name for field in dataclasses.fields(Config)}
+    if unknown:
+        raise ValueError(
+            f"A config must have the fields of `Config`. Received: {sorted(unknown)}"
+        )
+    policy = keras.config.dtype_policy()
+    try:
+        config, network = resolve(Config(**fields))
+    finally:
+        keras.config.set_dtype_policy(policy)
+    # The schedule of the learning rate, which steps are for, is not asked here.
+    model = compile_model(config, network, config.steps_per_execution)
+    return config, model
+
+
+def defaults(config, model) -> Config:
+    """The resolved config of the same scheme, set and network with nothing else said.
+
+    Args:
+        config, model: From `rebuild`.
+    """
+    settings = schemes.mixing(config.scheme, find_sites(model)).get_config()
+    settings["label_smoothing"] = schemes.lookup(config.scheme).label_smoothing
+    technique = schemes.technique(config.scheme)
+    if technique is not None:
+        settings |= technique.get_config()
+    same = {name: getattr(config, name) for name in ("scheme", "dataset", "network")}
+    return Config(**same, **settings)
+
+
+def load_weights(model, path):
+    """Gives a model the weights of a run's classifier.
+
+    Args:
+        model: From `rebuild`.
+        path: The run's `classifier.keras`.
+    """
+    classifier = keras.saving.load_model(path, compile=False)
+    model.model.set_weights(classifier.get_weights())
+
+
+def batches(config, split, epoch, **place):
+    """The batches of a run from an epoch on, as `data.batches` gives them.
+
+    Args:
+        config: `Config`.
+        split: Training `nfm_keras.data.load.Split`.
+        epoch: Integer, from 0.
+        **place: `start_step` and `part`, as there.
+    """
+    return data.batches(
+        split,
+        config.batch_size,
+        config.seed,
+        config.augment,
+        epoch,
+        drop_last=_drops_last(config),
+        policy=config.policy,
+        **place,
+    )
+
+
+def steps_per_epoch(config, split) -> int:
+    """How many steps an epoch of a run has: as many as `batches`."""
+    return data.steps_per_epoch(split, config.batch_size, _drops_last(config))
+
+
+def _drops_last(config):
+    """Replicas share only whole batches."""
+    return config.distribution is not None
+
+
+def first_batch(config, split, epoch):
+    """The first batch of an epoch, augmented, as `fit` gets it.
+
+    Args:
+        config: `Config`.
+        split: Training `nfm_keras.data.load.Split`.
+        epoch: Integer, from 0.
+
+    Returns:
+        `(images, labels)`, NumPy arrays: uint8 and integers.
+    """
+    return tuple(map(np.asarray, next(iter(batches(config, split, epoch)))))
+
+
+def seen_batches(config, model, split, epochs):
+    """The first batches of a few epochs, spread over the run, as the network sees them.
+
+    Args:
+        config, model: From `rebuild`. A technique that asks the network gets the
+            weights that the model has.
+        split: Training `nfm_keras.data.load.Split`.
+        epochs: How many epochs the run has.
+
+    Returns:
+        List of `SeenBatch`.
+    """
+    steps = steps_per_epoch(config, split)
+    seen = []
+    for epoch in np.unique(np.linspace(0, epochs - 1, EPOCHS).astype(int)).tolist():
+        _set_levels(config, model, epoch)
+        batch = *first_batch(config, split, epoch), epoch * steps
+        plain = mixed_images(model, *batch)
+        mixed = mixed_images(model, *batch, at_input=True)
+        deeper = not np.array_equal(plain.images, mixed.images)
+        seen.append(SeenBatch(epoch + 1, mixed, deeper))
+    return seen
+
+
+def run_draws(config, model, steps, epochs):
+    """Sites and lam of steps that are spread evenly over a run, with the law of lam.
+
+    Args:
+        config, model: From `rebuild`.
+        steps: Steps in an epoch.
+        epochs: How many epochs the run has.
+
+    Returns:
+        `(sites, lam, laws)`: numbers of sites `(n,)`, lam `(n,)` or `(n, batch)`, and
+        alpha and beta of lam `(n, 2)`, (0, 0) where nothing is mixed.
+    """
+    total = steps * epochs
+    chosen = np.unique(np.linspace(0, total - 1, min(total, DRAWN)).astype(int))
+    levels = np.ones((epochs, 3))
+    if model.levels is not None:
+        levels = np.stack([_set_levels(config, model, e) for e in range(epochs)])
+    levels = levels[chosen // steps]
+    scheduled = () if model.levels is None else (levels,)
+    sites, lam = step_draws(model, config.batch_size)(chosen, *scheduled)
+    beta = config.alpha if config.beta is None else config.beta
+    return sites, lam, levels[:, :1] * [config.alpha, beta]
+
+
+def _set_levels(config, model, epoch):
+    """Puts the levels of an epoch into the model, if it is `scheduled`."""
+    if model.levels is None:
+        return None
+    levels = schedule(config)
+    levels.set_model(model)
+    levels.on_epoch_begin(epoch)
+    return keras.ops.convert_to_numpy(model.levels)

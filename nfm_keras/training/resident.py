@@ -1,0 +1,205 @@
+"""An image set on the device, and an epoch of training as one program there.
+
+For JAX alone: what `benchmarks.full_table1` trains with.
+"""
+
+import contextlib
+import pathlib
+
+import numpy as np
+
+from nfm_keras import data
+from nfm_keras.backend import random
+
+_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+STREAM = 1 << 30
+"""Folded into the seed's key, as the draws of the mixing fold the numbers of the steps:
+beyond any of them."""
+
+
+def pack(path, dataset="cifar10", data_dir=None):
+    """Writes an image set as arrays, to be read without TensorFlow.
+
+    Args:
+        path: The `.npz` file: `x_train`, `y_train`, `x_test`, `y_test`.
+        dataset: As in `data.load`.
+        data_dir: As in `data.load`.
+    """
+    train, _, test = data.load(dataset, data_dir)
+    arrays = train.images, train.labels, test.images, test.labels
+    save_arrays(path, dict(zip(_ARRAYS, arrays)))
+
+
+def unpack(path, dataset="cifar10") -> data.Splits:
+    """Reads what `pack` wrote.
+
+    Args:
+        path: The `.npz` file.
+        dataset: Whose images these are.
+
+    Returns:
+        `data.Splits`, without validation.
+
+    Raises:
+        ValueError: If the arrays are not uint8 images and labels of that set.
+    """
+    known = data.spec(dataset)
+    with np.load(path) as file:
+        missing = [name for name in _ARRAYS if name not in file]
+        if missing:
+            raise ValueError(
+                f"{path} must hold the arrays {', '.join(_ARRAYS)}, as --pack writes "
+                f"them. Received: {', '.join(file) or 'none'}"
+            )
+        arrays = [file[name] for name in _ARRAYS]
+    parts = [data.Split(*arrays[i : i + 2], known) for i in (0, 2)]
+    for part in parts:
+        _check_split(path, part)
+    return data.Splits(parts[0], None, parts[1])
+
+
+def compile_epoch(model, split, config):
+    """Compiles a whole epoch of training into one program on the device.
+
+    Args:
+        model: Compiled `NFMModel`, with optimiser and metrics built.
+        split: Training `data.Split` on the host.
+        config: `training.Config`.
+
+    Returns:
+        Function `run(epoch) -> logs`, a dict of floats, that trains the model on
+        one epoch: in the order of a permutation, the smaller last batch included.
+        Order, crops and mirror images are a pure function of
+        `(config.seed, epoch, step)`.
+    """
+    import jax
+
+    known = split.spec
+    pad, flip = (known.pad, known.flip) if config.augment else (0, False)
+    padded = np.pad(split.images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    images, labels = jax.device_put((padded, split.labels.astype("int32")))
+    seed, size = np.int32(config.seed), config.batch_size
+    whole, rest = divmod(len(labels), size)
+
+    def step(state, images, labels, key, number, index):
+        key = random.fold(key, number)
+        batch = augmented(key, images, index, known.shape, pad, flip)
+        logs, state = model.train_step(state, (batch, labels[index]))
+        return tuple(map(list, state)), logs
+
+    def epoch(state, seed, number, images, labels):
+        key = random.fold(random.fold(random.key(seed), STREAM), number)
+        order = random.permutation(random.fold(key, 0), len(labels))
+        key = random.fold(key, 1)
+        places = np.arange(whole), order[: whole * size].reshape(whole, size)
+        with _seeded(model, seed):
+            state, logs = jax.lax.scan(
+                lambda state, place: step(state, images, labels, key, *place),
+                state,
+                places,
+            )
+            if rest:
+                last = order[whole * size :]
+                return step(state, images, labels, key, whole, last)
+        return state, {name: values[-1] for name, values in logs.items()}
+
+    jitted = jax.jit(epoch, donate_argnums=0)
+    arguments = seed, np.int32(0), images, labels
+    program = jitted.lower(state_of(model), *arguments).compile()
+
+    def run(number):
+        model.reset_metrics()
+        arguments = seed, np.int32(number), images, labels
+        state, logs = program(state_of(model), *arguments)
+        for variables, values in zip(variables_of(model), state):
+            for variable, value in zip(variables, values):
+                variable.assign(value)
+        return {name: float(value) for name, value in logs.items()}
+
+    return run
+
+
+def augmented(key, images, index, shape, pad, flip):
+    """Gathers a batch of random crops, half of them mirrored, on the device.
+
+    Args:
+        key: Of `nfm_keras.backend.random`.
+        images: uint8 `(n, height + 2 * pad, width + 2 * pad, channels)`.
+        index: int32 `(batch,)`, which of them.
+        shape: `(height, width, channels)` of a crop.
+        pad: Pixels by which an image was padded on each side.
+        flip: Whether to mirror.
+
+    Returns:
+        uint8 `(batch, height, width, channels)`.
+    """
+    import jax
+
+    (height, width, _), size = shape, (len(index), 1)
+    keys = [random.fold(key, i) for i in range(3)]
+    dy, dx = (jax.random.randint(k, size, 0, 2 * pad + 1) for k in keys[:2])
+    mirror = jax.random.randint(keys[2], size, 0, 1 + flip)
+    ascending = np.arange(width)
+    columns = dx + jax.numpy.where(mirror > 0, width - 1 - ascending, ascending)
+    rows = dy + np.arange(height)
+    return images[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def variables_of(model):
+    return (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
+
+
+def state_of(model):
+    """The state that `NFMModel.train_step` takes on JAX."""
+    return tuple([v.value for v in variables] for variables in variables_of(model))
+
+
+@contextlib.contextmanager
+def _seeded(model, seed):
+    """The model draws from an argument of the program instead of a constant in it."""
+    kept, model.seed = model.seed, seed
+    try:
+        yield
+    finally:
+        model.seed = kept
+
+
+def limited(splits, limit):
+    def first(split):
+        return split._replace(images=split.images[:limit], labels=split.labels[:limit])
+
+    return data.Splits(first(splits.train), None, first(splits.test))
+
+
+def _check_split(path, split):
+    images, labels, known = split
+    whole = len(images) == len(labels) > 0 and labels.ndim == 1
+    right = images.dtype == np.uint8 and images.shape[1:] == known.shape
+    if not (whole and right and labels.dtype.kind in "iu"):
+        raise ValueError(
+            f"{path} must hold uint8 images (n, {', '.join(map(str, known.shape))}) of "
+            f"{known.name} and n integer labels. Received: {images.dtype} "
+            f"{images.shape} and {labels.dtype} {labels.shape}"
+        )
+    if not 0 <= labels.min() <= labels.max() < known.num_classes:
+        raise ValueError(
+            f"{path} must hold labels of {known.num_classes} classes. "
+            f"Received: {labels.min()} to {labels.max()}"
+        )
+
+
+def save_arrays(path, arrays):
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    hidden = path.with_name(f".{path.name}.tmp.npz")
+    try:
+        np.savez(hidden, **arrays)
+        hidden.replace(path)
+    finally:
+        hidden.unlink(missing_ok=True)

@@ -1,0 +1,137 @@
+"""What a run does, for TensorBoard."""
+
+import time
+
+import keras
+import numpy as np
+
+from nfm_keras.figures import training as run_figures
+from nfm_keras.mixing.seen import mixed_images, site_names, step_draws
+
+
+class TensorBoardLog(keras.callbacks.Callback):
+    """Writes what a run does for TensorBoard, on every Keras backend.
+
+    At the end of an epoch: all of its logs; the sites and the lam of its steps as
+    histograms, the share of each site, and the mean of lam. They are drawn again, so
+    that no step waits for them. Where a first batch is given: as training begins, and
+    after each validation, the first images of the epoch as the network is about to see
+    them. TensorBoard's step is the number of epochs that are done.
+
+    It needs the package `tensorboard`, but no TensorFlow.
+
+    Args:
+        folder: Where the event files go; a run that goes on adds one.
+        steps: Steps in an epoch.
+        batch_size: Samples in a step.
+        first_batch: Function of the epoch (from 0): `(images, labels)` of its first
+            step; `None` for no images.
+        classes: Names of the classes; `None` for their numbers.
+
+    Raises:
+        ImportError: If `tensorboard` is not installed.
+
+    Example:
+
+    >>> log = TensorBoardLog("runs/nfm/tensorboard", 391, 128)  # doctest: +SKIP
+    """
+
+    def __init__(self, folder, steps, batch_size, first_batch=None, classes=None):
+        super().__init__()
+        self.steps, self.batch_size = steps, batch_size
+        self.first_batch, self.classes = first_batch, classes
+        self._writer = _Writer(folder)
+        self._due = True
+
+    def set_model(self, model):
+        super().set_model(model)
+        self._draws = step_draws(model, self.batch_size)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._writer.open(epoch)
+        step = int(self.model.step)
+        # Not where a run goes on in the middle of an epoch: that batch is another.
+        if self.first_batch and self._due and step % self.steps == 0:
+            images, labels = self.first_batch(epoch)
+            seen = mixed_images(self.model, images, labels, step)
+            figure = run_figures.contact_sheet(seen, self.classes)
+            self._writer.image("mixing/images", figure, epoch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in logs.items():
+            self._writer.scalar(name, value, epoch + 1)
+        self._due = any(name.startswith("val_") for name in logs)
+        if not self.model.mixing.is_identity:
+            self._add_draws(epoch + 1)
+        self._writer.flush()
+
+    def on_train_end(self, logs=None):
+        self._writer.close()
+
+    def _add_draws(self, epoch):
+        end = int(self.model.step)
+        sites, lam = self._draws(range(end - self.steps, end))
+        self._writer.histogram("mixing/site", sites, epoch)
+        self._writer.histogram("mixing/lam", lam, epoch)
+        self._writer.scalar("mixing/lam_mean", np.mean(lam), epoch)
+        for number, name in enumerate(site_names(self.model)):
+            share = np.mean(sites == number)
+            self._writer.scalar(f"mixing/share/{name}", share, epoch)
+
+
+class _Writer:
+    """Event files from the package `tensorboard` alone.
+
+    Its own writer class has no histograms and no images, and TensorFlow's is there on
+    one backend of three.
+    """
+
+    def __init__(self, folder):
+        try:
+            from tensorboard.compat.proto import event_pb2, summary_pb2
+            from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+            from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        except ImportError as error:
+            raise ImportError(
+                "Logs for TensorBoard need the package `tensorboard`: "
+                f"pip install tensorboard. Received: {error}"
+            ) from None
+        self._folder, self._file_writer = str(folder), EventFileWriter
+        self._events, self._summaries = event_pb2, summary_pb2
+        self._scalar, self._histogram = scalar_pb, histogram_pb
+        self._file = None
+
+    def open(self, epoch):
+        """Opens a file, if none is; what older ones hold from `epoch` on is void."""
+        if self._file is not None:
+            return
+        self._file = self._file_writer(self._folder)
+        start = self._events.SessionLog(status=self._events.SessionLog.START)
+        self._write(epoch + 1, session_log=start)
+
+    def scalar(self, name, value, epoch):
+        self._write(epoch, summary=self._scalar(name, value))
+
+    def histogram(self, name, values, epoch):
+        self._write(epoch, summary=self._histogram(name, values))
+
+    def image(self, name, figure, epoch):
+        width, height = figure.canvas.get_width_height()
+        image = self._summaries.Summary.Image(
+            encoded_image_string=run_figures.png(figure), width=width, height=height
+        )
+        value = self._summaries.Summary.Value(tag=name, image=image)
+        self._write(epoch, summary=self._summaries.Summary(value=[value]))
+
+    def flush(self):
+        self._file.flush()
+
+    def close(self):
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write(self, epoch, **content):
+        event = self._events.Event(step=epoch, wall_time=time.time(), **content)
+        self._file.add_event(event)

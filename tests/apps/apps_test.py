@@ -1,0 +1,178 @@
+"""The commands, each in a process of its own, as a user types them."""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+from conftest import BACKEND
+
+from nfm_keras import records
+from nfm_keras.records import evaluation as results
+
+pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="slow processes, once")
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+RUN = [
+    "--scheme=nfm",
+    "--dataset=digits",
+    "--network=small_resnet",
+    "--width=0.25",
+    "--limit=256",
+    "--epochs=20",
+    "--sigma_add=0.3",
+]
+
+
+def start(app, *flags):
+    return subprocess.Popen(
+        [sys.executable, "-m", f"apps.{app}", *flags],
+        cwd=REPOSITORY,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(app, *flags):
+    process = start(app, *flags)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err[-3000:]
+    return out
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    """The folder of a run, and what it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "nfm"
+    out = run("train", *RUN, f"--run_dir={folder}", "--verbose=0")
+    (folder / "out.txt").write_text(out)
+    return folder
+
+
+def test_train_prints_the_resolved_config_and_the_result(run_dir):
+    out = (run_dir / "out.txt").read_text()
+    config, end = json.JSONDecoder().raw_decode(out)
+    assert config == json.loads((run_dir / "config.json").read_text())
+    assert config["sites"] == ["site_0", "site_1", "site_2"]
+    assert (config["sigma_add"], config["sigma_mult"]) == (0.3, 0.2)
+    record = records.load(run_dir / "record.json")
+    result = json.loads(out[end:])
+    assert result["val_accuracy"] == record.history["val_accuracy"][-1] > 0.3
+    assert record.command.startswith("python -m apps.train --scheme=nfm")
+    assert len(record.history["loss"]) == record.config["epochs"] == 20
+
+
+@pytest.mark.slow  # training_test interrupts runs within the process
+def test_a_killed_run_resumed_is_the_undisturbed_one(run_dir, tmp_path):
+    killed = tmp_path / "killed"
+    process = start("train", *RUN, f"--run_dir={killed}", "--verbose=0")
+    deadline = time.monotonic() + 200
+    while not list((killed / "checkpoints").glob("0*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (killed / "record.json").exists()
+    run("train", *RUN, f"--run_dir={killed}", "--verbose=0", "--resume")
+    ours, theirs = (records.load(f / "record.json") for f in (killed, run_dir))
+    assert ours.history == theirs.history and ours.config == theirs.config
+    weights = [
+        keras.saving.load_model(f / "classifier.keras", compile=False).get_weights()
+        for f in (killed, run_dir)
+    ]
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_is_evaluated_exported_and_reported(run_dir, tmp_path):
+    perturbations = "--perturbations=clean,white_noise@0.1,pgd@8/255"
+    out = run("evaluate", f"--run_dir={run_dir}", perturbations, "--attack_limit=32")
+    scores = records.load(run_dir / "record.json").scores
+    named = [line.split()[0] for line in lines(out)]
+    assert named == ["nfm", *(s.perturbation for s in scores)]
+    assert [s.perturbation for s in scores] == ["clean", "white_noise@0.1", "pgd@8/255"]
+    assert [s.n for s in scores] == [500, 500, 32]
+    assert scores[0].value > 30
+
+    out = run("export", f"--run_dir={run_dir}", "--name=m", f"--output={tmp_path}")
+    exported = pathlib.Path(lines(out)[-1])
+    assert exported == tmp_path / "m" / "1" and (exported / "saved_model.pb").exists()
+
+    rows = "--perturbations=clean,fog@1,pgd@8/255"
+    compared = [f"--run_dir={run_dir}", f"--model={exported}", "--attack_limit=32"]
+    suite = tmp_path / "suite"
+    out = run("evaluate", *compared, rows, f"--output={suite}")
+    assert out.count("clean ") == 2 and f"Report: {suite / 'report.md'}" in out
+    text = (suite / "report.md").read_text()
+    assert "| accuracy in percent, unless said | nfm | m/1 |" in text
+    assert "| clean | (+0.0 [" in text  # the same classifier, image by image
+    ours, theirs = (
+        results.load(folder / results.FILE) for folder in (run_dir, suite / "m" / "1")
+    )
+    assert [r.hits for r in theirs.results[:2]] == [
+        ours.result(name).hits for name in ("clean", "fog@1")
+    ]
+    assert {"samples.png", "adversaries_nfm.png", "adversaries_m_1.png"} <= {
+        path.name for path in suite.iterdir()
+    }
+    scores = records.load(run_dir / "record.json").scores  # now with fog@1
+
+    out = run("report", "--pages", f"--runs={run_dir}")
+    assert out.strip().endswith(str(run_dir / "report.html"))
+    assert "nfm on digits" in (run_dir / "report.html").read_text()
+    report = tmp_path / "report"
+    run("report", f"--runs={run_dir}", f"--output={report}")
+    assert "| nfm | 1 |" in (report / "table.md").read_text()
+    with (report / "table.csv").open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert {s.perturbation: float(row[s.perturbation]) for s in scores} == {
+        s.perturbation: s.value for s in scores
+    }
+    assert (report / "history.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_demo_ends_with_a_table_and_a_classified_image(tmp_path):
+    out = run("demo", "--schemes=nfm", "--epochs=2", f"--output={tmp_path}")
+    assert out.count("(reference)") == 7 and out.count("pgd@") >= 3
+    assert "| nfm | 1 |" in out and "SavedModel" in out
+    assert (tmp_path / "curves.png").exists()
+
+
+def lines(text):
+    return text.strip().splitlines()
+
+
+def test_mistakes_end_in_one_line_that_names_them(tmp_path):
+    missing, empty = tmp_path / "missing", tmp_path / "empty"
+    train = ["train", f"--run_dir={missing}"]
+    mistakes = [
+        ([*train, "--scheme=nfn"], "Unknown scheme. Expected one of: nfm", "'nfn'"),
+        (
+            ["evaluate", f"--run_dir={missing}"],
+            f"No classifier at {missing}",
+            "nothing",
+        ),
+        (
+            [*train, "--dataset=cifar10", "--network=mlp", f"--data_dir={empty}"],
+            f"Dataset 'cifar10' is not in {empty}",
+            "--download",
+        ),
+    ]
+    # At the same time: most of each one's time is waiting for imports.
+    processes = [start(*command) for command, *_ in mistakes]
+    for process, (command, *expected) in zip(processes, mistakes, strict=True):
+        _, err = process.communicate(timeout=300)
+        assert process.returncode not in (0, None), command
+        assert "Traceback" not in err, err
+        last = lines(err)[-1]
+        assert all(part in last for part in expected), last
+    assert not missing.exists()

@@ -1,0 +1,81 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from nfm_keras.backend import gradients
+from nfm_keras.backend.classifier import PlainClassifier
+
+pytestmark = pytest.mark.backends
+
+
+def small_network(dropout=0.0):
+    return keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dropout(dropout),
+            layers.Flatten(),
+            layers.Dense(3),
+        ]
+    )
+
+
+def test_gradient_is_per_sample_and_analytic():
+    def values(points, weights):
+        return ops.sum(ops.power(points, 3), axis=1), points * weights
+
+    points = np.array([[1.0, -2.0], [0.5, 3.0]], "float32")
+    function = gradients.compiled(gradients.value_and_grad(values))
+    value, aux, gradient = map(ops.convert_to_numpy, function(points, 2.0))
+    np.testing.assert_allclose(value, [-7.0, 27.125], rtol=1e-6)
+    np.testing.assert_allclose(aux, 2 * points)
+    np.testing.assert_allclose(gradient, 3 * points**2, rtol=1e-6)
+
+
+def test_compiled_classifier_sees_new_weights():
+    """The weights must not be baked into the compiled function."""
+    network = small_network()
+    classifier = PlainClassifier(network)
+    images = np.ones((2, 6, 6, 2), "float32")
+    before = ops.convert_to_numpy(classifier.logits(images))
+    network.layers[-1].bias.assign([1.0, 2.0, 3.0])
+    after = ops.convert_to_numpy(classifier.logits(images))
+    np.testing.assert_allclose(after - before, [[1.0, 2.0, 3.0]] * 2, atol=1e-5)
+
+
+def test_classifier_runs_in_inference_mode_inside_a_training_scope():
+    network = small_network(dropout=0.9)
+    classifier = PlainClassifier(network)
+    images = np.random.default_rng(0).random((8, 6, 6, 2), "float32")
+    moving = [np.array(v) for v in network.non_trainable_variables]
+    logits = [ops.convert_to_numpy(classifier.logits(images)) for _ in range(2)]
+    np.testing.assert_array_equal(*logits)
+    for before, after in zip(moving, network.non_trainable_variables, strict=True):
+        np.testing.assert_array_equal(before, np.array(after))
+
+
+def test_a_function_is_compiled_once_and_shared_by_wrappers():
+    traces = []
+
+    def network(images):
+        traces.append(images.shape)
+        return ops.sum(images, axis=(1, 2))
+
+    classifier = PlainClassifier(network)
+    for size in (4, 4, 4):
+        PlainClassifier(classifier).logits(np.ones((size, 2, 2, 3)))
+    if keras.backend.backend() != "torch":  # which compiles nothing
+        assert len(traces) == 1
+
+
+def test_half_precision_classifiers_give_float32_logits():
+    network = keras.Sequential([keras.Input((4,)), layers.Dense(2, dtype="float16")])
+    logits = PlainClassifier(network).logits(np.ones((1, 4), "float32"))
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+
+
+def test_what_cannot_be_called_is_refused():
+    with pytest.raises(TypeError, match="Received: 3"):
+        PlainClassifier(3)

@@ -1,0 +1,375 @@
+import dataclasses
+import types
+
+import keras
+import numpy as np
+import pytest
+from conftest import BACKEND
+from keras import layers, ops
+
+from nfm_keras import corruptions, evaluation
+from nfm_keras.attacks import PGD
+from nfm_keras.backend.classifier import PlainClassifier
+from nfm_keras.corruptions import official as files
+from nfm_keras.evaluation import masking, smoothing
+from nfm_keras.evaluation import measure as measurement
+from nfm_keras.evaluation import plan as suites
+from nfm_keras.evaluation.noise import WHITE_NOISE_SEVERITIES, parse
+from nfm_keras.evaluation.scoring import evaluate
+from nfm_keras.records import evaluation as results
+from nfm_keras.records.ids import PROTOCOLS
+
+pytestmark = pytest.mark.backends
+
+STD = (0.247, 0.2435, 0.2616)
+ROWS = ["clean", "white_noise@0.3", "salt_and_pepper@0.2", "fgsm@8/255", "pgd_l2@0.2"]
+MORE = [*ROWS, "fog@3", "shot_noise@5", "square@0.1"]
+
+
+@pytest.fixture(scope="module")
+def network():
+    keras.utils.set_random_seed(0)
+    """Compiled once for all tests; calling it does not compile."""
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(8, 3, activation="relu"),
+            layers.Dropout(0.9),
+            layers.Flatten(),
+            layers.Dense(5),
+        ]
+    )
+    return PlainClassifier(model)
+
+
+@pytest.fixture(scope="module")
+def dataset(network):
+    images = np.random.default_rng(0).integers(0, 256, (31, 8, 8, 3)).astype("uint8")
+    logits = ops.convert_to_numpy(network(images.astype("float32") / 255))
+    labels = np.where(np.arange(31) % 6, logits.argmax(1), logits.argmin(1))
+    spec = types.SimpleNamespace(std=STD, num_classes=5)
+    return types.SimpleNamespace(images=images, labels=labels, spec=spec)
+
+
+def outcome(scores):
+    return [(s.perturbation, s.protocol, s.correct, s.n) for s in scores]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_batch_size_and_order_of_rows_change_nothing(network, dataset, protocol):
+    for batch_size, limit in ((1, 5), (7, 31)):
+        scores, expected = (
+            evaluate(network, dataset, rows, protocol=protocol, limit=limit, **sizes)
+            for rows, sizes in ((MORE, {"batch_size": batch_size}), (MORE[::-1], {}))
+        )
+        assert outcome(scores) == outcome(expected)[::-1]
+
+
+def test_scores_say_what_was_measured(network, dataset):
+    clean, noise, _, _, pgd = evaluate(network, dataset, ROWS, protocol="pixel")
+    assert clean.correct == 25 and clean.n == 31 and clean.value == 100 * 25 / 31
+    assert clean.low < clean.value < clean.high
+    assert (clean.protocol, noise.protocol, pgd.protocol) == ("none", "pixel", "none")
+    assert noise.severity == 0.3 and pgd.severity == 0.2
+    assert clean.settings == {} and pgd.settings == PGD(0.2, "l2").settings
+    assert pgd.correct < clean.correct
+
+
+def test_noise_rows_score_the_noisy_images(network, dataset):
+    noise = parse("white_noise@0.3")
+    images = noise(dataset.images, protocol="reference", std=STD, seed=4)
+    logits = ops.convert_to_numpy(network(images))
+    (score,) = evaluate(network, dataset, [noise], seed=4, batch_size=16)
+    assert score.correct == (logits.argmax(1) == dataset.labels).sum()
+
+
+def test_a_tuple_of_floats_is_a_dataset_and_a_function_a_classifier(network, dataset):
+    pair = dataset.images.astype("float32") / 255, dataset.labels
+    scores = evaluate(lambda images: network(images), pair, ROWS, std=STD)
+    assert outcome(scores) == outcome(evaluate(network, dataset, ROWS))
+
+
+def test_limits_settings_and_progress(network, dataset):
+    seen = []
+    scores = evaluate(
+        network,
+        dataset,
+        ["clean", "pgd@8/255", PGD(0.1, steps=2), "fog@1"],
+        limit=20,
+        attack_limit=10,
+        corruption_limit=5,
+        attack_settings={"steps": 3, "step_size": None, "restarts": 2},
+        progress=lambda score, left: seen.append((score, left)),
+    )
+    assert [score for score, _ in seen] == list(scores)
+    assert seen[0][1] > 0 and seen[-1][1] == 0
+    assert [s.n for s in scores] == [20, 10, 10, 5]
+    assert scores[1].settings["steps"] == 3 and scores[1].settings["restarts"] == 2
+    assert scores[2].settings["steps"] == 2
+
+
+def test_a_bare_noise_is_its_curve_and_begins_at_clean(network, dataset):
+    scores = evaluate(network, dataset, ["white_noise", "clean"])
+    severities = [score.severity for score in scores[:-1]]
+    assert severities == list(WHITE_NOISE_SEVERITIES)
+    assert scores[0].correct == scores[-1].correct
+
+
+def test_merge_replaces_a_row_only_where_all_settings_agree(network, dataset):
+    rows = ["clean", "white_noise@0.1", PGD(0.1)]
+    old = evaluate(network, dataset, rows)
+    again = evaluate(network, dataset, rows)
+    assert evaluation.merge(old, again) == again.scores
+    pixel = evaluate(network, dataset, rows[1:2], protocol="pixel")
+    longer = evaluate(network, dataset, [PGD(0.1, steps=9)])
+    assert len(evaluation.merge(old, [*pixel, *longer])) == 5
+
+
+def test_an_attack_in_parts_scores_the_same(network, dataset, monkeypatch):
+    expected = outcome(evaluate(network, dataset, ["pgd@8/255"], batch_size=16))
+    monkeypatch.setattr(measurement, "_ATTACK_FLOATS", 20 * 8 * 8 * 3)
+    scores = evaluate(network, dataset, ["pgd@8/255"], batch_size=16)
+    assert outcome(scores) == expected
+
+
+def bad(**changes):
+    return lambda dataset: types.SimpleNamespace(**vars(dataset) | changes)
+
+
+SMALL = np.zeros((2, 8, 8, 3), "uint8")
+
+
+@pytest.mark.parametrize(
+    "change, rows, message",
+    [
+        (bad(), ["white_nose@0.1"], "Did you mean white_noise"),
+        (bad(), [], r"Received: \[\]"),
+        (bad(), "clean", "must be a list.*Received: 'clean'"),
+        (bad(), [3], "Received: 3"),
+        (bad(), ["white_noise@-1"], "Received: -1.0"),
+        (bad(), ["pgd@nan"], "Received: nan"),
+        (bad(), ["fogg@3"], "Did you mean fog"),
+        (bad(), ["fog@6"], "Received: 6"),
+        (bad(), ["fog@2.5"], "1 to 5.*Received: 'fog@2.5'"),
+        (bad(), ["common_corruptions@0"], "Received: 0"),
+        (bad(images=SMALL[:0], labels=[]), ["clean"], r"shape \(0, 8, 8, 3\)"),
+        (bad(images=SMALL * 300.0 + 2), ["clean"], "Received: values from 2"),
+        (bad(images=np.zeros((31, 9, 8, 3))), ["clean"], r"Received: \(9, 8, 3\)"),
+        (bad(labels=np.arange(30)), ["clean"], r"Received: shape \(30,\)"),
+        (bad(labels=np.full(31, 5)), ["clean"], "between 0 and 4. Received: labels"),
+        (bad(labels=np.full(31, -1)), ["clean"], "Received: labels from -1"),
+        (bad(spec=None), ["white_noise@0.1"], "Received: std=None"),
+        (lambda dataset: 7, ["clean"], "Received: int"),
+    ],
+)
+def test_bad_input_is_refused(network, dataset, change, rows, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(network, change(dataset), rows)
+
+
+def test_nan_logits_and_missing_classes_are_refused(network, dataset):
+    with pytest.raises(ValueError, match="Received: NaN or infinite logits"):
+        evaluate(
+            lambda images: ops.sum(images, axis=(1, 2)) * float("nan"),
+            dataset,
+            ["clean"],
+        )
+    with pytest.raises(ValueError, match="must give logits.*Received: probabilities"):
+        evaluate(lambda x: ops.softmax(network(x)), dataset, ["clean"])
+    with pytest.raises(ValueError, match="between 0 and 2. Received: labels from 0"):
+        evaluate(lambda images: ops.sum(images, axis=(1, 2)), dataset, ["clean"])
+
+
+def unmeasured(*arguments, **options):
+    raise AssertionError("measured again")
+
+
+def test_an_interrupted_evaluation_goes_on_where_it_was(
+    network, dataset, tmp_path, monkeypatch
+):
+    rows = ["clean", "fog@3", "white_noise@0.3", "pgd@0.1"]
+    store = tmp_path / "run" / "evaluation.json"
+    expected = evaluate(network, dataset, rows)
+
+    def interrupt(score, left):
+        if score.perturbation == "fog@3":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(network, dataset, rows, store=store, progress=interrupt)
+    assert [s.perturbation for s in results.load(store)] == rows[:2]
+    with monkeypatch.context() as patch:
+        patch.setattr(measurement.Measurement, "score", unmeasured)
+        evaluate(network, dataset, rows[:2], store=store)
+        for changes in ({"seed": 1}, {"limit": 9}):  # another measurement
+            with pytest.raises(AssertionError, match="measured again"):
+                evaluate(network, dataset, rows[:2], store=store, **changes)
+    found = evaluate(network, dataset, rows, store=store)
+    assert outcome(found) == outcome(expected)
+    assert [r.hits for r in found.results] == [r.hits for r in expected.results]
+    assert results.load(store) == found
+    # Rows that were not asked for this time stay, on more images or another seed too.
+    for changes in ({}, {"limit": 9}, {"seed": 1}):
+        evaluate(network, dataset, ["fog@1"], store=store, **changes)
+    assert len(results.load(store)) == 7
+
+
+def test_a_store_of_something_else_is_refused(network, dataset, tmp_path):
+    store = tmp_path / "evaluation.json"
+    evaluate(network, dataset, ["clean"], store=store)
+    before = store.read_bytes()
+    with pytest.raises(ValueError, match="evaluation of this classifier"):
+        evaluate(lambda images: -network(images), dataset, ["clean"], store=store)
+    model = network.classifier
+    changed = keras.models.clone_model(model)
+    changed.set_weights([1.0001 * weight for weight in model.get_weights()])
+    with pytest.raises(ValueError, match="evaluation of this classifier"):
+        evaluate(changed, dataset, ["clean"], store=store)
+    with pytest.raises(ValueError, match="with the same std"):
+        evaluate(network, dataset, ["clean"], store=store, std=(1, 1, 1))
+    with pytest.raises(ValueError, match="these images and labels"):
+        other = bad(labels=(dataset.labels + 1) % 5)(dataset)
+        evaluate(network, other, ["clean"], store=store)
+    assert store.read_bytes() == before
+    store.write_bytes(before[:-20])
+    with pytest.raises(ValueError, match="truncated"):
+        evaluate(network, dataset, ["clean"], store=store)
+
+
+def test_corruptions_from_the_generator_the_cache_and_official_files_agree(
+    network, dataset, tmp_path
+):
+    rows = ["contrast", "impulse_noise@5"]
+    expected = evaluate(network, dataset, rows, seed=3)
+    direct = corruptions.Corruption("impulse_noise", 5)(dataset.images, seed=3)
+    logits = ops.convert_to_numpy(network(direct.astype("float32") / 255))
+    assert expected[-1].correct == (logits.argmax(1) == dataset.labels).sum()
+    assert [s.severity for s in expected] == [1, 2, 3, 4, 5, 5]
+    assert expected[0].protocol == "none"
+    for _ in range(2):
+        cached = evaluate(network, dataset, rows, seed=3, cache_dir=tmp_path / "cache")
+        assert outcome(cached) == outcome(expected)
+    folder = tmp_path / "official"
+    files.write_official(
+        folder, dataset.images, dataset.labels, kinds=["contrast"], seed=9
+    )
+    official = evaluate(network, dataset, rows, seed=3, official=folder)
+    assert outcome(official) == outcome(expected)  # contrast draws nothing
+    assert official[0].settings["source"] == "official"
+    assert official[-1].settings["source"] == "generated"
+    # Official files keep an order of their own: their labels are the ones that count.
+    turned = bad(images=dataset.images[::-1], labels=dataset.labels[::-1])(dataset)
+    again = evaluate(network, turned, rows[:1], official=folder)
+    assert outcome(again) == outcome(official)[:5]
+    few = evaluate(network, dataset, rows[:1], official=folder, limit=7)
+    whole = official.result("contrast@5").right[np.arange(7) * 31 // 7]
+    assert np.array_equal(few.result("contrast@5").right, whole)
+    with pytest.raises(ValueError, match="contrast@1 must be of the data set"):
+        evaluate(network, bad(labels=np.zeros(31, int))(dataset), rows, official=folder)
+    with pytest.raises(ValueError, match=r"contrast@1 must have the shape \(9, 8, 3"):
+        other = bad(images=np.zeros((31, 9, 8, 3), "uint8"))(dataset)
+        evaluate(lambda images: images[:, 0, :5, 0], other, rows, official=folder)
+
+
+TINY = suites.Suite(
+    ("clean", "white_noise@0.3", "fog@2", "pgd@8/255"),
+    limit=20,
+    attack_limit=10,
+    attack_settings={"steps": 2},
+    sigmas=(0.1, 0.2),
+    certify_limit=4,
+    certify_samples=50,
+    masking_limit=6,
+)
+
+
+def test_a_suite_adds_calibration_certificates_and_a_masking_report(
+    network, dataset, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(suites.SUITES, "tiny", TINY)
+    store = tmp_path / "evaluation.json"
+    found = evaluate(network, dataset, suite="tiny", store=store)
+    assert [s.n for s in found] == [20, 20, 20, 10] and found.suite == "tiny"
+    assert set(found.results[0].calibration) > {"nll", "brier", "ece", "rms"}
+    assert not found.results[3].calibration
+    assert sum(found.reliability["counts"]) == 20
+    assert [c["sigma"] for c in found.certifications] == [0.1, 0.2]
+    expected = smoothing.certify(
+        network, dataset.images[:4], dataset.labels[:4], sigma=0.1, n=50
+    )
+    assert found.certifications[0]["radii"] == expected.radii.tolist()
+    assert len(found.checks) >= 8 and 0 < found.model_seconds < found.seconds
+    for name in ("score", "certify"):
+        owner = measurement.Measurement if name == "score" else smoothing
+        monkeypatch.setattr(owner, name, unmeasured)
+    again = evaluate(network, dataset, suite="tiny", store=store)
+    assert again == results.load(store) and again.results == found.results
+    assert again.certifications == found.certifications
+    with pytest.raises(AssertionError, match="measured again"):  # on more images
+        more = dataclasses.replace(TINY, certify_limit=5)
+        monkeypatch.setitem(suites.SUITES, "more", more)
+        evaluate(network, dataset, suite="more", store=store)
+    with pytest.raises(ValueError, match="Unknown suite.*Received: 'tinny'"):
+        evaluate(network, dataset, suite="tinny")
+    with pytest.raises(ValueError, match="either `perturbations` or `suite`"):
+        evaluate(network, dataset, ["clean"], suite="tiny")
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="draws from TensorFlow's state")
+def test_a_classifier_that_stays_random_is_refused_or_attacked_on_average(dataset):
+    import tensorflow as tf
+
+    def classifier(images):
+        logits = tf.reduce_mean(images, (1, 2)) * 40
+        return logits + tf.random.normal(tf.shape(logits), stddev=0.1)
+
+    labels = dataset.images.mean((1, 2)).argmax(1)
+    random = bad(labels=labels)(dataset)
+    with pytest.raises(ValueError, match="must not change between two passes"):
+        evaluate(classifier, random, ["clean"])
+    with pytest.raises(ValueError, match="`autoattack` alone.*Received: 'pgd@0.1'"):
+        evaluate(classifier, random, ["pgd@0.1"], allow_stochastic=True)
+    rows = ["clean", "autoattack@0.3"]
+    clean, attacked = evaluate(
+        classifier, random, rows, allow_stochastic=True, attack_limit=4
+    )
+    assert clean.value > 80 and attacked.value == 0
+    assert attacked.settings["version"] == "rand"
+    scores = evaluate(
+        classifier, random, suite="quick", allow_stochastic=True, limit=20
+    )
+    assert "pgd@1/255" not in {s.perturbation for s in scores} and len(scores) == 80
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="batch statistics of a function")
+def test_a_classifier_that_looks_at_its_batch_is_refused(dataset):
+    def classifier(images):
+        mean = ops.mean(images, axis=(1, 2))
+        return ops.concatenate([mean - ops.mean(mean), mean[:, :2]], axis=1)
+
+    with pytest.raises(ValueError, match="whatever else is in the batch"):
+        evaluate(classifier, dataset, ["clean"])
+
+
+def test_a_classifier_without_a_gradient_is_scored_and_named(dataset, monkeypatch):
+    def classifier(images):
+        return ops.round(ops.mean(images, axis=(1, 2)) * 20) @ ops.ones((3, 5))
+
+    monkeypatch.setitem(suites.SUITES, "tiny", TINY)
+    found = evaluate(classifier, bad(labels=np.zeros(31, int))(dataset), suite="tiny")
+    assert [s.value for s in found] == [100.0] * 4  # all logits equal: the first class
+    assert "gradient" in masking.verdict(
+        [types.SimpleNamespace(**check) for check in found.checks]
+    )
+
+
+def test_zero_images_are_refused_and_not_taken_for_all(network, dataset):
+    for name in ("limit", "attack_limit", "corruption_limit"):
+        with pytest.raises(ValueError, match=f"`{name}` must be a positive.*: 0"):
+            evaluate(network, dataset, suite="quick", **{name: 0})
+
+
+def test_scores_are_frozen(network, dataset):
+    (score,) = evaluate(network, dataset, ["clean"])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        score.value = 100.0

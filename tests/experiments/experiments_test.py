@@ -1,0 +1,219 @@
+"""Experiments as data: what runs they stand for, and the sweep that runs them."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import BACKEND
+
+from nfm_keras import records
+from nfm_keras.evaluation.noise import WHITE_NOISE_SEVERITIES
+from nfm_keras.experiments import experiment as library
+from nfm_keras.experiments import tables as experiments
+from nfm_keras.experiments.experiment import Experiment, Run, check_same, runs, unscored
+from nfm_keras.mixing import schemes
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+TABLES = [name for name in experiments.NAMES if name != "toy"]
+ROWS = {
+    "erm": {"label": "None", "scheme": "erm"},
+    "attack": {"label": "Attack", "scheme": "adversarial"},
+}
+TABLE = Experiment(
+    "Two rows",
+    {"dataset": "digits", "network": "mlp", "width": 2.0},
+    ROWS,
+    seeds=(3, 4),
+    perturbations=("clean", "white_noise", "pgd@0.1", "fog@1"),
+)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_row_is_a_config_and_a_mixing(name):
+    table = experiments.load(name)
+    for run in runs(table, "results"):
+        sites = ["site_0", "site_1", "site_2", "site_3"]
+        given = ("alpha", "sigma_add", "sigma_mult")
+        levels = {name: getattr(run.config, name) for name in given}
+        schemes.mixing(run.config.scheme, sites, **levels)
+    assert len({table.label(row) for row in table.rows}) == len(table.rows)
+    assert len(runs(table, "results")) == 5 * len(table.rows)
+
+
+@pytest.mark.parametrize("name", [n for n in TABLES if experiments.load(n).paper])
+def test_a_row_with_a_number_in_the_paper_has_the_settings_of_that_number(name):
+    table = experiments.load(name)
+    path = pathlib.Path(library.__file__).with_name("paper_tables.json")
+    paper = json.loads(path.read_text(encoding="utf-8"))[table.paper]["rows"]
+    assert set(paper) <= set(table.rows)
+    names = ("alpha", "sigma_add", "sigma_mult")
+    for row, entry in paper.items():
+        config = table.config(row, seed=0)
+        # A row of the paper is named for the plain scheme where the code ran a variant.
+        assert config.scheme.removesuffix("_reference") == entry["scheme"]
+        scheme = schemes.lookup(config.scheme)
+        for key, value in entry["settings"].items():
+            given = getattr(config, key) if key in names else None
+            assert (getattr(scheme, key) if given is None else given) == value
+
+
+def test_scaling_changes_every_row_and_an_attack_only_what_has_it():
+    short = TABLE.scaled(width=0.5, epochs=3, attack_steps=2, limits={"limit": 9})
+    assert [short.config(row, 0).width for row in ROWS] == [0.5, 0.5]
+    assert [short.config(row, 0).epochs for row in ROWS] == [3, 3]
+    assert [short.config(row, 0).attack_steps for row in ROWS] == [None, 2]
+    assert short.limits == {"limit": 9}
+    assert TABLE.config("erm", 0).width == 2.0
+
+
+def test_runs_go_seed_by_seed_and_more_seeds_count_on():
+    names = [run.name for run in runs(TABLE, "here")]
+    assert names == ["erm/seed_3", "attack/seed_3", "erm/seed_4", "attack/seed_4"]
+    assert TABLE.scaled(seeds=1).seeds == (3,)
+    assert TABLE.scaled(seeds=4).seeds == (3, 4, 5, 6)
+    assert list(TABLE.scaled(rows=["attack"]).rows) == ["attack"]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"rows": {}}, "at least one row.*Received: 0 row"),
+        ({"seeds": ()}, "at least one row and one seed.*0 seed"),
+        ({"rows": {"a": {"scheme": "erm"}}}, "Row 'a' must have a label"),
+        ({"rows": {"a": {"label": "A", "scheme": "emr"}}}, "Unknown scheme.*'emr'"),
+        ({"settings": {"widht": 1.0}}, "Unknown config field.*width.*'widht'"),
+        ({"perturbations": ("fogg@1",)}, "Unknown perturbation 'fogg'"),
+    ],
+)
+def test_a_table_with_a_mistake_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(TABLE, **change)
+
+
+def test_scaling_to_nothing_is_refused():
+    with pytest.raises(ValueError, match="Unknown row.*Received: 'emr'"):
+        TABLE.scaled(rows=["emr"])
+    with pytest.raises(ValueError, match="`seeds` must be at least 1. Received: 0"):
+        TABLE.scaled(seeds=0)
+    with pytest.raises(ValueError, match="Unknown experiment.*Received: 'tabel1'"):
+        experiments.load("tabel1")
+
+
+def record(scores=(), **config):
+    config = TABLE.config("erm", 3).to_json() | {"alpha": 0.0} | config
+    return records.Record(
+        *("erm", "erm", "digits", "mlp", config, (), 1, {}, {}, "", 1.0, ""),
+        history={},
+        scores=tuple(scores),
+    )
+
+
+def test_a_record_of_another_config_is_refused(tmp_path):
+    run = Run("erm", TABLE.config("erm", 3), tmp_path)
+    assert run.record is None
+    records.save(record(), tmp_path / records.FILE)
+    assert run.record.config["alpha"] == 0.0  # decided by the scheme, as resolved
+    older = record()
+    del older.config["jsd_weight"]  # from before there was such a field
+    check_same(run.config, older, "older")
+    records.save(record(width=1.0, epochs=7), tmp_path / records.FILE)
+    with pytest.raises(ValueError, match="another config.*2.0.*Received.*1.0"):
+        _ = run.record
+
+
+def score(name, n, protocol="none", **settings):
+    return records.Score(name, 0.0, protocol, 0.0, 0.0, 1.0, n, 0, 0, 0.0, settings)
+
+
+def test_a_score_counts_on_enough_images_and_under_the_protocol():
+    noises = [f"white_noise@{s:g}" for s in WHITE_NOISE_SEVERITIES]
+    everything = [score("clean", 100), score("pgd@0.1", 100), score("fog@1", 100)]
+    everything += [score(name, 100, "reference") for name in noises]
+    assert unscored(TABLE, record(everything), images=100) == []
+    assert len(unscored(TABLE, record(), images=100)) == len(noises) + 3
+    fewer = [*everything[:1], score("pgd@0.1", 20), score("fog@1", 30), *everything[3:]]
+    assert unscored(TABLE, record(fewer), images=100) == ["pgd@0.1", "fog@1"]
+    limits = {"attack_limit": 20, "corruption_limit": 30}
+    assert unscored(TABLE.scaled(limits=limits), record(fewer), images=100) == []
+    pixel = [*everything[:3], *(score(name, 100, "pixel") for name in noises)]
+    assert unscored(TABLE, record(pixel), images=100) == noises
+
+
+def test_the_estimate_grows_with_steps_and_scheme():
+    short = TABLE.scaled(seeds=1, width=0.25, epochs=2, limit=256, attack_steps=3)
+    plain, attack = library.estimate(runs(short, "here"), images=1000)
+    assert plain > 0 and attack == pytest.approx(4 * plain)
+    longer = short.scaled(epochs=6)
+    assert library.estimate(runs(longer, "here")[:1], images=128)[0] > 0
+
+
+def sweep(folder, *flags):
+    return subprocess.Popen(
+        [
+            *(sys.executable, "-m", "apps.sweep", "--experiment=table2"),
+            *("--dataset=digits", "--network=mlp", "--width=0.25"),
+            *("--limit=128", "--epochs=1", "--seeds=1", f"--output={folder}"),
+            *("--test_limit=20", "--attack_limit=5", *flags),
+        ],
+        cwd=REPOSITORY,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="slow processes, once")
+def test_a_sweep_finishes_the_others_and_says_which_run_failed(tmp_path):
+    # Images of 8x8 pixels have no grid of 16x16 blocks, which PuzzleMix may draw.
+    process = sweep(tmp_path, "--rows=puzzlemix,erm")
+    out, err = process.communicate(timeout=500)
+    assert process.returncode == 1, err
+    assert "1 of 2 run(s) done" in out and "[2/2] erm/seed_0" in out
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("sweep: 1 run(s) failed") and "puzzlemix/seed_0" in last
+    assert "grid" in last and "Traceback" not in last
+    found = records.load(tmp_path / "erm" / "seed_0" / records.FILE)
+    assert found.command.startswith("python -m apps.train --scheme=erm --network")
+    table = experiments.load("table2").scaled(limits={"limit": 20, "attack_limit": 5})
+    assert unscored(table, found, images=500) == []
+
+    begun = time.monotonic()
+    process = sweep(tmp_path, "--rows=erm")
+    out, err = process.communicate(timeout=500)
+    assert process.returncode == 0, err
+    assert "1 of 1 run(s) done" in out and time.monotonic() - begun < 120
+    log = (tmp_path / "erm" / "seed_0" / "sweep.log").read_text()
+    assert log.count("$ python -m") == 2  # nothing was done twice
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="slow processes, once")
+def test_a_killed_sweep_goes_on_and_ends_with_the_same_weights(tmp_path):
+    import keras
+    import numpy as np
+
+    flags = "--rows=erm", "--epochs=20"
+    process = sweep(tmp_path / "killed", *flags)
+    checkpoints = tmp_path / "killed" / "erm" / "seed_0" / "checkpoints"
+    while not list(checkpoints.glob("0*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert not (checkpoints.parent / records.FILE).exists()
+    weights = []
+    for name in ("killed", "whole"):
+        process = sweep(tmp_path / name, *flags)
+        _, err = process.communicate(timeout=500)
+        assert process.returncode == 0, err
+        path = tmp_path / name / "erm" / "seed_0" / "classifier.keras"
+        weights.append(keras.saving.load_model(path, compile=False).get_weights())
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

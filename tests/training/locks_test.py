@@ -1,0 +1,56 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from nfm_keras.training.folder import locked
+
+HOLDER = """
+import sys, time
+from nfm_keras.training.folder import locked
+with locked(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock of `tmp_path / "run"`."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "run")]
+    environment = os.environ | {"KERAS_BACKEND": "jax"}  # the fastest to import
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+    assert process.stdout.readline() == b"held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_another_process_is_kept_out_until_its_holder_is_killed(tmp_path, holder):
+    wanted = f"run is in use: .*Received: a lock of process {holder.pid} on "
+    with pytest.raises(BlockingIOError, match=wanted), locked(tmp_path / "run"):
+        pass
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    with locked(tmp_path / "run"):
+        assert str(os.getpid()) in (tmp_path / "run" / ".lock").read_text()
+
+
+def test_a_lock_leaves_nothing_and_can_be_taken_again(tmp_path):
+    for _ in range(2):
+        with (
+            locked(tmp_path),
+            pytest.raises(BlockingIOError, match="is in use"),
+            locked(tmp_path),
+        ):
+            pass
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    wanted = r"Cannot write to .*file/run: Not a directory"
+    with pytest.raises(NotADirectoryError, match=wanted), locked(tmp_path / "file/run"):
+        pass
