@@ -9,7 +9,7 @@ import shlex
 from absl import app, flags, logging
 
 from nfm_keras import training
-from nfm_keras.training.distribution import engine as distribution
+from nfm_keras.training import distribution
 
 from . import config_flags
 from .start import start
