@@ -23,6 +23,7 @@ class DataParallel(Engine):
     """
 
     name = "data_parallel"
+    backend = "jax"
 
     def __init__(self):
         import jax
@@ -38,8 +39,8 @@ class DataParallel(Engine):
 
     @contextlib.contextmanager
     def alone(self):
-        # Keras makes objects when it saves, whose variables all processes would
-        # have to make together.
+        # To save a model Keras makes objects with variables, and under a distribution
+        # all processes would have to make them together.
         held = keras.distribution.distribution()
         keras.distribution.set_distribution(None)
         try:
@@ -69,7 +70,7 @@ class DataParallel(Engine):
     def _with_validation(
         self, validation_data=None, validation_batch_size=32, callbacks=(), **options
     ):
-        """Shares the images out where they divide, and else repeats them."""
+        """Shares the validation images out where they divide, and else repeats them."""
         if validation_data is None:
             return {"callbacks": [*callbacks], **options}
         count, size = len(validation_data[0]), validation_batch_size

@@ -1,11 +1,11 @@
 import dataclasses
 import json
 
-import h5py
 import keras
 import numpy as np
 import pytest
 from conftest import BACKEND
+from small_run import NFM, VIT, arrays, train
 
 from nfm_keras import data, records, training
 from nfm_keras.records import history
@@ -14,17 +14,6 @@ from nfm_keras.training import fit as fitting
 
 pytestmark = pytest.mark.backends
 
-NFM = training.Config(
-    scheme="nfm",
-    dataset="digits",
-    network="small_resnet",
-    width=0.25,
-    limit=256,
-    epochs=2,
-    batch_size=64,
-    learning_rate=0.05,
-    seed=3,
-)
 # A set that the batch size does not divide, held-out images, a single site.
 EMA = dataclasses.replace(
     NFM,
@@ -49,27 +38,6 @@ PUZZLE = dataclasses.replace(
     label_smoothing=0.1,
     alpha_schedule="rise",
 )
-# The recipe of the vision transformers, and their options.
-VIT = dataclasses.replace(
-    NFM,
-    network="vit_lite",
-    width=1 / 16,
-    depth=2,
-    patch_size=4,
-    attention_dropout=0.2,
-    stochastic_depth=0.3,
-    policy="autoaugment",
-    optimizer="adamw",
-    learning_rate=5e-4,
-    weight_decay=3e-2,
-    schedule="cosine",
-    warmup_epochs=1,
-    label_smoothing=0.1,
-)
-
-
-def train(config, folder, **options):
-    return training.train(config, folder, verbose=0, **options)
 
 
 @pytest.fixture(scope="module")
@@ -104,20 +72,6 @@ def accuracy(folder, split):
     classifier = keras.saving.load_model(folder / training.CLASSIFIER, compile=False)
     logits = classifier.predict(split.images.astype("float32") / 255, verbose=0)
     return np.mean(logits.argmax(1) == split.labels)
-
-
-def arrays(folder):
-    """Everything in the newest checkpoint: weights, optimiser and step."""
-    newest = sorted((folder / "checkpoints").iterdir())[-1]
-    found = {}
-
-    def visit(name, item):
-        if isinstance(item, h5py.Dataset):
-            found[name] = item[()]
-
-    with h5py.File(newest / "model.weights.h5") as file:
-        file.visititems(visit)
-    return found
 
 
 def test_a_run_leaves_config_checkpoints_record_and_classifier(finished):
@@ -156,19 +110,6 @@ def test_a_field_that_the_scheme_decides_is_in_the_record(puzzled):
     assert record.config["attack_epsilon"] == pytest.approx(10 / 255)
     assert record.config["jsd_weight"] is None
     assert np.isfinite(record.history["loss"]).all()
-    smoothed, _ = training.resolve(dataclasses.replace(NFM, scheme="label_smoothing"))
-    assert smoothed.label_smoothing == 0.1
-
-
-def test_the_options_of_a_network_reach_its_builder():
-    config, network = training.resolve(VIT)
-    names = {layer.name for layer in network.layers}
-    assert "block2_sum1" in names and "block3_sum1" not in names
-    assert network.get_layer("patches").kernel_size == (4, 4)
-    assert network.get_layer("block1_attention").dropout.rate == 0.2
-    assert network.get_layer("block2_sum1_drop").rate == 0.3
-    assert config.policy == "autoaugment"
-    assert config.patch_size == 4 and config.dropout is None
 
 
 def test_the_config_is_written_before_the_first_step(tmp_path, monkeypatch):
@@ -277,65 +218,6 @@ def test_a_folder_with_another_config_is_refused(finished):
     assert records.load(folder / "record.json") == record
 
 
-BAD = [
-    ({"scheme": "nfn"}, "Unknown scheme.*Received: 'nfn'"),
-    ({"dataset": "digit"}, "Unknown dataset.*Received: 'digit'"),
-    ({"network": "lstm"}, "Unknown network.*Received: 'lstm'"),
-    ({"width": 0.0}, "`width` must be positive.*=0.0"),
-    ({"sites": ("site_9",)}, "No site of that name.*Received: 'site_9'"),
-    ({"sites": ("site_9",), "scheme": "erm"}, "No site of that name.*'site_9'"),
-    ({"alpha": float("nan")}, "`alpha` must be .*Received: nan"),
-    ({"alpha": -1.0}, "`alpha` must be .*Received: -1"),
-    ({"beta": 0.0}, "`beta` must be positive"),
-    ({"sigma_add": -0.1}, "`sigma_add` must be .*Received: -0.1"),
-    ({"sigma_mult": float("inf")}, "`sigma_mult` must be .*Received: inf"),
-    ({"noise": "cauchy"}, "`noise` must be one of .*'cauchy'"),
-    ({"probability": 1.1}, r"`probability` must be .*\[0, 1\].*Received: 1.1"),
-    ({"scheme": "cutmix", "sites": ("site_1",)}, "'cutmix' cuts images.*'site_1'"),
-    ({"scheme": "cutmix", "sigma_add": 0.1}, "'cutmix' adds no noise.*=0.1"),
-    ({"scheme": "puzzlemix"}, "must divide the image.*8x8, grids="),
-    ({"attack_steps": 3}, "`attack_steps` must not be set for scheme 'nfm'.*: 3"),
-    ({"sparsity": 2.0}, r"`sparsity` must be .*\[0, 1\]. Received: 2"),
-    ({"label_smoothing": 1.0}, "`label_smoothing` must lie in .*Received: 1"),
-    ({"noise_schedule": "up"}, "`noise_schedule` must be one of .*Received: 'up'"),
-    ({"off_epoch": -1}, "`off_epoch` must be at least 0. Received: -1"),
-    ({"policy": "augmix"}, "Unknown policy.*autoaugment.*Received: 'augmix'"),
-    ({"patch_size": 4}, "must have the options .*patch_size"),
-    ({"attention_dropout": 0.1}, "must have the options .*attention_dropout"),
-    ({"network": "vit_lite", "stochastic_depth": 1.0}, "`stochastic_depth` must"),
-    ({"network": "vit_lite", "patch_size": 3}, "`patch_size` must divide.*=3"),
-    ({"epochs": 0}, "`epochs` must be at least 1. Received: 0"),
-    ({"batch_size": 0}, "`batch_size` must be at least 1. Received: 0"),
-    ({"eval_every": 0}, "`eval_every` must be at least 1. Received: 0"),
-    ({"optimizer": "lion"}, "`optimizer` must be one of .*Received: 'lion'"),
-    ({"learning_rate": float("nan")}, "`learning_rate` must be .*Received: nan"),
-    ({"weight_decay": -1.0}, "`weight_decay` must be .*Received: -1"),
-    ({"schedule": "steps"}, "`schedule` must be one of .*Received: 'steps'"),
-    ({"warmup_epochs": 1}, "Warm-up is part of the 'cosine' schedule"),
-    ({"warmup_epochs": -1, "schedule": "cosine"}, "`warmup_epochs` .*Received: -1"),
-    ({"precision": "float8"}, "`precision` must be one of .*Received: 'float8'"),
-    ({"global_clipnorm": 0.0}, "`global_clipnorm` must be positive. Received: 0.0"),
-    ({"base_batch_size": 0}, "`base_batch_size` must be positive. Received: 0"),
-    ({"on_nan": "ignore"}, "`on_nan` must be one of .*Received: 'ignore'"),
-    ({"swa_epochs": 3}, "`swa_epochs` must lie between 0 and the 2 .*Received: 3"),
-    ({"swa_epochs": 1, "ema": True}, "one kind of averages.*swa_epochs=1"),
-    ({"gradient_accumulation": 0}, "`gradient_accumulation` must be at least 1"),
-    ({"steps_per_execution": 3}, "`steps_per_execution` must divide the 4 steps.*: 3"),
-    ({"limit": 0}, "`limit` must be at least 1. Received: 0"),
-    ({"validation": 256}, "`validation` must be .*Received: 256"),
-    ({"seed": -1}, "`seed` must be .*Received: -1"),
-]
-
-
-@pytest.mark.parametrize("wrong, message", BAD, ids=[str(w) for w, _ in BAD])
-def test_a_wrong_config_is_refused_by_name(tmp_path, wrong, message):
-    """And leaves the folder free for a right one."""
-    with pytest.raises(ValueError, match=message):
-        config = dataclasses.replace(NFM, **{"network": "mlp"} | wrong)
-        train(config, tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-
-
 def test_mixed_precision_is_saved_as_float32(tmp_path, monkeypatch):
     compiled = []
 
@@ -386,33 +268,3 @@ def test_float16_scales_the_loss_and_an_overflow_costs_one_step(tmp_path, monkey
     checkpoints.restore(model, tmp_path / "checkpoints")
     assert float(keras.ops.convert_to_numpy(model.optimizer.dynamic_scale)) == scale
     keras.config.set_dtype_policy("float32")
-
-
-def test_the_norm_of_all_gradients_is_clipped():
-    config = dataclasses.replace(
-        NFM, network="mlp", momentum=0.0, schedule="constant", global_clipnorm=0.01
-    )
-    config, network = training.resolve(config)
-    model = training.compile_model(config, network, steps=4)
-    images, labels, _ = data.load("digits", limit=64).train
-    before = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
-    model.train_on_batch(images, labels)
-    after = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
-    moved = np.sqrt(sum(np.sum((a - b) ** 2) for a, b in zip(after, before)))
-    assert moved == pytest.approx(NFM.learning_rate * 0.01, rel=1e-3)
-
-
-def test_the_schedule_counts_the_steps_while_gradients_accumulate():
-    config = dataclasses.replace(
-        NFM, network="mlp", epochs=4, gradient_accumulation=2, learning_rate=0.1
-    )
-    config, network = training.resolve(config)
-    optimizer = training.compile_model(config, network, steps=5).optimizer
-    weight = keras.Variable(np.ones(3, "float32"))
-    optimizer.build([weight])
-    rates = []
-    for _ in range(20):
-        rates.append(float(keras.ops.convert_to_numpy(optimizer.learning_rate)))
-        optimizer.apply([keras.ops.zeros(3)])
-    expected = [0.1] * 10 + [0.01] * 5 + [1e-3] * 3 + [1e-4] * 2
-    np.testing.assert_allclose(rates, expected, rtol=1e-5)

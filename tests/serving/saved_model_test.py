@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -5,12 +6,12 @@ import sys
 import keras
 import numpy as np
 import pytest
+from small_classifier import small_classifier
 
-from nfm_keras import mixing, networks, records
+from nfm_keras import networks, records
 from nfm_keras.mixing import sites
-from nfm_keras.serving import checks as export_checks
-from nfm_keras.serving import saved_model as export_module
-from nfm_keras.serving import signatures
+from nfm_keras.records import evaluation
+from nfm_keras.serving import checks, saved_model
 from nfm_keras.serving.saved_model import export
 
 pytestmark = pytest.mark.skipif(
@@ -61,38 +62,16 @@ np.savez(sys.argv[3], **served)
 """
 
 
-def network(middle=(), activation=None, dtype=None, classes=5):
-    """A small classifier with batch statistics and weights that are not the start's."""
-    keras.utils.set_random_seed(0)
-    dtype = keras.DTypePolicy(dtype or "float32")
-    layers = keras.layers
-    model = keras.Sequential(
-        [
-            keras.Input((8, 8, 3), name="pixels"),
-            layers.Rescaling(4.0, -2.0, dtype=dtype),
-            layers.Conv2D(8, 3, use_bias=False, dtype=dtype),
-            *middle,
-            layers.BatchNormalization(dtype=dtype),
-            layers.ReLU(dtype=dtype),
-            layers.Dropout(0.5, dtype=dtype),
-            layers.GlobalAveragePooling2D(dtype=dtype),
-            layers.Dense(classes, activation=activation, dtype=dtype),
-        ]
-    )
-    generator = np.random.default_rng(0)
-    for weight in model.trainable_weights:
-        weight.assign(generator.normal(size=weight.shape))
-    model.layers[-1].bias.assign(generator.normal(size=classes))
-    return model
-
-
 def probabilities(logits):
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)
 
 
 def test_served_without_keras_gives_the_models_outputs(tmp_path):
-    classifier, names = network(), [*"abcd", "\N{LATIN SMALL LETTER E WITH ACUTE}"]
+    classifier, names = (
+        small_classifier(),
+        [*"abcd", "\N{LATIN SMALL LETTER E WITH ACUTE}"],
+    )
     path = export(classifier, tmp_path / "model", classes=names)
     images = np.random.default_rng(1).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8)
     np.save(tmp_path / "images.npy", images)
@@ -115,56 +94,6 @@ def test_served_without_keras_gives_the_models_outputs(tmp_path):
                 probabilities(expected[:batch]),
                 atol=1e-6,
             )
-
-
-def test_signatures_are_what_clients_are_told(tmp_path):
-    import tensorflow as tf
-
-    model = tf.saved_model.load(str(export(network(), tmp_path)))
-    pixels = (None, 8, 8, 3)
-    inputs = {
-        "serving_default": tf.TensorSpec(pixels, tf.float32, name="images"),
-        "serving_uint8": tf.TensorSpec(pixels, tf.uint8, name="images"),
-        "serving_bytes": tf.TensorSpec((None,), tf.string, name="image_bytes"),
-    }
-    assert set(model.signatures) == set(inputs)
-    for name, spec in inputs.items():
-        signature = model.signatures[name]
-        assert signature.structured_input_signature[1] == {spec.name: spec}
-        outputs = signature.structured_outputs
-        assert {key: (o.shape.as_list(), o.dtype) for key, o in outputs.items()} == {
-            "logits": ([None, 5], tf.float32),
-            "probabilities": ([None, 5], tf.float32),
-            "classes": ([None], tf.string),
-        }
-
-
-def test_features_are_what_the_last_layer_sees(tmp_path):
-    import tensorflow as tf
-
-    classifier = network()
-    path = export(classifier, tmp_path, features=True)
-    model = tf.saved_model.load(str(path))
-    images = tf.random.stateless_uniform((3, 8, 8, 3), (0, 1))
-    found = model.signatures["features"](images=images)
-    assert list(found) == ["features"] and found["features"].shape == (3, 8)
-    logits = classifier.layers[-1](found["features"])
-    np.testing.assert_allclose(logits, classifier(images), rtol=1e-5, atol=1e-5)
-    softly = keras.Sequential([keras.Input((2,)), keras.layers.ReLU(name="soft")])
-    with pytest.raises(ValueError, match="last Dense layer.*Received: InputLayer"):
-        export(softly, tmp_path, features=True)
-
-
-def test_features_of_a_network_with_an_activation_behind_its_last_dense_layer():
-    inputs = keras.Input((4,))
-    hidden = keras.layers.Dense(3, activation="relu")(inputs)
-    scores = keras.layers.Dense(2)(hidden)
-    tempered = keras.layers.Rescaling(0.5)(keras.layers.Activation("tanh")(scores))
-    model = signatures.with_features(keras.Model(inputs, tempered))
-    expected = keras.Model(inputs, [tempered, hidden])
-    images = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
-    for a, b in zip(model(images), expected(images), strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 def test_half_precision_halves_the_weights_and_says_what_it_changes(tmp_path):
@@ -192,46 +121,11 @@ def test_half_precision_halves_the_weights_and_says_what_it_changes(tmp_path):
         export(classifier, tmp_path, float16=True)
 
 
-def test_no_images_are_refused_and_the_next_are_not(tmp_path):
-    import tensorflow as tf
-
-    model = tf.saved_model.load(str(export(network(), tmp_path)))
-    for name, key, dtype, shape in (
-        ("serving_default", "images", tf.float32, (8, 8, 3)),
-        ("serving_uint8", "images", tf.uint8, (8, 8, 3)),
-        ("serving_bytes", "image_bytes", tf.string, ()),
-    ):
-        none = tf.zeros((0, *shape), dtype)
-        with pytest.raises(tf.errors.InvalidArgumentError, match="must hold an image"):
-            model.signatures[name](**{key: none})
-    one = model.signatures["serving_uint8"](images=tf.zeros((1, 8, 8, 3), tf.uint8))
-    assert one["logits"].shape == (1, 5)
-
-
-def test_of_free_size_are_no_files(tmp_path):
-    import tensorflow as tf
-
-    images = keras.Input((None, None, 3))
-    pooled = keras.layers.GlobalAveragePooling2D()(images)
-    classifier = keras.Model(images, keras.layers.Dense(2)(pooled))
-    model = tf.saved_model.load(str(export(classifier, tmp_path)))
-    assert set(model.signatures) == {"serving_default", "serving_uint8"}
-
-
-def test_points_have_no_uint8_signature(tmp_path):
-    import tensorflow as tf
-
-    keras.utils.set_random_seed(0)
-    classifier = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
-    model = tf.saved_model.load(str(export(classifier, tmp_path)))
-    assert list(model.signatures) == ["serving_default"]
-
-
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision_gives_float32(dtype, tmp_path):
     import tensorflow as tf
 
-    classifier = network(dtype=dtype)
+    classifier = small_classifier(dtype=dtype)
     assert classifier.outputs[0].dtype != "float32"
     model = tf.saved_model.load(str(export(classifier, tmp_path)))
     images = tf.random.stateless_uniform((3, 8, 8, 3), (0, 1))
@@ -244,7 +138,7 @@ def test_mixed_precision_gives_float32(dtype, tmp_path):
 
 
 def test_versions_count_up_and_are_never_overwritten(tmp_path):
-    classifier = network()
+    classifier = small_classifier()
     assert export(classifier, tmp_path) == tmp_path / "1"
     assert export(classifier, tmp_path, version=7) == tmp_path / "7"
     before = (tmp_path / "7" / "saved_model.pb").read_bytes()
@@ -263,96 +157,25 @@ def test_of_two_exports_of_one_version_the_first_wins(tmp_path, monkeypatch):
         (tmp_path / "1").mkdir()
         (tmp_path / "1" / "saved_model.pb").write_text("theirs")
 
-    monkeypatch.setattr(export_module.warmup, "write", other_process_is_faster)
+    monkeypatch.setattr(saved_model.warmup, "write", other_process_is_faster)
     with pytest.raises(FileExistsError, match="appeared meanwhile"):
-        export(network(), tmp_path)
+        export(small_classifier(), tmp_path)
     assert os.listdir(tmp_path) == ["1"]
     assert (tmp_path / "1" / "saved_model.pb").read_text() == "theirs"
 
 
-@pytest.mark.parametrize("step", ["check_graph", "check_outputs", "_publish"])
+@pytest.mark.parametrize("step", ["check_graph", "check_outputs", "_check_still_free"])
 def test_an_interrupted_export_leaves_nothing(step, tmp_path, monkeypatch):
     def interrupt(*_):
         (hidden,) = os.listdir(tmp_path)
         assert hidden.startswith(".")  # a server looks for numbers only
         raise KeyboardInterrupt
 
-    module = export_checks if step.startswith("check") else export_module
+    module = checks if step.startswith("check") else saved_model
     monkeypatch.setattr(module, step, interrupt)
     with pytest.raises(KeyboardInterrupt):
-        export(network(), tmp_path)
+        export(small_classifier(), tmp_path)
     assert os.listdir(tmp_path) == []
-
-
-def test_mixing_layers_are_refused_by_name(tmp_path):
-    inner = keras.Sequential([mixing.NoisyFeatureMixup(name="site_inner")])
-    model = network(middle=[mixing.NoisyFeatureMixup(name="site_1"), inner])
-    with pytest.raises(ValueError, match="site_1.*site_inner"):
-        export(model, tmp_path / "model")
-    assert not (tmp_path / "model").exists()
-
-
-class AlwaysNoisy(keras.layers.Layer):
-    def call(self, images):
-        return images + keras.random.normal(keras.ops.shape(images), seed=0)
-
-
-class AlwaysTruncated(keras.layers.Layer):
-    def call(self, images):
-        noise = keras.random.truncated_normal(keras.ops.shape(images), seed=0)
-        return images + noise
-
-
-@pytest.mark.parametrize("layer", [AlwaysNoisy, AlwaysTruncated])
-def test_a_random_op_is_refused(layer, tmp_path):
-    with pytest.raises(ValueError, match="must not draw random numbers.*Received"):
-        export(network(middle=[layer()]), tmp_path)
-    assert os.listdir(tmp_path) == []
-
-
-class AsksPython(keras.layers.Layer):
-    def call(self, images):
-        import tensorflow as tf
-
-        called = tf.numpy_function(lambda x: x + 1, [images], tf.float32)
-        return tf.ensure_shape(called, images.shape)
-
-
-def test_a_python_function_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="must not call Python.*PyFunc"):
-        export(network(middle=[AsksPython()]), tmp_path)
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_saved_keras_object_is_refused(tmp_path):
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    file = export(network(), tmp_path) / "saved_model.pb"
-    proto = saved_model_pb2.SavedModel.FromString(file.read_bytes())
-    nodes = proto.meta_graphs[0].object_graph_def.nodes
-    nodes[0].user_object.identifier = "_tf_keras_layer"
-    file.write_bytes(proto.SerializeToString())
-    with pytest.raises(ValueError, match="must not need Keras.*_tf_keras_layer"):
-        export_checks.check_graph(file.parent)
-
-
-def test_a_model_served_wrongly_is_refused(tmp_path, monkeypatch):
-    classifier, write = network(), export_module._write
-
-    def write_then_train(offered, folder):
-        write(offered, folder)
-        classifier.layers[-1].bias.assign_add(np.full(5, 1e-3))
-
-    monkeypatch.setattr(export_module, "_write", write_then_train)
-    with pytest.raises(RuntimeError, match="difference of 1.0e-03"):
-        export(classifier, tmp_path)
-    assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.parametrize("activation", ["softmax", keras.layers.Softmax()])
-def test_a_softmax_is_refused(activation, tmp_path):
-    with pytest.raises(ValueError, match="must end in logits"):
-        export(network(activation=activation), tmp_path)
 
 
 def test_record_and_classes_lie_inside(tmp_path):
@@ -362,8 +185,9 @@ def test_record_and_classes_lie_inside(tmp_path):
         *({"keras": "3.15.1"}, {}, "", 1.0, "", {"loss": [1.0]}, (score,)),
     )
     names = ["plane", "car", "bird", "cat", "deer"]
-    path = export(network(), tmp_path, record=record, classes=names)
+    path = export(small_classifier(), tmp_path, record=record, classes=names)
     assert records.load(path / "record.json") == record
+    assert [*evaluation.load(path / evaluation.FILE)] == [score]
     assert (path / "assets.extra" / "classes.txt").read_text().splitlines() == names
     card = (path / "model_card.md").read_text()
     assert card.startswith(f"# {tmp_path.name}, version 1\n")
@@ -378,13 +202,40 @@ def test_record_and_classes_lie_inside(tmp_path):
     ):
         assert text in card
     with pytest.raises(ValueError, match="5 names.*Received: 1"):
-        export(network(), tmp_path, classes=["plane"])
+        export(small_classifier(), tmp_path, classes=["plane"])
+
+
+def test_an_evaluation_lies_inside_whole_and_its_scores_are_on_the_card(tmp_path):
+    def score(name, value):
+        return records.Score(name, 0, "none", value, 9.5, 90.5, 2, 1, 0, 1.0, {})
+
+    record = records.Record(
+        *("nfm-0", "nfm", "cifar10", "toy", {}, (), 1, {}, {}, "", 1.0, "", {}),
+        scores=(score("old", 12.0),),
+    )
+    measured = records.Evaluation(
+        *("nfm-0", "cifar10", "digest", [[0.5, 1.0]]),
+        suite="standard",
+        scores=(score("clean", 34.0),),
+    )
+    path = export(small_classifier(), tmp_path, record=record, evaluation=measured)
+    both = (score("old", 12.0), score("clean", 34.0))
+    held = evaluation.load(path / evaluation.FILE)
+    assert held == dataclasses.replace(measured, scores=both)
+    assert records.load(path / records.FILE).scores == both
+    card = (path / "model_card.md").read_text()
+    assert "| `old` | none | 12.00 |" in card and "| `clean` | none | 34.00 |" in card
+    without = export(
+        small_classifier(), tmp_path, record=dataclasses.replace(record, scores=())
+    )
+    assert not (without / evaluation.FILE).exists()
+    assert "None were recorded." in (without / "model_card.md").read_text()
 
 
 def test_weights_are_stored_once_and_without_the_optimizer(tmp_path):
     import tensorflow as tf
 
-    classifier = network()
+    classifier = small_classifier()
     classifier.compile("adam", "mse")
     classifier.fit(np.zeros((2, 8, 8, 3)), np.zeros((2, 5)), verbose=0)
     path = export(classifier, tmp_path)
@@ -396,17 +247,22 @@ def test_weights_are_stored_once_and_without_the_optimizer(tmp_path):
 def test_command_exports_a_run(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    network(classes=10).save(run / "classifier.keras")
+    small_classifier(classes=10).save(run / "classifier.keras")
     record = records.Record(
         *("nfm-0", "nfm", "cifar10", "toy", {}, (), 1, {}, {}, "", 1.0, "", {}),
     )
     records.save(record, run / records.FILE)
+    score = records.Score("fog@1", 1, "pixel", 50.0, 9.5, 90.5, 2, 1, 0, 1.0, {})
+    scored = records.Evaluation("nfm-0", "cifar10", "", [], scores=(score,))
+    evaluation.save(scored, run / evaluation.FILE)
     flags = [f"--run_dir={run}", f"--output={tmp_path / 'served'}", "--name=toy"]
     command = [sys.executable, "-m", "apps.export", *flags]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     path = tmp_path / "served" / "toy" / "1"
     assert result.stdout.strip() == str(path)
-    assert records.load(path / "record.json") == record
+    assert records.load(path / "record.json").scores == (score,)
+    assert evaluation.load(path / evaluation.FILE) == scored
+    assert "| `fog@1` | pixel | 50.00 |" in (path / "model_card.md").read_text()
     classes = (path / "assets.extra" / "classes.txt").read_text().split()
     assert classes[:2] == ["airplane", "automobile"]
