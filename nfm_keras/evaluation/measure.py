@@ -14,7 +14,8 @@ from keras import ops
 from nfm_keras import corruptions
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.checks import check_count
-from nfm_keras.corruptions import official as files
+from nfm_keras.corruptions.cache import Cache, fingerprint, frost_fingerprint
+from nfm_keras.corruptions.official import open_official
 from nfm_keras.data import images as perturbations
 from nfm_keras.data import labels as metrics
 from nfm_keras.evaluation import calibration, masking, rows, smoothing
@@ -42,7 +43,7 @@ class Measurement:
         classes = num_classes or getattr(spec, "num_classes", None)
         self.labels = metrics.check_labels(labels, len(self.images), classes)
         check_count("batch_size", batch_size)
-        self.fingerprint = files.fingerprint(self.images, self.labels)
+        self.fingerprint = fingerprint(self.images, self.labels)
         self.everything = self.images, self.labels
         self.std = getattr(spec, "std", None) if std is None else std
         self.protocol, self.seed, self.batch_size = protocol, seed, batch_size
@@ -335,8 +336,8 @@ class Corrupted:
     def __init__(self, images, labels, everything, seed, cache_dir, official):
         self.images, self.labels, self.seed = images, labels, seed
         self.everything = everything
-        self.cache = files.Cache(cache_dir) if cache_dir else None
-        self.official = files.open_official(official) if official else None
+        self.cache = Cache(cache_dir) if cache_dir else None
+        self.official = open_official(official) if official else None
         self.digest, self.known = None, {}
 
     def is_official(self, row):
@@ -346,11 +347,11 @@ class Corrupted:
         """What changes the images, for the record."""
         if self.is_official(row):
             first = np.asarray(self.official.images(*_place(row))[:1])
-            known = files.fingerprint(first), files.fingerprint(self.labels_of(row))
+            known = fingerprint(first), fingerprint(self.labels_of(row))
             return {"source": "official", "files": " ".join(k[:12] for k in known)}
         settings = {"source": "generated", "version": corruptions.VERSION}
         if row.kind == "frost":
-            settings["textures"] = files.frost_fingerprint(row.frost_dir)[1][:12]
+            settings["textures"] = frost_fingerprint(row.frost_dir)[1][:12]
         return settings | row.settings
 
     def labels_of(self, row):
@@ -397,7 +398,7 @@ class Corrupted:
             whole, picked = self.official.images(*_place(row)), self.picked()
             return lambda first, last: _rows(whole, picked[first:last])
         if self.cache:
-            self.digest = self.digest or files.fingerprint(self.images)
+            self.digest = self.digest or fingerprint(self.images)
             whole = self.cache.get(row, self.images, seed=self.seed, digest=self.digest)
             return lambda first, last: np.asarray(whole[first:last])
         return lambda first, last: row(

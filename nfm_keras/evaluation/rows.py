@@ -97,7 +97,7 @@ def _expand(item, attack_settings, frost_dir):
     if isinstance(item, str):
         return _read(item.strip(), attack_settings, frost_dir)
     if getattr(item, "kind", None) in ATTACKS:
-        return [attacks.from_perturbation(item, **attack_settings)]
+        return [attacks.from_id(item.id, **attack_settings)]
     if not hasattr(item, "id") or not callable(item):
         raise ValueError(
             "A perturbation must be an id, a `Perturbation`, a `Corruption` or an "
