@@ -1,9 +1,11 @@
+import dataclasses
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import keras
+import numpy as np
 import pytest
 
 BACKEND = keras.backend.backend()
@@ -12,7 +14,8 @@ BACKEND = keras.backend.backend()
 @pytest.fixture(autouse=True)
 def fresh_keras():
     """Every test starts from the same seed, float32 and no layer names in use."""
-    keras.utils.clear_session()
+    # By default it collects garbage as well: a quarter of a second a test.
+    keras.utils.clear_session(free_memory=False)
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(0)
 
@@ -38,3 +41,26 @@ def compiled(function, jit=False):
 
         return jax.jit(function)
     return function
+
+
+def scored(perturbation, right, **changes):
+    """A `Score` of images that were classified correctly, or not."""
+    from nfm_keras.records.score import Score, pack
+
+    right = np.asarray(right, bool)
+    n, correct = len(right), int(right.sum())
+    score = Score(
+        perturbation=perturbation,
+        severity=1.0,
+        protocol="none",
+        value=100 * correct / n,
+        low=0.0,
+        high=100.0,
+        n=n,
+        correct=correct,
+        seed=0,
+        seconds=0.1,
+        settings={},
+        hits=pack(right),
+    )
+    return dataclasses.replace(score, **changes)

@@ -15,7 +15,7 @@ import numpy as np
 
 from nfm_keras import corruptions
 from nfm_keras.evaluation import corruption_error, masking
-from nfm_keras.evaluation import statistics as comparison
+from nfm_keras.evaluation.comparison import Comparison, compare
 from nfm_keras.evaluation.statistics import wilson_interval
 from nfm_keras.figures import robustness as suite_plots
 from nfm_keras.records import evaluation as results
@@ -53,7 +53,7 @@ def write(evaluations, folder, *, title=None):
         )
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    compared = comparison.compare(evaluations, _groups(evaluations))
+    compared = compare(evaluations, _groups(evaluations))
     (folder / "scores.csv").write_text(scores_csv(evaluations), encoding="utf-8")
     if compared:
         (folder / "comparison.csv").write_text(_csv(compared), encoding="utf-8")
@@ -69,7 +69,7 @@ def to_markdown(evaluations, compared=(), *, title=None, figures=()):
 
     Args:
         evaluations: as in `write`.
-        compared: list of `nfm_keras.evaluation.statistics.Comparison`.
+        compared: list of `nfm_keras.evaluation.comparison.Comparison`.
         title: str.
         figures: dict from file name to what it shows.
     """
@@ -335,7 +335,7 @@ def _table(head, rows):
 
 def _csv(compared):
     stream = io.StringIO()
-    names = [field.name for field in dataclasses.fields(comparison.Comparison)]
+    names = [field.name for field in dataclasses.fields(Comparison)]
     writer = csv.DictWriter(stream, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(map(dataclasses.asdict, compared))
