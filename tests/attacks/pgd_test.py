@@ -1,3 +1,5 @@
+"""FGSM and PGD, and what all attacks share."""
+
 import dataclasses
 import math
 
@@ -9,7 +11,6 @@ from keras import layers, ops
 from nfm_keras import attacks
 from nfm_keras.attacks import FGSM, PGD
 from nfm_keras.backend.classifier import PlainClassifier
-from nfm_keras.evaluation.noise import parse
 
 pytestmark = pytest.mark.backends
 
@@ -243,8 +244,7 @@ def test_a_curve_over_epsilon_compiles_once(images, labels):
 def test_ids_and_settings_name_the_attack():
     assert PGD(8 / 255).id == "pgd@8/255" and FGSM(0.5, "l2").id == "fgsm_l2@0.5"
     for text in ("fgsm@8/255", "fgsm_l2@0.5", "pgd@8/255", "pgd_l2@0.5"):
-        perturbation = parse(text)
-        assert attacks.from_perturbation(perturbation).id == text
+        assert attacks.from_id(text).id == text
     assert PGD(0.1, steps=10).settings == {
         "norm": "linf",
         "steps": 10,
