@@ -5,7 +5,8 @@ import time
 import keras
 import numpy as np
 
-from nfm_keras.figures import training as run_figures
+from nfm_keras.figures.base import png
+from nfm_keras.figures.training import contact_sheet
 from nfm_keras.mixing.seen import mixed_images, site_names, step_draws
 
 
@@ -54,7 +55,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         if self.first_batch and self._due and step % self.steps == 0:
             images, labels = self.first_batch(epoch)
             seen = mixed_images(self.model, images, labels, step)
-            figure = run_figures.contact_sheet(seen, self.classes)
+            figure = contact_sheet(seen, self.classes)
             self._writer.image("mixing/images", figure, epoch)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -119,7 +120,7 @@ class _Writer:
     def image(self, name, figure, epoch):
         width, height = figure.canvas.get_width_height()
         image = self._summaries.Summary.Image(
-            encoded_image_string=run_figures.png(figure), width=width, height=height
+            encoded_image_string=png(figure), width=width, height=height
         )
         value = self._summaries.Summary.Value(tag=name, image=image)
         self._write(epoch, summary=self._summaries.Summary(value=[value]))

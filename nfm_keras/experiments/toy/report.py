@@ -14,7 +14,7 @@ import scipy.special
 
 from nfm_keras.experiments.toy import toy
 from nfm_keras.experiments.toy.plots import animate, caption, draw
-from nfm_keras.reports.latex import escape
+from nfm_keras.table import escape
 
 BASELINE = "none"
 _HEAD = (
