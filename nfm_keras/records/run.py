@@ -89,7 +89,7 @@ def load(path):
     beside = path.with_name(evaluation.FILE)
     if not beside.exists():
         return record
-    scores = merge(record.scores, evaluation.load(beside).scores)
+    scores = merge(record.scores, evaluation.load_evaluation(beside).scores)
     return dataclasses.replace(record, scores=scores)
 
 

@@ -15,7 +15,6 @@ of security*, ICML 2018, section 3.1; N. Carlini et al., *On evaluating adversar
 robustness* (2019).
 """
 
-import dataclasses
 import functools
 import typing
 
@@ -24,48 +23,25 @@ from keras import ops
 
 from nfm_keras import attacks
 from nfm_keras.backend import gradients
-from nfm_keras.backend.classifier import PlainClassifier
-from nfm_keras.checks import check_count
-from nfm_keras.data import images as perturbations
-from nfm_keras.data import labels as metrics
-from nfm_keras.evaluation.statistics import mcnemar
+from nfm_keras.data.labels import are_probabilities
+from nfm_keras.evaluation.comparison import mcnemar
+from nfm_keras.evaluation.masking.check import Check
+from nfm_keras.evaluation.masking.examined import EVERYTHING, Examined
 from nfm_keras.records.ids import format_severity
 
 SIGNIFICANT = 0.05
 """p value below which a difference between two attacks is not counting noise."""
 
+
 STEPS = 10
 MANY_STEPS = 50
 QUERIES = 1000
-EVERYTHING = 0.5
-"""The epsilon that turns every image into plain grey, where no robustness is left."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Check:
-    """One row of the report.
-
-    Args:
-        name: str. One word or two, for records.
-        question: str. What was asked of the classifier; the good answer is yes.
-        passed: bool, or None where it could not be asked, which `detail` explains.
-        value: float, or None. What was measured, in the unit that `expected` has.
-        expected: str. What an honest classifier shows.
-        detail: str. More of what was seen.
-    """
-
-    name: str
-    question: str
-    passed: bool | None
-    value: float | None
-    expected: str
-    detail: str
 
 
 def masking_report(
     classifier, images, labels, *, epsilon=8 / 255, seed=0, batch_size=250
 ):
-    """Look for signs of gradient masking.
+    """Looks for signs of gradient masking.
 
     Args:
         classifier: Keras model or callable from [0,1] images to logits, or a
@@ -82,8 +58,8 @@ def masking_report(
         one makes pointless (attacks on a random classifier, say) have `passed=None`.
 
     Raises:
-        ValueError: bad images or labels, logits of a wrong shape, or `epsilon` not in
-            (0, 0.5).
+        ValueError: For bad images or labels, logits of a wrong shape, or if `epsilon`
+            is not in (0, 0.5).
 
     Example:
 
@@ -93,7 +69,7 @@ def masking_report(
     >>> verdict(masking_report(classifier, images, np.ones(20, int)))
     'no sign of gradient masking'
     """
-    subject = _Subject(classifier, images, labels, epsilon, seed, batch_size)
+    subject = Examined(classifier, images, labels, epsilon, seed, batch_size)
     checks, obstacles = [], {}
     if np.isfinite(subject.logits).all() and not subject.clean_hits.any():
         why = f"not run: none of {len(subject.images)} images is classified correctly"
@@ -103,63 +79,17 @@ def masking_report(
     for row in _ROWS:
         reasons = [obstacles[name] for name in row.needs if name in obstacles]
         if reasons:
-            found = _Found(None, None, f"not run: {reasons[0]}")
+            finding = Finding(None, None, f"not run: {reasons[0]}")
         else:
-            found = row.look(subject)
-        if found.obstacle:
-            obstacles[row.name] = found.obstacle
-        answers = (found.passed, found.value, row.expected, found.detail)
+            finding = row.look(subject)
+        if finding.obstacle:
+            obstacles[row.name] = finding.obstacle
+        answers = (finding.passed, finding.value, row.expected, finding.detail)
         checks.append(Check(row.name, row.question, *answers))
     return tuple(checks)
 
 
-def verdict(checks):
-    """The report in one line.
-
-    Args:
-        checks: tuple of `Check`.
-
-    Returns:
-        `"no sign of gradient masking"`, or `"signs of gradient masking: "` and the
-        names of the checks that failed, or `"not judged"` where none could be run.
-
-    Example:
-
-    >>> verdict([Check("finite", "Are all logits finite?", False, 3.0, "0", "")])
-    'signs of gradient masking: finite'
-    """
-    failed = [check.name for check in checks if check.passed is False]
-    if failed:
-        return f"signs of gradient masking: {', '.join(failed)}"
-    judged = any(check.passed for check in checks)
-    return "no sign of gradient masking" if judged else "not judged"
-
-
-def to_markdown(checks):
-    """The report as a Markdown table.
-
-    Args:
-        checks: tuple of `Check`.
-
-    Example:
-
-    >>> check = Check("finite", "Are all logits finite?", True, 0.0, "0", "100 images")
-    >>> print(to_markdown([check]))
-    | check | question | passed | value | expected | detail |
-    |---|---|---|---|---|---|
-    | finite | Are all logits finite? | yes | 0 | 0 | 100 images |
-    """
-    lines = ["| check | question | passed | value | expected | detail |"]
-    lines.append("|" + "---|" * 6)
-    for check in checks:
-        passed = {True: "yes", False: "no", None: "not run"}[check.passed]
-        value = "" if check.value is None else f"{check.value:.4g}"
-        cells = (check.name, check.question, passed, value)
-        lines.append(f"| {' | '.join((*cells, check.expected, check.detail))} |")
-    return "\n".join(lines)
-
-
-class _Found(typing.NamedTuple):
+class Finding(typing.NamedTuple):
     """What a check saw; `obstacle` says why those that need it cannot be run."""
 
     passed: bool | None
@@ -168,53 +98,11 @@ class _Found(typing.NamedTuple):
     obstacle: str = ""
 
 
-class _Subject:
-    """A compiled classifier, checked images, and what attacks have left right."""
-
-    def __init__(self, classifier, images, labels, epsilon, seed, batch_size):
-        if not 0 < epsilon < EVERYTHING:
-            raise ValueError(
-                f"`epsilon` must lie between 0 and {EVERYTHING}. Received: {epsilon!r}"
-            )
-        check_count("batch_size", batch_size)
-        self.classifier = PlainClassifier(classifier)
-        self.images = perturbations.as_images(images)
-        self.epsilon, self.seed, self.batch_size = epsilon, seed, batch_size
-        self.logits = self.forward(self.images)
-        if self.logits.ndim != 2:
-            raise ValueError(
-                "The classifier must give logits of shape (batch, classes). "
-                f"Received: shape {self.logits.shape}"
-            )
-        n, classes = self.logits.shape
-        self.labels = metrics.check_labels(labels, n, classes)
-        self.clean_hits = self.logits.argmax(axis=1) == self.labels
-        self.hits = functools.cache(self._hits)
-
-    def map(self, run, *arrays):
-        """Rows of `run(*arrays)`, batch by batch, each filled up to the same size."""
-        n, rows = len(self.images), []
-        for first in range(0, n, self.batch_size):
-            where = np.minimum(first + np.arange(min(n, self.batch_size)), n - 1)
-            found = ops.convert_to_numpy(run(*(array[where] for array in arrays)))
-            rows.append(found[: n - first])
-        return np.concatenate(rows)
-
-    def forward(self, images):
-        return self.map(self.classifier.logits, images)
-
-    def _hits(self, attack):
-        """Which images an attack leaves right."""
-        options = {"seed": self.seed, "batch_size": self.batch_size}
-        found = attack(self.classifier, self.images, self.labels, **options)
-        return ~found.success
-
-
 def _finite(subject):
     bad = int(np.sum(~np.isfinite(subject.logits).all(axis=1)))
     obstacle = "the logits are not finite" if bad else ""
     detail = f"{bad} of {len(subject.images)} images"
-    return _Found(not bad, float(bad), detail, obstacle)
+    return Finding(not bad, float(bad), detail, obstacle)
 
 
 def _deterministic(subject):
@@ -228,7 +116,7 @@ def _deterministic(subject):
     difference = max(float(np.max(np.abs(again - first))) for again in passes)
     changed = [again.argmax(axis=1) != first.argmax(axis=1) for again in passes]
     passed = difference <= 1e-3 * float(np.max(np.abs(first)))
-    return _Found(
+    return Finding(
         passed,
         difference,
         f"{int(np.sum(np.any(changed, axis=0)))} predictions changed in 3 passes",
@@ -238,9 +126,9 @@ def _deterministic(subject):
 
 def _logits(subject):
     rows = subject.logits
-    probabilities = metrics.are_probabilities(rows)
+    probabilities = are_probabilities(rows)
     passed = not probabilities.all()
-    return _Found(
+    return Finding(
         passed,
         100.0 * float(np.mean(probabilities)),
         f"logits from {rows.min():.3g} to {rows.max():.3g}",
@@ -256,7 +144,7 @@ def _gradient(subject):
     missing = int(np.sum(sizes == 0)) + bad
     obstacle = "no image has a gradient" if missing == len(sizes) else ""
     obstacle = "some gradients are not finite" if bad else obstacle
-    return _Found(
+    return Finding(
         missing <= 0.01 * len(sizes) and not bad,
         100.0 * missing / len(sizes),
         f"zero for {missing - bad}, not finite for {bad} of {len(sizes)} images",
@@ -293,12 +181,12 @@ def _monotone(subject):
         for epsilon, some in zip([0.0, *epsilons, EVERYTHING], hits, strict=True)
     )
     passed = not any(significant for _, significant in rises)
-    return _Found(passed, max(points for points, _ in rises), f"accuracy {curve}")
+    return Finding(passed, max(points for points, _ in rises), f"accuracy {curve}")
 
 
 def _everything(subject):
     accuracy = _percent(subject.hits(_pgd(EVERYTHING, MANY_STEPS)))
-    return _Found(accuracy == 0, accuracy, f"PGD with {MANY_STEPS} steps")
+    return Finding(accuracy == 0, accuracy, f"PGD with {MANY_STEPS} steps")
 
 
 def _one_step(subject):
@@ -316,9 +204,9 @@ def _random_search(subject):
 def _more_steps(subject):
     few, many = _pgd(subject.epsilon), _pgd(subject.epsilon, MANY_STEPS)
     names = f"PGD with {STEPS} steps", f"with {MANY_STEPS}"
-    found = _compared(subject, few, names[0], many, names[1])
+    finding = _compared(subject, few, names[0], many, names[1])
     # A few points are common, and no sign that the gradient misleads.
-    return found._replace(passed=found.passed or found.value <= 5)
+    return finding._replace(passed=finding.passed or finding.value <= 5)
 
 
 def _rising_loss(subject):
@@ -334,7 +222,7 @@ def _rising_loss(subject):
     end = subject.map(after, subject.images, subject.labels)
     share = float(np.mean(end > start))
     detail = f"mean loss {start.mean():.3g} to {end.mean():.3g} in {STEPS} steps of PGD"
-    return _Found(share >= 0.95, 100.0 * share, detail)
+    return Finding(share >= 0.95, 100.0 * share, detail)
 
 
 def _pgd(epsilon, steps=STEPS):
@@ -359,7 +247,7 @@ def _compared(subject, strong, strong_name, weak, weak_name):
         f"accuracy {_percent(strong_hits):.1f} % under {strong_name}, "
         f"{_percent(weak_hits):.1f} % {weak_name}"
     )
-    return _Found(not significant, more, detail)
+    return Finding(not significant, more, detail)
 
 
 class _Row(typing.NamedTuple):
@@ -373,6 +261,8 @@ class _Row(typing.NamedTuple):
 
 
 _BEYOND_CHANCE = "no rise in percent points beyond chance"
+
+
 _ROWS = (
     _Row("finite", "Are all logits finite?", "0 images with others", _finite, ()),
     _Row(
