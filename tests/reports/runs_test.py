@@ -8,12 +8,11 @@ import types
 import urllib.parse
 
 import pytest
-from summary_test import run, score
-from tables_test import check_latex
+from conftest import check_latex, run, save_run, score
 
 from nfm_keras import records, reports
-from nfm_keras.figures import base as plots
-from nfm_keras.reports import aggregate as summary
+from nfm_keras.reports import curves
+from nfm_keras.reports.aggregate import of_experiment
 
 NOISE = {"sigma_add": 0.4, "sigma_mult": 0.2}
 NONE = {"alpha": 0.0, "sigma_add": 0.0, "sigma_mult": 0.0}
@@ -50,8 +49,7 @@ def lay(folder, **rows):
     """Saves runs as row=[run, run]."""
     for name, runs in rows.items():
         for each in runs:
-            path = folder / name / f"seed_{each.config['seed']}" / records.FILE
-            records.save(each, path)
+            save_run(each, folder / name / f"seed_{each.config['seed']}")
     return folder
 
 
@@ -129,7 +127,7 @@ def test_a_record_that_contradicts_its_row_is_refused(row, record, words, tmp_pa
 def test_scale_may_differ_from_the_experiments_and_is_told(tmp_path):
     erm, nfm = a_run("erm", 0, epochs=5), a_run("nfm", 0, epochs=9, limit=500)
     found = reports.find(experiment(), lay(tmp_path, erm=[erm], nfm=[nfm]))
-    labels = [row.label for row in summary.arrange(experiment(), found)]
+    labels = [row.label for row in of_experiment(experiment(), found)]
     assert labels[:2] == [
         "NFM & more (epochs=9, limit=500)",
         "Baseline (epochs=5, limit=None)",
@@ -140,7 +138,7 @@ def test_scale_may_differ_from_the_experiments_and_is_told(tmp_path):
 
 
 def test_a_seed_lies_in_its_folder(tmp_path):
-    records.save(a_run("erm", 1), tmp_path / "erm" / "seed_0" / records.FILE)
+    save_run(a_run("erm", 1), tmp_path / "erm" / "seed_0")
     with pytest.raises(ValueError, match="seed_0.*Received: 1"):
         reports.find(experiment(), tmp_path)
 
@@ -180,7 +178,7 @@ def test_rows_of_one_scheme_have_their_own_colours_and_papers_numbers(tmp_path):
     for mean in ("80.6", "80.9", "80.7"):
         assert f"| *paper* | 5 |  | {mean} |" in text
     assert "column headings are misprinted" in text
-    lines = plots.curves(rows, tmp_path / "x.png").axes[0].get_lines()
+    lines = curves.curves(rows, tmp_path / "x.png").axes[0].get_lines()
     assert len({line.get_color() for line in lines}) == 3
 
 

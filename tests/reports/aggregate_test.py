@@ -1,68 +1,29 @@
 import dataclasses
-import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from conftest import run, runs, save_run, score
 
-from nfm_keras import corruptions, records
+from nfm_keras import corruptions
 from nfm_keras.mixing import schemes
-from nfm_keras.reports import aggregate as summary
-from nfm_keras.reports.aggregate import Row, caption, columns, protocols, summarise
-
-
-def score(name, value, protocol="reference", n=1000, **settings):
-    top, _, bottom = (name.partition("@")[2] or "0").partition("/")
-    is_noise = name.startswith(("white_noise", "salt_and_pepper"))
-    return records.Score(
-        perturbation=name,
-        severity=float(top) / float(bottom or 1),
-        protocol=protocol if is_noise else "none",
-        value=value,
-        low=value - 2,
-        high=value + 1,
-        n=n,
-        correct=round(value * n / 100),
-        seed=0,
-        seconds=1.0,
-        settings=settings,
-    )
-
-
-def run(scheme="nfm", seed=0, scores=(), dataset="cifar10", history=None, **config):
-    return records.Record(
-        name=f"{scheme}-{seed}",
-        scheme=scheme,
-        dataset=dataset,
-        network="preact_resnet18",
-        config={"scheme": scheme, "seed": seed, "epochs": 200, "width": 0.25} | config,
-        sites=(),
-        parameters=1,
-        versions={},
-        hardware={"cpu": "a CPU", "accelerators": []},
-        command="",
-        seconds=3600.0 * (seed + 1),
-        started="",
-        history={"loss": [2.0, 1.0]} if history is None else history,
-        scores=tuple(scores),
-    )
-
-
-def runs(scheme, values, name="white_noise@0.1", **config):
-    """One run a value, its clean accuracy 90 % for seed 0, 91 % for seed 1 ..."""
-    return [
-        run(scheme, seed, [score("clean", 90.0 + seed), score(name, value)], **config)
-        for seed, value in enumerate(values)
-    ]
+from nfm_keras.reports import captions
+from nfm_keras.reports.aggregate import (
+    SCHEMES,
+    Aggregate,
+    over_settings,
+    protocols,
+)
+from nfm_keras.reports.columns import columns
 
 
 def rows_of(found, protocol="reference"):
-    return summarise(found, protocol)
+    return over_settings(found, protocol)
 
 
 def labels_of(found):
-    return [row.label for row in summarise(found, "none")]
+    return [row.label for row in over_settings(found, "none")]
 
 
 def test_mean_and_deviation_are_numpys():
@@ -92,7 +53,7 @@ def test_rows_come_in_the_fixed_order_of_schemes():
 
 
 def test_every_scheme_has_its_place_and_its_own_settings_are_not_told():
-    assert set(schemes.SCHEMES) <= set(summary.SCHEMES)
+    assert set(schemes.SCHEMES) <= set(SCHEMES)
     settings = dict.fromkeys(schemes.technique_fields(), 1)
     adversarial = run("adversarial", sparsity=1, label_smoothing=1, **settings)
     assert labels_of([run("erm"), adversarial]) == ["erm", "adversarial"]
@@ -105,7 +66,7 @@ def test_what_differs_beyond_the_scheme_tells_rows_apart():
         run("erm", alpha=0.0, sites=["a"], eval_every=5),
     ]
     assert labels_of(found) == ["erm", "nfm (alpha=0.2)", "nfm (alpha=1.0)"]
-    assert [row.seeds for row in summarise(found, "none")] == [1, 1, 2]
+    assert [row.seeds for row in over_settings(found, "none")] == [1, 1, 2]
     found.append(run("erm", 9, epochs=50, alpha=0.0, sites=["a"]))
     assert labels_of(found)[:2] == ["erm (epochs=50)", "erm (epochs=200)"]
     datasets = [run(dataset="b"), run(dataset="a")]
@@ -114,7 +75,7 @@ def test_what_differs_beyond_the_scheme_tells_rows_apart():
 
 def test_a_seed_never_counts_twice():
     with pytest.raises(ValueError, match="count once.*seed 0"):
-        summarise([run(), run()], "none")
+        over_settings([run(), run()], "none")
     twice = [score("clean", 1.0), score("clean", 3.0)]
     (row,) = rows_of([run(scores=twice)], "none")
     assert (row.cells["clean"].mean, row.cells["clean"].seeds) == (3.0, 1)
@@ -129,10 +90,10 @@ def test_protocols_are_never_mixed():
     found = [run(scores=both)]
     assert protocols(found) == ("pixel", "reference")
     for protocol, noisy in {"pixel": [60.0], "reference": [50.0], "none": []}.items():
-        (row,) = summarise(found, protocol)
+        (row,) = over_settings(found, protocol)
         assert [cell.mean for cell in row.cells.values()] == [90.0, *noisy]
     with pytest.raises(ValueError, match="Received: 'other'"):
-        summarise(found, "other")
+        over_settings(found, "other")
 
 
 def test_columns_by_kind_then_severity_whatever_each_row_has():
@@ -170,44 +131,51 @@ def test_an_attack_with_two_settings_is_kept_apart():
 def test_caption_says_what_the_rows_are_of():
     found = [*runs("nfm", [50.0, 51.0]), run("erm", epochs=5, limit=500)]
     found[0] = dataclasses.replace(found[0], scores=[score("clean", 1.0, n=200)])
-    assert caption(rows_of(found)) == (
+    assert captions.of_aggregates(rows_of(found)) == (
         "cifar10, preact_resnet18, width 0.25, first 500 training images, "
         "5 and 200 epochs, protocol reference, 200 and 1000 test images, "
         "1 and 2 seed(s), 1 of 2 rows; a CPU"
     )
-    assert "images" not in caption(
-        [Row("nfm", {}, "none", (run(),), {})], measured=False
+    assert "images" not in captions.of_aggregates(
+        [Aggregate("nfm", {}, "none", (run(),), {})], measured=False
     )
 
 
 def test_caption_counts_the_rows_that_are_missing():
     rows = [
-        Row("erm", {}, "none", (), {}),
-        Row("mixup", {}, "none", (run("mixup"),), {}),
+        Aggregate("erm", {}, "none", (), {}),
+        Aggregate("mixup", {}, "none", (run("mixup"),), {}),
         *rows_of(runs("nfm", [50.0]), "none"),
     ]
-    assert "1 seed(s), 1 of 3 rows; a CPU" in caption(rows)
-    assert "1 seed(s), 2 of 3 rows; a CPU" in caption(rows, measured=False)
-    assert "no test images, 1 seed(s), 0 of 2 rows" in caption(rows[:2])
+    assert "1 seed(s), 1 of 3 rows; a CPU" in captions.of_aggregates(rows)
+    assert "1 seed(s), 2 of 3 rows; a CPU" in captions.of_aggregates(
+        rows, measured=False
+    )
+    assert "no test images, 1 seed(s), 0 of 2 rows" in captions.of_aggregates(rows[:2])
 
 
 def test_no_record_is_a_clear_error():
     with pytest.raises(ValueError, match="needs a record"):
-        summarise([], "none")
+        over_settings([], "none")
 
 
-def test_a_report_does_not_wait_for_keras():
-    package = pathlib.Path(records.__file__).parent
-    code = f"""
-import sys, types
-package = types.ModuleType("nfm_keras")  # without its __init__, which needs Keras
-package.__path__ = [{str(package)!r}]
-sys.modules["nfm_keras"] = package
-import nfm_keras.records.run, nfm_keras.reports.aggregate, nfm_keras.reports.columns, nfm_keras.figures.base
-import nfm_keras.reports.latex
-assert not {{"keras", "tensorflow", "jax", "torch"}} & sys.modules.keys()
+LIGHT = """
+import sys
+from nfm_keras import records
+from nfm_keras.reports import runs, suite, aggregate, columns, curves, tables, paper
+from nfm_keras.table import Table
+rows = aggregate.over_settings([*records.find(sys.argv[1])], "none")
+tables.to_read(rows).to_markdown()
+runs.write(records.find(sys.argv[1]), sys.argv[2])
+assert not {"keras", "tensorflow", "jax", "torch"} & sys.modules.keys()
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_report_does_not_wait_for_keras(tmp_path):
+    save_run(*runs("nfm", [50.0]), tmp_path / "runs")
+    command = [sys.executable, "-c", LIGHT, tmp_path / "runs", tmp_path / "report"]
+    subprocess.run(command, check=True, timeout=60)
+    assert (tmp_path / "report" / "curves.png").exists()
 
 
 def test_the_mean_over_the_corruptions_needs_all_of_them():

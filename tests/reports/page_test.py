@@ -8,16 +8,17 @@ import subprocess
 
 import numpy as np
 import pytest
-from conftest import BACKEND
+from conftest import BACKEND, save_run
 from PIL import Image
 
-from nfm_keras import records
-from nfm_keras.figures import training as run_figures
+from nfm_keras import data, records
+from nfm_keras.figures import training as figures
 from nfm_keras.mixing.seen import MixedImages, mixed_images, site_names
-from nfm_keras.records import history
-from nfm_keras.records.run import Record, Score
-from nfm_keras.reports import page as run_report
-from nfm_keras.training import inputs as run_inputs
+from nfm_keras.records import Record, Score, history
+from nfm_keras.reports import html as html_page
+from nfm_keras.reports import page as run_page
+from nfm_keras.table import Table, Text
+from nfm_keras.training import inputs
 from nfm_keras.training.config import Config
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="pages, once")
@@ -89,7 +90,7 @@ class Page(html.parser.HTMLParser):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "mine"
-    config, model = run_inputs.rebuild(CONFIG.to_json())
+    config, model = inputs.rebuild(CONFIG.to_json())
     record = Record(
         name=NASTY,
         scheme="nfm",
@@ -106,8 +107,8 @@ def folder(tmp_path_factory):
         history=HISTORY,
         scores=SCORES,
     )
-    records.save(record, folder / "record.json")
-    run_report.write(folder)
+    save_run(record, folder)
+    run_page.write(folder)
     return folder
 
 
@@ -124,6 +125,16 @@ def test_the_page_stands_alone_and_escapes_everything(page):
         content = base64.b64decode(source.partition(",")[2], validate=True)
         with Image.open(io.BytesIO(content)) as image:
             image.load()
+
+
+def test_cells_of_a_table_have_their_links_and_styles():
+    html, body = html_page.start("A page")
+    cells = [Text("<a>", "b.json", "code"), [Text("0", "c"), Text("1", style="aside")]]
+    html_page.table(body, Table(["name", "", "n"], [[*cells, 3]], "lr"))
+    text = html_page.text(html)
+    assert '<td><a href="b.json"><code>&lt;a&gt;</code></a> </td>' in text
+    assert '<a href="c"><span>0</span></a> <em>1</em>' in text
+    assert '<td class="number">3</td>' in text
 
 
 def test_the_numbers_are_the_record_s(page):
@@ -150,15 +161,15 @@ def test_settings_that_differ_come_first(page):
 
 
 def test_images_are_those_of_the_first_steps(page):
-    config, model = run_inputs.rebuild(CONFIG.to_json())
-    splits = run_report.data.load("digits", limit=300)
-    images, labels = run_inputs.first_batch(config, splits.train, 4)
+    config, model = inputs.rebuild(CONFIG.to_json())
+    splits = data.load("digits", limit=300)
+    images, labels = inputs.first_batch(config, splits.train, 4)
     seen = mixed_images(model, images, labels, 4 * 5, at_input=True)  # 5 steps
     content = base64.b64decode(page.images[13].partition(",")[2])
     shown = np.asarray(Image.open(io.BytesIO(content)))
-    np.testing.assert_array_equal(shown, run_figures.pixels(seen.images[0, ..., 0]))
-    assert f"Epoch 5, first batch: {run_figures.description(seen)}" in page.text
-    words = run_figures.soft_label(seen.labels[0], splits.train.spec.classes)
+    np.testing.assert_array_equal(shown, figures.pixels(seen.images[0, ..., 0]))
+    assert f"Epoch 5, first batch: {figures.description(seen)}" in page.text
+    words = figures.soft_label(seen.labels[0], splits.train.spec.classes)
     assert words.replace(", ", "\n") in page.text
 
 
@@ -166,17 +177,17 @@ def test_draws_of_another_backend_are_called_so(folder, page):
     assert "whose draws" not in page.text
     record = records.load(folder / "record.json")
     record = dataclasses.replace(record, versions={"backend": "torch"})
-    run = run_report.Run(folder, record.config, record.history, record)
-    assert "The run was on torch, whose draws" in Page(run_report.page(run)).text
+    run = run_page.Run(folder, record.config, record.history, record)
+    assert "The run was on torch, whose draws" in Page(run_page.page(run)).text
 
 
 def test_an_unfinished_run_is_reported(tmp_path):
     records.write_json(tmp_path / "config.json", CONFIG.to_json())
-    text = Page(run_report.write(tmp_path).read_text(encoding="utf-8")).text
+    text = Page(run_page.write(tmp_path).read_text(encoding="utf-8")).text
     assert "not finished: 0 of 5 epochs" in text and "No epoch is over yet" in text
     three = {name: values[:3] for name, values in HISTORY.items()}
     history.write_history(tmp_path / "history.csv", three)
-    page = Page(run_report.write(tmp_path).read_text(encoding="utf-8"))
+    page = Page(run_page.write(tmp_path).read_text(encoding="utf-8"))
     assert "not finished: 3 of 5 epochs" in page.text
     assert page.row("accuracy (test)") == ["50.00", "2", "50.00", "2"]
     assert "To repeat it" not in page.text
@@ -186,16 +197,16 @@ def test_without_its_images_the_page_goes_without(folder, tmp_path):
     record = records.load(folder / "record.json")
     config = record.config | {"dataset": "mnist"}
     record = dataclasses.replace(record, config=config)
-    run = run_report.Run(tmp_path, record.config, record.history, record)
-    page = Page(run_report.page(run, data_dir=tmp_path))
+    run = run_page.Run(tmp_path, record.config, record.history, record)
+    page = Page(run_page.page(run, data_dir=tmp_path))
     assert "the images of mnist are not at hand" in page.text
     assert len(page.images) == 1 and str(tmp_path) not in page.text
 
 
 def test_a_config_of_another_version_is_reported_without_a_network(folder, tmp_path):
     record = records.load(folder / "record.json")
-    run = run_report.Run(tmp_path, record.config | {"newer": 1}, record.history, record)
-    page = Page(run_report.page(run))
+    run = run_page.Run(tmp_path, record.config | {"newer": 1}, record.history, record)
+    page = Page(run_page.page(run))
     assert "cannot be built again" in page.text and "newer" in page.text
     assert page.row("alpha")[0] == "0.5"
 
@@ -214,7 +225,7 @@ def test_a_config_of_another_version_is_reported_without_a_network(folder, tmp_p
 def test_every_kind_of_run_has_a_page(settings, tmp_path):
     fields = {"network": "mlp", "width": 0.25, "epochs": 5, "limit": 300} | settings
     records.write_json(tmp_path / "config.json", Config(**fields).to_json())
-    page = Page(run_report.write(tmp_path).read_text(encoding="utf-8"))
+    page = Page(run_page.write(tmp_path).read_text(encoding="utf-8"))
     chances = settings.get("scheme") not in ("erm", "noise")
     assert len(page.images) == 16 + chances
     if "off_epoch" in settings:
@@ -225,8 +236,8 @@ def test_draws_of_a_run_follow_its_levels():
     fields = dataclasses.replace(
         CONFIG, alpha=2.0, epochs=4, alpha_schedule="rise", off_epoch=3
     )
-    config, model = run_inputs.rebuild(fields.to_json())
-    sites, lam, laws = run_inputs.run_draws(config, model, steps=500, epochs=4)
+    config, model = inputs.rebuild(fields.to_json())
+    sites, lam, laws = inputs.run_draws(config, model, steps=500, epochs=4)
     assert len(sites) == 2000 and len(site_names(model)) == 2
     assert (sites[1500:] == -1).all() and (sites[:1500] >= 0).all()
     np.testing.assert_allclose(laws[::500], [[0.5] * 2, [1] * 2, [1.5] * 2, [2] * 2])
@@ -234,14 +245,14 @@ def test_draws_of_a_run_follow_its_levels():
         values = lam[500 * epoch : 500 * (epoch + 1)]
         expected = 1 / (4 * (2 * laws[500 * epoch, 0] + 1))
         assert abs(values.var() / expected - 1) < 0.2
-    figure = run_figures.draws(sites, lam, site_names(model), laws)
+    figure = figures.draws(sites, lam, site_names(model), laws)
     heights = [bar.get_height() for bar in figure.axes[0].patches]
     assert heights == [100 * np.mean(sites == i) for i in (0, 1, -1)]
 
 
 def test_the_density_is_that_of_the_draws():
     lam = np.random.default_rng(0).beta(2, 5, 20_000)
-    figure = run_figures.draws(np.zeros(20_000), lam, ["site_0"], [(2, 5)] * 20_000)
+    figure = figures.draws(np.zeros(20_000), lam, ["site_0"], [(2, 5)] * 20_000)
     (axis,) = figure.axes  # one site: nothing to draw
     (line,) = axis.lines
     for bar in axis.patches:
@@ -252,23 +263,23 @@ def test_the_density_is_that_of_the_draws():
 
 
 def test_words_of_labels_and_batches():
-    assert run_figures.soft_label([0.0, 1.0]) == "1: 100 %"
+    assert figures.soft_label([0.0, 1.0]) == "1: 100 %"
     seen = MixedImages(None, None, "site_1", np.array([0.25, 0.5]))
-    assert run_figures.description(seen) == "mixed at site_1, λ from 0.25 to 0.50"
-    assert run_figures.description(seen._replace(site=None)) == "not mixed"
+    assert figures.description(seen) == "mixed at site_1, λ from 0.25 to 0.50"
+    assert figures.description(seen._replace(site=None)) == "not mixed"
 
 
 def test_runs_are_found(folder, tmp_path):
-    assert run_report.find(folder.parent) == [folder]
+    assert run_page.find(folder.parent) == [folder]
     for name in (".hidden", "saved", "new"):
         (tmp_path / name).mkdir()
         shutil.copy(folder / "record.json", tmp_path / name / "config.json")
     (tmp_path / "saved" / "saved_model.pb").touch()
-    assert run_report.find(tmp_path) == [tmp_path / "new"]
+    assert run_page.find(tmp_path) == [tmp_path / "new"]
     with pytest.raises(FileNotFoundError, match="No folder of runs"):
-        run_report.find(tmp_path / "none")
+        run_page.find(tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="must hold record.json or config"):
-        run_report.read(tmp_path)
+        run_page.read(tmp_path)
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
