@@ -5,12 +5,8 @@ import time
 import keras
 import numpy as np
 
-<<<<<<< HEAD
-from nfm_keras.figures.training import contact_sheet, png
-=======
 from nfm_keras.figures.base import png
 from nfm_keras.figures.training import contact_sheet
->>>>>>> work-c
 from nfm_keras.mixing.seen import mixed_images, site_names, step_draws
 
 

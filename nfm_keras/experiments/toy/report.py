@@ -8,17 +8,11 @@ import scipy.stats
 from matplotlib.animation import FuncAnimation
 from matplotlib.colors import LinearSegmentedColormap
 
-<<<<<<< HEAD
 from nfm_keras.experiments.tables.toy import TRAINING, Settings
 from nfm_keras.experiments.toy import toy, training
 from nfm_keras.figures.base import panel_grid, save
 from nfm_keras.records.files import whole, write_text
 from nfm_keras.table import Table
-=======
-from nfm_keras.experiments.toy import toy
-from nfm_keras.experiments.toy.plots import animate, caption, draw
-from nfm_keras.table import escape
->>>>>>> work-c
 
 BASELINE = "none"
 BEST = 90.8  # % of the test points: what knowledge of the two densities gives
