@@ -105,6 +105,28 @@ def write(folder, data_dir=None):
     return path
 
 
+def write_pages(folders, data_dir=None):
+    """Writes the page of every run under some folders.
+
+    Args:
+        folders: Paths, looked through as `find` does.
+        data_dir: As in `write`.
+
+    Yields:
+        Path of each page, once it is written.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If there is no run, or a file is broken.
+    """
+    runs = [run for folder in folders for run in find(folder)]
+    if not runs:
+        names = ", ".join(map(str, folders))
+        raise ValueError(f"A page needs a run. Received: none under {names}")
+    for run in runs:
+        yield write(run, data_dir)
+
+
 def page(run, data_dir=None) -> str:
     """Returns the page of a `Run` as text.
 

@@ -68,6 +68,29 @@ def write_experiment(experiment, runs, folder, *, title=None, columns=None):
     return rows
 
 
+def read(folders, *, skip_broken=False):
+    """Reads the records of all runs under some folders.
+
+    Args:
+        folders: Paths, looked through as `records.find` does.
+        skip_broken: Warn about a broken record and go on without it.
+
+    Returns:
+        List of `Record`.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If there is no record, or one is broken.
+    """
+    runs = [r for f in folders for r in records.find(f, skip_broken=skip_broken)]
+    if not runs:
+        names = ", ".join(map(str, folders))
+        raise ValueError(
+            f"A report needs a {records.FILE}. Received: none under {names}"
+        )
+    return runs
+
+
 def find(experiment, folder):
     """Reads the runs of an experiment, each row's in the order of their seeds.
 

@@ -189,15 +189,20 @@ def test_another_setting_than_the_papers_has_no_number_beside_it(tmp_path):
     assert "no number for this data set" in (tmp_path / "table.md").read_text()
 
 
+FAKE = """
+import json, runpy, sys, types
+from nfm_keras.experiments import tables
+fields = json.loads(sys.argv.pop())
+tables.load = lambda name: types.SimpleNamespace(**fields)
+runpy.run_module("apps.report", run_name="__main__", alter_sys=True)
+"""
+
+
 def test_the_app_takes_an_experiment_by_name(tmp_path):
     held = a_run("nfm", 0)
-    fake = "import experiments, runpy, sys, types, json\n"
-    fake += "fields = json.loads(sys.argv.pop())\n"
-    fake += "experiments.load = lambda name: types.SimpleNamespace(**fields)\n"
-    fake += "runpy.run_module('apps.report', run_name='__main__', alter_sys=True)\n"
     runs, output = lay(tmp_path / "runs", nfm=[held]), tmp_path / "report"
     flags = ["--experiment=fake", f"--runs={runs}", f"--output={output}"]
-    command = [sys.executable, "-c", fake, *flags, json.dumps(vars(experiment()))]
+    command = [sys.executable, "-c", FAKE, *flags, json.dumps(vars(experiment()))]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     assert "1 run(s) reported" in result.stdout
