@@ -6,6 +6,7 @@ import re
 import keras
 import numpy as np
 
+from nfm_keras.backend import keras_private
 from nfm_keras.serving import signatures
 
 # Ops that draw numbers. Not only those named Random: keras.random.truncated_normal,
@@ -38,7 +39,7 @@ def check_classifier(classifier):
             "A classifier has one input and one output. "
             f"Received: {len(inputs)} input(s), {len(outputs)} output(s)"
         )
-    last = outputs[0]._keras_history.operation
+    last, _ = keras_private.source(outputs[0])
     activation = getattr(last, "activation", None)
     softmax = activation is keras.activations.softmax
     if softmax or isinstance(activation or last, keras.layers.Softmax):
@@ -141,7 +142,7 @@ def compare(what, found, expected, allowed):
 def rounding(model, float16=False):
     """Returns the difference that a model's types explain, relative to its outputs."""
     # Half precision: a compiled graph fuses and orders ops otherwise than eager mode.
-    types = {layer.compute_dtype for layer in model._flatten_layers()}
+    types = {layer.compute_dtype for layer in keras_private.nested_layers(model)}
     if "bfloat16" in types:
         return 2**-5
     return 2**-8 if float16 or "float16" in types else 1e-5
@@ -159,7 +160,7 @@ def _check_backend():
 
 def _check_sites(classifier):
     # By class name too, so that a copy loaded under another module is caught.
-    layers = list(classifier._flatten_layers(include_self=False))
+    layers = keras_private.nested_layers(classifier)
     sites = [layer.name for layer in layers if _is_site(layer)]
     if sites:
         raise ValueError(

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from nfm_keras.backend import keras_private
 from nfm_keras.serving import decoding
 
 FLOAT = "serving_default"
@@ -97,9 +98,7 @@ def with_features(classifier):
     """
     tensor = classifier.outputs[0]
     while True:
-        layer, node, _ = tensor._keras_history
-        # Not layer.input: a layer that is in several models has several.
-        inputs = layer._inbound_nodes[node].input_tensors
+        layer, inputs = keras_private.source(tensor)
         if isinstance(layer, keras.layers.Dense):
             return keras.Model(classifier.inputs, [*classifier.outputs, inputs[0]])
         if len(inputs) != 1:

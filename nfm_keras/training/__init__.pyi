@@ -1,6 +1,8 @@
 from .build import compile_model as compile_model
 from .config import Config as Config
 from .config import resolve as resolve
+from .finite_loss import FiniteLoss as FiniteLoss
+from .finite_loss import TrainingDiverged as TrainingDiverged
 from .fit import CHECKPOINTS as CHECKPOINTS
 from .run import CLASSIFIER as CLASSIFIER
 from .run import CONFIG as CONFIG

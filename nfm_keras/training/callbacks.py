@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from nfm_keras.backend import keras_private
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.data import labels as metrics
 from nfm_keras.evaluation.noise import parse
@@ -22,13 +23,8 @@ class LearningRate(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         optimizer = self.model.optimizer
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # loss scaling
-        rate = optimizer._learning_rate
-        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-            # Not `optimizer.learning_rate`: that is the next step's. Nor `iterations`:
-            # those are updates, while gradients accumulate.
-            rate = rate(optimizer._iterations - 1)
-        logs["learning_rate"] = float(ops.convert_to_numpy(rate))
+        last = keras_private.step_count(optimizer) - 1
+        logs["learning_rate"] = keras_private.learning_rate_at(optimizer, last)
 
 
 class NoisyAccuracy(keras.callbacks.Callback):

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 
 from nfm_keras import records
-from nfm_keras.mixing.finite import check
 from nfm_keras.training import interrupt
 from nfm_keras.training.distribution import engine as distribution
+from nfm_keras.training.finite_loss import check
 
 FORMAT = 2
 """Version of what a checkpoint holds. One of any other version is refused."""

@@ -5,8 +5,7 @@ import dataclasses
 import keras
 
 from nfm_keras import data, networks
-from nfm_keras.data import augmentation
-from nfm_keras.mixing import finite as guard
+from nfm_keras.data import policies
 from nfm_keras.mixing import schedule as mixing_schedule
 from nfm_keras.mixing import schemes
 from nfm_keras.mixing.draw import Mixing
@@ -18,6 +17,8 @@ NETWORK_OPTIONS = (
     *("identity_skip", "final_norm", "depth", "dropout"),
     *("attention_dropout", "stochastic_depth", "patch_size"),
 )
+ON_NAN = ("stop", "skip", "rollback")
+"""What a run does about a loss that is not finite: end, go on without it, go back."""
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -29,7 +30,7 @@ class Config:
     the mixing, of the scheme's technique and `label_smoothing` that are `None` take the
     scheme's values, and stay `None` where it has none; those from `identity_skip` to
     `patch_size` take those of the network's builder. `policy` is one of
-    `augmentation.POLICIES`, done after the crop and the flip of `augment`, or without
+    `policies.POLICIES`, done after the crop and the flip of `augment`, or without
     them.
 
     `batch_size` counts the samples of all replicas of a `distribution`;
@@ -125,7 +126,7 @@ class Config:
             ("optimizer", optimizers.OPTIMIZERS),
             ("schedule", optimizers.SCHEDULES),
             ("precision", PRECISIONS),
-            ("on_nan", guard.POLICIES),
+            ("on_nan", ON_NAN),
             ("distribution", (None, *distribution.DISTRIBUTIONS)),
             ("alpha_schedule", (None, *mixing_schedule.RAMPS)),
             ("noise_schedule", (None, *mixing_schedule.RAMPS)),
@@ -155,7 +156,7 @@ class Config:
             )
         data.spec(self.dataset)
         if self.policy is not None:
-            augmentation.lookup(self.policy)
+            policies.lookup(self.policy)
         for name, kind in (("sites", str), ("grids", int)):
             if getattr(self, name) is not None:
                 values = tuple(kind(value) for value in getattr(self, name))

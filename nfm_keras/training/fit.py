@@ -12,7 +12,7 @@ import warnings
 import keras
 
 from nfm_keras import data
-from nfm_keras.mixing import finite as guard
+from nfm_keras.backend import keras_private
 from nfm_keras.records import history
 from nfm_keras.training import averaging, checkpoints
 from nfm_keras.training.build import (
@@ -24,6 +24,7 @@ from nfm_keras.training.build import (
 from nfm_keras.training.callbacks import LearningRate, NoisyAccuracy
 from nfm_keras.training.config import Config, resolve
 from nfm_keras.training.distribution import engine as distribution
+from nfm_keras.training.finite_loss import FiniteLoss, TrainingDiverged
 from nfm_keras.training.inputs import batches, first_batch
 from nfm_keras.training.tensorboard import TensorBoardLog
 
@@ -97,7 +98,7 @@ def survive(job):
     while True:
         try:
             return _attempt(job, back, started)
-        except guard.TrainingDiverged as error:
+        except TrainingDiverged as error:
             if job.config.on_nan != "rollback" or back == _MOST_ROLLBACKS:
                 raise
             back += 1
@@ -157,7 +158,7 @@ def _restore(model, job, held):
     if state and len(model.metrics_variables) < len(state["metrics"]):
         # Makes the metrics' variables, which Keras does in the first step only.
         images, labels, _ = job.splits.train
-        model._symbolic_build(data_batch=(images[:2], labels[:2]))
+        keras_private.build_state(model, (images[:2], labels[:2]))
     return state
 
 
@@ -215,7 +216,7 @@ def watchers(job, config):
 def _callbacks(job, checkpoint, logs):
     """In the order in which they see and change the logs of an epoch."""
     config = job.config
-    found = [guard.FiniteLoss(checkpoint.extra["rollbacks"])]
+    found = [FiniteLoss(checkpoint.extra["rollbacks"])]
     if is_scheduled(config):
         found.append(schedule(config))
     if config.swa_epochs:

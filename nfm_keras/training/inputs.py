@@ -96,7 +96,7 @@ def batches(config, split, epoch, **place):
 
     Args:
         config: `Config`.
-        split: Training `nfm_keras.data.load.Split`.
+        split: Training `nfm_keras.data.Split`.
         epoch: Integer, from 0.
         **place: `start_step` and `part`, as there.
     """
@@ -127,7 +127,7 @@ def first_batch(config, split, epoch):
 
     Args:
         config: `Config`.
-        split: Training `nfm_keras.data.load.Split`.
+        split: Training `nfm_keras.data.Split`.
         epoch: Integer, from 0.
 
     Returns:
@@ -142,7 +142,7 @@ def seen_batches(config, model, split, epochs):
     Args:
         config, model: From `rebuild`. A technique that asks the network gets the
             weights that the model has.
-        split: Training `nfm_keras.data.load.Split`.
+        split: Training `nfm_keras.data.Split`.
         epochs: How many epochs the run has.
 
     Returns:

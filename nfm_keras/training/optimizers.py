@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from nfm_keras.backend import keras_private
+
 SCHEDULES = ("step", "cosine", "constant")
 OPTIMIZERS = ("sgd", "adam", "adamw")
 
@@ -31,7 +33,7 @@ class SGD(keras.optimizers.SGD):
         self.l2 = l2
 
     def apply(self, grads, trainable_variables=None):
-        variables = trainable_variables or self._trainable_variables
+        variables = trainable_variables or keras_private.trained_variables(self)
         if self.l2:
             grads = [
                 g

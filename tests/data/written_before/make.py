@@ -2,7 +2,8 @@
 
 They were written by commit d04d648, the last one before the modules were moved, with
 
-    PYTHONPATH=CHECKOUT KERAS_BACKEND=tensorflow python tests/data/written_before/make.py
+    PYTHONPATH=CHECKOUT KERAS_BACKEND=tensorflow \\
+        python tests/data/written_before/make.py
 
 where CHECKOUT is the full path of a checkout of that commit. Later commits have other
 module names, so that this runs with that one only.
