@@ -124,8 +124,8 @@ def _equalize(images, strength):
     ranks = np.cumsum(counts, 1) - counts
     ranks = np.minimum((step // 2 + ranks) // np.maximum(step, 1), 255)
     tables = np.where(step > 0, ranks, np.arange(256)).astype("uint8")
-    found = np.take_along_axis(tables, levels, 1)
-    return found.reshape(count, channels, height, width).transpose(0, 2, 3, 1)
+    equalized = np.take_along_axis(tables, levels, 1)
+    return equalized.reshape(count, channels, height, width).transpose(0, 2, 3, 1)
 
 
 OPERATIONS = {

@@ -249,7 +249,7 @@ def test_fit_goes_through_the_epochs_of_the_stream():
         ({"name": "cifar"}, "dataset. Did you mean 'cifar10' or 'cifar100'.*: 'cifar'"),
         (
             {"name": "imagenet"},
-            "Unknown dataset.*Known: digits, .*Received: 'imagenet'",
+            "Unknown dataset.*Known: digits, .*: 'imagenet'",
         ),
         ({"limit": 0}, "`limit` must be a positive integer. Received: 0"),
         ({"validation": 1297}, "some of the 1297 training images. Received: 1297"),
