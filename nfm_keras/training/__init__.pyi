@@ -2,6 +2,8 @@ from . import distribution as distribution
 from .build import compile_model as compile_model
 from .build import resolve as resolve
 from .config import Config as Config
+from .finite_loss import FiniteLoss as FiniteLoss
+from .finite_loss import TrainingDiverged as TrainingDiverged
 from .folder import CHECKPOINTS as CHECKPOINTS
 from .folder import CLASSIFIER as CLASSIFIER
 from .folder import CONFIG as CONFIG

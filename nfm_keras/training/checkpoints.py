@@ -16,9 +16,9 @@ import numpy as np
 
 from nfm_keras import records
 from nfm_keras.checks import check_count
-from nfm_keras.mixing.finite import check
 from nfm_keras.records.schema import refuse_difference
 from nfm_keras.training.distribution.engine import Engine
+from nfm_keras.training.finite_loss import check
 from nfm_keras.training.folder import EXIT_CODE
 
 FORMAT = 2

@@ -9,6 +9,8 @@ import dataclasses
 from nfm_keras.checks import check_count, check_number, unknown
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+ON_NAN = ("stop", "skip", "rollback")
+"""What a run does about a loss that is not finite: end, go on without it, go back."""
 
 _COUNTS = (
     *("epochs", "batch_size", "eval_every", "gradient_accumulation"),
@@ -26,7 +28,7 @@ class Config:
     the mixing, of the scheme's technique and `label_smoothing` that are `None` take the
     scheme's values, and stay `None` where it has none; those from `identity_skip` to
     `patch_size` take those of the network's builder. `policy` is one of
-    `augmentation.POLICIES`, done after the crop and the flip of `augment`, or without
+    `policies.POLICIES`, done after the crop and the flip of `augment`, or without
     them.
 
     `batch_size` counts the samples of all replicas of a `distribution`;
@@ -150,20 +152,20 @@ def choices() -> dict:
     ['float32', 'mixed_bfloat16', 'mixed_float16']
     """
     from nfm_keras import data, networks
-    from nfm_keras.data import augmentation
-    from nfm_keras.mixing import finite, schedule, schemes
+    from nfm_keras.data import policies
+    from nfm_keras.mixing import schedule, schemes
     from nfm_keras.training import distribution, optimizers
 
     return {
         "scheme": schemes.SCHEMES,
         "dataset": data.SPECS,
         "network": networks.NETWORKS,
-        "policy": augmentation.POLICIES,
+        "policy": policies.POLICIES,
         "alpha_schedule": schedule.RAMPS,
         "noise_schedule": schedule.RAMPS,
         "optimizer": optimizers.OPTIMIZERS,
         "schedule": optimizers.SCHEDULES,
         "precision": PRECISIONS,
-        "on_nan": finite.POLICIES,
+        "on_nan": ON_NAN,
         "distribution": distribution.DISTRIBUTIONS,
     }

@@ -11,7 +11,6 @@ import keras
 
 from nfm_keras import data
 from nfm_keras.backend.keras_private import build_state
-from nfm_keras.mixing.finite import FiniteLoss, TrainingDiverged
 from nfm_keras.records import history
 from nfm_keras.training import averaging, checkpoints
 from nfm_keras.training.build import (
@@ -30,6 +29,7 @@ from nfm_keras.training.callbacks import (
 from nfm_keras.training.config import Config
 from nfm_keras.training.distribution.agreement import Agreement
 from nfm_keras.training.distribution.engine import Engine
+from nfm_keras.training.finite_loss import FiniteLoss, TrainingDiverged
 from nfm_keras.training.folder import CHECKPOINTS
 from nfm_keras.training.inputs import batches, first_batch
 from nfm_keras.training.tensorboard import TensorBoardLog

@@ -99,7 +99,7 @@ def batches(config, split, epoch, **place):
 
     Args:
         config: `Config`.
-        split: Training `nfm_keras.data.load.Split`.
+        split: Training `nfm_keras.data.Split`.
         epoch: Integer, from 0.
         **place: `start_step` and `part`, as there.
     """
@@ -130,7 +130,7 @@ def first_batch(config, split, epoch):
 
     Args:
         config: `Config`.
-        split: Training `nfm_keras.data.load.Split`.
+        split: Training `nfm_keras.data.Split`.
         epoch: Integer, from 0.
 
     Returns:
@@ -147,7 +147,7 @@ def seen_batches(config, model, split, epochs):
     Args:
         config, model: From `rebuild`. A technique that asks the network gets the
             weights that the model has.
-        split: Training `nfm_keras.data.load.Split`.
+        split: Training `nfm_keras.data.Split`.
         epochs: How many epochs the run has.
 
     Returns:

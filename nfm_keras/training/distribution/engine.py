@@ -2,8 +2,6 @@
 
 import contextlib
 
-import keras
-
 
 class Engine:
     """One process on one device, and the base of the distributions.
@@ -111,34 +109,6 @@ class Engine:
             "replicas": self.replicas,
             "processes": self.processes,
         }
-
-
-def average_statistics(network):
-    """Gives all replicas the mean of what each of them measured in a step.
-
-    Those are the moving averages of batch normalisation, which TensorFlow's strategies
-    let drift apart; a checkpoint holds one copy. Call it in a training step.
-
-    Args:
-        network: Functional model; what its optimiser trains is the same in all anyway.
-    """
-    import tensorflow as tf
-
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return
-    own = [
-        v
-        for v in network.non_trainable_variables
-        if v.aggregation == "none" and keras.backend.is_float_dtype(v.dtype)
-    ]
-    if not own:
-        return
-    # One message for all; and not `convert_to_tensor`, whose tensors are on no device.
-    flat = [tf.reshape(tf.cast(tf.identity(v.value), "float32"), [-1]) for v in own]
-    mean = context.all_reduce(tf.distribute.ReduceOp.MEAN, tf.concat(flat, 0))
-    for variable, part in zip(own, tf.split(mean, [f.shape[0] for f in flat])):
-        variable.assign(tf.reshape(part, variable.shape))
 
 
 def lost(error) -> RuntimeError:

@@ -241,7 +241,7 @@ def test_bad_numbers_are_refused_by_name(name, value):
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"probability": 1.5}, r"`probability` must be .*\[0, 1\]. Received: 1.5"),
+        ({"probability": 1.5}, "`probability` must be .* at most 1. Received: 1.5"),
         ({"noise": "laplace"}, "`noise` must be one of .*Received: noise='laplace'"),
         ({"sites": ["a", "a"]}, r"different names.*\['a'\] twice"),
         ({"sites": []}, "non-empty"),

@@ -49,7 +49,7 @@ def test_ramps():
     assert [ramp("rise", 4)(e) for e in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert [ramp("fall", 4)(e) for e in range(5)] == [1.0, 0.75, 0.5, 0.25, 0.25]
     assert ramp("constant", 4)(3) == 1.0
-    with pytest.raises(ValueError, match="must be one of.*Received: 'up'"):
+    with pytest.raises(ValueError, match="Unknown ramp.*Received: 'up'"):
         ramp("up", 4)
 
 

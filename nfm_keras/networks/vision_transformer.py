@@ -4,12 +4,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from nfm_keras.checks import check_count, check_number
 from nfm_keras.mixing.layer import NoisyFeatureMixup
 from nfm_keras.networks.blocks import (
     SavedDropout,
     channels,
-    check_count,
-    check_rate,
     dropped,
     image_input,
     normalize,
@@ -23,7 +22,7 @@ _NORMAL = {"class_name": "RandomNormal", "config": {"stddev": 0.02}}
 
 
 def vit_lite7_4(input_shape, num_classes, width=1.0, **options):
-    """ViT-Lite-7/4 for 32x32 images: 7 blocks, patches of 4x4 pixels.
+    """Builds ViT-Lite-7/4 for 32x32 images: 7 blocks, patches of 4x4 pixels.
 
     3.72 M parameters and 0.24 G multiply-adds at `width=1`. See `vit_lite`.
 
@@ -33,6 +32,12 @@ def vit_lite7_4(input_shape, num_classes, width=1.0, **options):
         width: Multiplies the dimension of 256 and the 512 hidden units.
         **options: `attention_dropout`, `stochastic_depth`, `mean` and `std` of
             `vit_lite`.
+
+    Returns:
+        `keras.Model` from [0, 1] images `(batch, *input_shape)` to logits.
+
+    Raises:
+        ValueError: For a bad argument, by its name.
 
     Example:
 
@@ -97,8 +102,8 @@ def vit_lite(
     """
     check_count("depth", depth)
     _check_patches(input_shape, patch_size)
-    check_rate("attention_dropout", attention_dropout)
-    check_rate("stochastic_depth", stochastic_depth)
+    check_number("attention_dropout", attention_dropout, least=0, below=1)
+    check_number("stochastic_depth", stochastic_depth, least=0, below=1)
     images = image_input(input_shape)
     x = NoisyFeatureMixup(name="site_0")(normalize(images, mean, std))
     x = _tokens(x, _HEADS * channels(width, _HEAD_SIZE), patch_size)
@@ -112,7 +117,7 @@ def vit_lite(
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
 class ClassTokenAndPositions(layers.Layer):
-    """Puts a learned token before the others, then adds learned positions.
+    """A learned token before the others, and learned positions added to all.
 
     Input shape:
         `(batch, tokens, features)`

@@ -3,11 +3,10 @@
 import keras
 from keras import layers
 
+from nfm_keras.checks import check_count, check_number
 from nfm_keras.mixing.layer import NoisyFeatureMixup
 from nfm_keras.networks.blocks import (
     channels,
-    check_count,
-    check_rate,
     conv,
     dropped,
     image_input,
@@ -26,7 +25,7 @@ _INITIALIZER = {
 def wide_resnet28_10(
     input_shape, num_classes, width=1.0, dropout=0.3, mean=None, std=None
 ):
-    """WRN-28-10 for 32x32 images, as the authors of the method built it.
+    """Builds WRN-28-10 for 32x32 images, as the authors of the method built it.
 
     36.5 M parameters at `width=1`. Sites: the normalised input and the outputs of
     groups 1 and 2. See `wide_resnet` for where it departs from its namesake.
@@ -61,7 +60,7 @@ def wide_resnet28_10(
 def wide_resnet(
     input_shape, num_classes, width=1.0, depth=28, dropout=0.3, mean=None, std=None
 ):
-    """WRN-depth-width: any depth 6n + 4, any widening factor.
+    """Builds WRN-depth-width: any depth 6n + 4, any widening factor.
 
     The blocks are those of the code that goes with Noisy Feature Mixup. Against
     Zagoruyko and Komodakis (2016) its convolutions have biases, the second one of
@@ -93,8 +92,8 @@ def wide_resnet(
     Reference:
         [Zagoruyko and Komodakis, 2016](https://arxiv.org/abs/1605.07146), table 1.
     """
-    check_count("depth", depth)
-    if depth < 10 or depth % 6 != 4:
+    check_count("depth", depth, least=10)
+    if depth % 6 != 4:
         raise ValueError(
             "`depth` must be 6n + 4 with n of at least 1, such as 10, 16, 22 or 28. "
             f"Received: depth={depth}"
@@ -106,7 +105,7 @@ def wide_resnet(
 
 
 def _network(input_shape, num_classes, groups, blocks, dropout, mean, std, name):
-    check_rate("dropout", dropout)
+    check_number("dropout", dropout, least=0, below=1)
     images = image_input(input_shape)
     x = NoisyFeatureMixup(name="site_0")(normalize(images, mean, std))
     x = _conv(x, 16, 3, name="stem")

@@ -3,11 +3,10 @@
 import keras
 from keras import layers
 
+from nfm_keras.checks import check_count, check_number
 from nfm_keras.mixing.layer import NoisyFeatureMixup
 from nfm_keras.networks.blocks import (
     channels,
-    check_count,
-    check_rate,
     dropped,
     logits,
     normalize,
@@ -15,7 +14,7 @@ from nfm_keras.networks.blocks import (
 
 
 def mlp(input_shape, num_classes, width=1.0, depth=4, dropout=0.0, mean=None, std=None):
-    """ReLU layers with a site at the input and after each but the last.
+    """Builds ReLU layers with a site at the input and after each but the last.
 
     Args:
         input_shape: Shape of a sample, such as `(2,)` for points in the plane;
@@ -42,7 +41,7 @@ def mlp(input_shape, num_classes, width=1.0, depth=4, dropout=0.0, mean=None, st
         [Lim et al., 2021](https://arxiv.org/abs/2110.02180), appendix F.2.
     """
     check_count("depth", depth)
-    check_rate("dropout", dropout)
+    check_number("dropout", dropout, least=0, below=1)
     inputs = keras.Input(input_shape, name="inputs")
     x = NoisyFeatureMixup(name="site_0")(normalize(inputs, mean, std))
     if len(input_shape) > 1:
