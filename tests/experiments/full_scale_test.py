@@ -9,15 +9,15 @@ import sys
 import numpy as np
 import pytest
 from conftest import BACKEND
-from no_tensorflow_test import ABSENT
 
 pytestmark = [
     pytest.mark.skipif(BACKEND != "tensorflow", reason="slow processes, once"),
     pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs JAX"),
 ]
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
-JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": "."}
+REPOSITORY = pathlib.Path(__file__).parents[2]
+JAX = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": ".:tests"}
+ABSENT = ("tensorflow", "tensorflow_datasets")
 SCALE = {"epochs": 2, "limit": 256, "batch_size": 128, "precision": "float32"}
 
 
@@ -63,7 +63,7 @@ def table(*rows, network="mlp"):
 
 
 def packed(folder):
-    from benchmarks import resident
+    from nfm_keras.training import resident
 
     resident.pack(folder / "digits.npz", "digits")
     return resident.unpack(folder / "digits.npz", "digits")
@@ -91,8 +91,8 @@ def an_epoch(folder):
     import jax
     import keras
 
-    from benchmarks import full_table1, resident
     from nfm_keras.backend import random
+    from nfm_keras.training import resident
 
     splits = packed(folder)
     check_crops(random, splits.train)
@@ -125,13 +125,13 @@ def an_epoch(folder):
     assert int(ours.step) == int(theirs.step) == 6
     for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
-    check_float16(full_table1, ours, splits.test.images, folder)
+    check_float16(ours, splits.test.images, folder)
     assert keras.backend.backend() == "jax"
 
 
 def check_crops(random, split):
     """Every image is a crop of its own, some mirrored; all places are drawn."""
-    from benchmarks import resident
+    from nfm_keras.training import resident
 
     pad = 2
     padded = np.pad(split.images[:256], ((0, 0), (pad, pad), (pad, pad), (0, 0)))
@@ -142,7 +142,7 @@ def check_crops(random, split):
     ]
     np.testing.assert_array_equal(batch[0], batch[1])
     assert (batch[0] != batch[2]).any(axis=(1, 2, 3)).mean() > 0.9
-    found = set()
+    drawn = set()
     for image, at in zip(batch[0], index):
         places = {
             (dy, dx, flip)
@@ -152,21 +152,22 @@ def check_crops(random, split):
             if (image == padded[at, dy : dy + 8, dx : dx + 8][:, ::flip]).all()
         }
         assert places
-        found |= places
-    assert len(found) == 50
+        drawn |= places
+    assert len(drawn) == 50
 
 
-def check_float16(full_table1, model, images, folder):
-    from nfm_keras.data import images as perturbations
+def check_float16(model, images, folder):
+    from nfm_keras.data.images import as_images
+    from nfm_keras.experiments import half_weights
 
-    images = perturbations.as_images(images)
+    images = as_images(images)
     expected = np.asarray(model.classifier(images))
-    full_table1.save_weights(model.model, folder / "half.npz")
+    half_weights.save_weights(model.model, folder / "half.npz")
     kinds = {a.dtype.name for a in weights(folder / "half.npz") if a.ndim > 1}
     assert kinds == {"float16"}
     fresh = model.classifier
     fresh.set_weights([np.zeros_like(w) for w in fresh.get_weights()])
-    full_table1.load_weights(fresh, folder / "half.npz")
+    half_weights.load_weights(fresh, folder / "half.npz")
     received = np.asarray(fresh(images))
     assert 0 < np.abs(received - expected).max() < 0.01 * np.abs(expected).max()
 
@@ -176,104 +177,107 @@ def slices_and_a_kill_of_a_preact_resnet(folder):
 
 
 def slices_and_a_kill(folder, schemes=("nfm",), network="mlp", width=1.0):
-    from benchmarks import full_table1
     from nfm_keras import records
+    from nfm_keras.backend.programs import keep_programs
+    from nfm_keras.experiments import full_scale
 
     splits = packed(folder)
     experiment = table(*schemes, network=network)
-    full_table1.keep_programs(folder / ".cache")
+    keep_programs(folder / ".cache")
     chosen = {"seeds": [3], "width": width} | SCALE
-    whole = full_table1.plan(experiment, folder / "whole", **chosen)
-    assert full_table1.carry_out(whole, splits, minutes=60)
-    parts = full_table1.plan(experiment, folder / "parts", **chosen)
-    kill_at_first_epoch_end(full_table1, parts, splits)
+    whole = full_scale.plan(experiment, folder / "whole", **chosen)
+    assert full_scale.carry_out(whole, splits, minutes=60)
+    parts = full_scale.plan(experiment, folder / "parts", **chosen)
+    kill_at_first_epoch_end(full_scale, parts, splits)
     calls = 0
-    while not full_table1.carry_out(parts, splits, minutes=0):
+    while not full_scale.carry_out(parts, splits, minutes=0):
         calls += 1
         assert calls < 20
     assert (
         calls == len(schemes) * (SCALE["epochs"] + 1) - 1
     )  # an epoch or a scoring a call
     for one, other in zip(whole, parts, strict=True):
-        same_result(full_table1, one, other)
-    check_other_config(full_table1, experiment, folder, **chosen)
-    check_programs(full_table1, experiment, folder, splits, **chosen)
-    found = records.find(folder / "parts")
-    assert [record.scheme for record in found] == sorted(schemes)
+        same_result(one, other)
+    check_other_config(full_scale, experiment, folder, **chosen)
+    check_programs(full_scale, experiment, folder, splits, **chosen)
+    kept = records.find(folder / "parts")
+    assert [record.scheme for record in kept] == sorted(schemes)
     assert not sys.modules.keys() & set(ABSENT)
 
 
-def kill_at_first_epoch_end(full_table1, todo, splits):
+def kill_at_first_epoch_end(full_scale, todo, splits):
     """Ends a call as a kill would: an epoch is trained and nothing is written."""
-    kept = full_table1._Checkpoint.on_epoch_end
+    kept = full_scale._Checkpoint.on_epoch_end
 
     def die(*args):
         raise KeyboardInterrupt
 
-    full_table1._Checkpoint.on_epoch_end = die
+    full_scale._Checkpoint.on_epoch_end = die
     try:
-        full_table1.carry_out(todo, splits, minutes=60)
+        full_scale.carry_out(todo, splits, minutes=60)
     except KeyboardInterrupt:
         assert not list(todo[0].folder.glob("checkpoints/*"))
     else:
         raise AssertionError("was not killed")
     finally:
-        full_table1._Checkpoint.on_epoch_end = kept
+        full_scale._Checkpoint.on_epoch_end = kept
 
 
-def same_result(full_table1, one, other):
+def same_result(one, other):
     from nfm_keras import records
-    from nfm_keras.data import images as perturbations
-    from nfm_keras.evaluation import rows
-    from nfm_keras.records import evaluation as results
+    from nfm_keras.data.images import as_images
+    from nfm_keras.evaluation.plan import Suite, conditions
+    from nfm_keras.experiments import full_scale, half_weights
+    from nfm_keras.records import evaluation as evaluations
 
-    arrays = [weights(run.folder / full_table1.WEIGHTS) for run in (one, other)]
+    arrays = [weights(run.folder / half_weights.FILE) for run in (one, other)]
     for a, b in zip(*arrays, strict=True):
         np.testing.assert_array_equal(a, b)
     first, second = one.record, other.record
     assert first.history == second.history or str(first.history) == str(second.history)
     assert len(first.history["loss"]) == SCALE["epochs"]
     assert [s.correct for s in first.scores] == [s.correct for s in second.scores]
-    expected = [row.id for row in rows.expand(full_table1.PERTURBATIONS)]
+    planned = conditions(Suite(full_scale.PERTURBATIONS))
+    expected = [condition.id for condition in planned]
     assert [score.perturbation for score in first.scores] == expected
     assert {s.protocol for s in first.scores} == {"reference", "none"}
     assert f"--rows={one.row} --seeds=3 --epochs=2" in first.command
-    stored = results.load(one.folder / results.FILE)
+    stored = evaluations.load_evaluation(one.folder / evaluations.FILE)
     test = packed(one.folder.parents[2]).test
     images, labels = test.images[:256], test.labels[:256]
-    classifier = full_table1.load_classifier(other.folder)
-    logits = np.asarray(classifier(perturbations.as_images(images)))
+    classifier = half_weights.load_classifier(other.folder)
+    logits = np.asarray(classifier(as_images(images)))
     right = int((logits.argmax(1) == labels).sum())
-    assert right == first.scores[0].correct == int(stored.results[0].right.sum())
+    assert right == first.scores[0].correct == int(stored.scores[0].right.sum())
     assert not (one.folder / "checkpoints").exists()
     assert (one.folder / records.FILE).exists()
 
 
-def check_other_config(full_table1, experiment, folder, **chosen):
-    todo = full_table1.plan(experiment, folder / "whole", **chosen | {"epochs": 9})
+def check_other_config(full_scale, experiment, folder, **chosen):
+    todo = full_scale.plan(experiment, folder / "whole", **chosen | {"epochs": 9})
     with pytest.raises(ValueError, match="another config.*Received.*epochs"):
-        full_table1.carry_out(todo, None, minutes=60)
+        full_scale.carry_out(todo, None, minutes=60)
 
 
-def check_programs(full_table1, experiment, folder, splits, **chosen):
+def check_programs(full_scale, experiment, folder, splits, **chosen):
     """Another seed finds the program of its row compiled."""
     chosen |= {"seeds": [0]}
-    todo = full_table1.plan(experiment, folder / "other_seed", **chosen)
-    assert not full_table1.carry_out(todo, splits, minutes=0)
+    todo = full_scale.plan(experiment, folder / "other_seed", **chosen)
+    assert not full_scale.carry_out(todo, splits, minutes=0)
     programs = list((folder / ".cache").glob("jit_epoch-*-cache"))
     assert len(programs) == len(experiment.rows), programs
 
 
 def every_scheme(folder):
     """Among them what calls the host (PuzzleMix) and what attacks, within the scan."""
-    from benchmarks import full_table1
+    from nfm_keras.experiments import full_scale
 
     names = "erm", "label_smoothing", "puzzlemix", "adversarial", "noisymix"
     experiment = table(*names, network="small_resnet")
     experiment.rows["puzzlemix"]["grids"] = (2, 4)
     scale = {"width": 0.25, **SCALE, "epochs": 1, "precision": "mixed_bfloat16"}
-    todo = full_table1.plan(experiment, folder / "runs", seeds=[0], **scale)
-    assert full_table1.carry_out(todo, packed(folder), minutes=60)
+    todo = full_scale.plan(experiment, folder / "runs", seeds=[0], **scale)
+    assert full_scale.carry_out(todo, packed(folder), minutes=60)
     for run in todo:
         assert np.isfinite(run.record.history["loss"]).all(), run.name
 
