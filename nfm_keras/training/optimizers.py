@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from nfm_keras.backend.keras_private import trained_variables
 from nfm_keras.checks import check_count, unknown
 
 SCHEDULES = ("step", "cosine", "constant")
@@ -35,7 +36,7 @@ class SGD(keras.optimizers.SGD):
         self.l2 = l2
 
     def apply(self, grads, trainable_variables=None):
-        variables = trainable_variables or self._trainable_variables
+        variables = trainable_variables or trained_variables(self)
         if self.l2:
             grads = [
                 g

@@ -6,9 +6,10 @@ For JAX alone: what `benchmarks.full_table1` trains with.
 import contextlib
 
 import numpy as np
+from keras import ops
 
 from nfm_keras import data, records
-from nfm_keras.backend import random
+from nfm_keras.backend import jax_devices, random
 
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -72,8 +73,6 @@ def compile_epoch(model, split, config):
         Order, crops and mirror images are a pure function of
         `(config.seed, epoch, step)`.
     """
-    import jax
-
     images, labels, augment = _on_device(split, config)
     seed, size = np.int32(config.seed), config.batch_size
     whole, rest = divmod(len(labels), size)
@@ -89,7 +88,7 @@ def compile_epoch(model, split, config):
         key = random.fold(key, 1)
         places = np.arange(whole), order[: whole * size].reshape(whole, size)
         with _seeded(model, seed):
-            state, logs = jax.lax.scan(
+            state, logs = ops.scan(
                 lambda state, place: step(state, images, labels, key, *place),
                 state,
                 places,
@@ -99,8 +98,8 @@ def compile_epoch(model, split, config):
                 return step(state, images, labels, key, whole, last)
         return state, {name: values[-1] for name, values in logs.items()}
 
-    jitted = jax.jit(epoch, donate_argnums=0)
-    program = jitted.lower(state_of(model), seed, np.int32(0), images, labels).compile()
+    first = state_of(model), seed, np.int32(0), images, labels
+    program = jax_devices.program(epoch, *first)
 
     def run(number):
         model.reset_metrics()
@@ -114,8 +113,6 @@ def compile_epoch(model, split, config):
 
 def _on_device(split, config):
     """Returns padded images and labels on the device, and how a batch is gathered."""
-    import jax
-
     known = split.spec
     pad, flip = (known.pad, known.flip) if config.augment else (0, False)
     padded = np.pad(split.images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
@@ -123,7 +120,8 @@ def _on_device(split, config):
     def augment(key, images, index):
         return augmented(key, images, index, known.shape, pad, flip)
 
-    return *jax.device_put((padded, split.labels.astype("int32"))), augment
+    images, labels = jax_devices.to_device((padded, split.labels.astype("int32")))
+    return images, labels, augment
 
 
 def augmented(key, images, index, shape, pad, flip):
@@ -140,14 +138,12 @@ def augmented(key, images, index, shape, pad, flip):
     Returns:
         uint8 `(batch, height, width, channels)`.
     """
-    import jax
-
     (height, width, _), size = shape, (len(index), 1)
     keys = [random.fold(key, i) for i in range(3)]
-    dy, dx = (jax.random.randint(k, size, 0, 2 * pad + 1) for k in keys[:2])
-    mirror = jax.random.randint(keys[2], size, 0, 1 + flip)
+    dy, dx = (jax_devices.integers(k, size, 2 * pad + 1) for k in keys[:2])
+    mirror = jax_devices.integers(keys[2], size, 1 + flip)
     ascending = np.arange(width)
-    columns = dx + jax.numpy.where(mirror > 0, width - 1 - ascending, ascending)
+    columns = dx + ops.where(mirror > 0, width - 1 - ascending, ascending)
     rows = dy + np.arange(height)
     return images[index[:, None, None], rows[:, :, None], columns[:, None, :]]
 

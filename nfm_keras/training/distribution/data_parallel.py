@@ -4,8 +4,8 @@ import contextlib
 import os
 
 import keras
-import numpy as np
 
+from nfm_keras.backend import jax_devices
 from nfm_keras.training.distribution.engine import Engine, lost
 
 _LOST = (
@@ -26,13 +26,10 @@ class DataParallel(Engine):
     backend = "jax"
 
     def __init__(self):
-        import jax
-
         if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
             keras.distribution.initialize()
         self._distribution = _Batches(auto_shard_dataset=False)
-        self.replicas = jax.device_count()
-        self.processes, self.index = jax.process_count(), jax.process_index()
+        self.replicas, self.processes, self.index = jax_devices.counts()
 
     def scope(self):
         return self._distribution.scope()
@@ -49,10 +46,8 @@ class DataParallel(Engine):
             keras.distribution.set_distribution(held)
 
     def _any(self, flag):
-        from jax.experimental import multihost_utils
-
         with self._ends_when_lost():
-            return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
+            return jax_devices.any_process(flag)
 
     def fit(self, model, batches, **options):
         with self._ends_when_lost(), self.scope():

@@ -8,6 +8,7 @@ import os
 import keras
 from keras import ops, tree
 
+from nfm_keras.backend.keras_private import build_state
 from nfm_keras.training.distribution.engine import Engine, lost
 
 JOBS = ("chief", "worker")
@@ -91,7 +92,7 @@ class MultiWorker(Engine):
         """
         listeners = _listeners(model, callbacks, verbose, epochs, steps_per_epoch)
         with self.scope():
-            model._symbolic_build(data_batch=_symbols(batches))
+            build_state(model, _symbols(batches))
         # The callbacks run outside of the scope: in it a variable, such as those that
         # Keras makes when it saves, has to be made by all processes together.
         with _ends_when_lost(), self.leaving_together():
