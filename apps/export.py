@@ -17,7 +17,7 @@ from absl import app, flags, logging
 
 import nfm_keras  # noqa: F401  (registers the layers that a .keras file may name)
 from nfm_keras import data, records, training
-from nfm_keras.records import evaluation as evaluations
+from nfm_keras.records.evaluation import FILE as EVALUATION
 from nfm_keras.serving.files import SUFFIXES, export_file
 from nfm_keras.serving.saved_model import export
 
@@ -62,13 +62,18 @@ def _load():
     """Returns the model, and what the version folder is to say about it."""
     if _MODEL.value:
         return keras.saving.load_model(_MODEL.value, compile=False), {}
-    run = pathlib.Path(_RUN.value)
-    record = records.load(run / records.FILE)
+    folder = pathlib.Path(_RUN.value)
+    record = records.load(folder / records.FILE)
     about = {"record": record, "classes": data.spec(record.dataset).classes}
-    if (run / evaluations.FILE).exists():
-        about["evaluation"] = evaluations.load(run / evaluations.FILE)
-    return keras.saving.load_model(run / training.CLASSIFIER, compile=False), about
+    if (folder / EVALUATION).exists():
+        about["evaluation"] = records.load_evaluation(folder / EVALUATION)
+    return keras.saving.load_model(folder / training.CLASSIFIER, compile=False), about
+
+
+def run():
+    """The command `nfm-export`."""
+    start(main)
 
 
 if __name__ == "__main__":
-    start(main)
+    run()

@@ -78,5 +78,10 @@ def _load():
     return names, images, signatures.UINT8
 
 
-if __name__ == "__main__":
+def run():
+    """The command `nfm-serve-check`."""
     start(main)
+
+
+if __name__ == "__main__":
+    run()

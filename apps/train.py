@@ -71,5 +71,10 @@ def _command():
     return shlex.join(["python", "-m", "apps.train", *given])
 
 
-if __name__ == "__main__":
+def run():
+    """The command `nfm-train`."""
     start(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -12,7 +12,7 @@ import keras
 
 from nfm_keras import records
 from nfm_keras.checks import check_count
-from nfm_keras.records import evaluation as evaluations
+from nfm_keras.records.evaluation import FILE as EVALUATION
 from nfm_keras.serving import checks, signatures, warmup
 from nfm_keras.serving.card import model_card
 
@@ -184,7 +184,7 @@ def _add_run(folder, record, evaluation):
     if record is not None:
         records.save(record, folder / records.FILE)
     if evaluation is not None:
-        evaluations.save(evaluation, folder / evaluations.FILE)
+        records.save_evaluation(evaluation, folder / EVALUATION)
 
 
 def _add_extra(folder, classes):

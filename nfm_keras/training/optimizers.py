@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from nfm_keras.backend import keras_private
+from nfm_keras.backend.keras_private import trained_variables
 from nfm_keras.checks import check_count, unknown
 
 SCHEDULES = ("step", "cosine", "constant")
@@ -36,7 +36,7 @@ class SGD(keras.optimizers.SGD):
         self.l2 = l2
 
     def apply(self, grads, trainable_variables=None):
-        variables = trainable_variables or keras_private.trained_variables(self)
+        variables = trainable_variables or trained_variables(self)
         if self.l2:
             grads = [
                 g

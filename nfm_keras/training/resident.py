@@ -1,6 +1,6 @@
 """An image set on the device, and an epoch of training as one program there.
 
-For JAX alone: what `apps.full_table1` trains with.
+For JAX alone: what `benchmarks.full_table1` trains with.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from nfm_keras import data, records
-from nfm_keras.backend import jax_only, random
+from nfm_keras.backend import jax_devices, random
 
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -88,7 +88,7 @@ def compile_epoch(model, split, config):
         key = random.fold(key, 1)
         places = np.arange(whole), order[: whole * size].reshape(whole, size)
         with _seeded(model, seed):
-            state, logs = jax_only.scan(
+            state, logs = ops.scan(
                 lambda state, place: step(state, images, labels, key, *place),
                 state,
                 places,
@@ -98,9 +98,8 @@ def compile_epoch(model, split, config):
                 return step(state, images, labels, key, whole, last)
         return state, {name: values[-1] for name, values in logs.items()}
 
-    program = jax_only.program(
-        epoch, state_of(model), seed, np.int32(0), images, labels
-    )
+    first = state_of(model), seed, np.int32(0), images, labels
+    program = jax_devices.program(epoch, *first)
 
     def run(number):
         model.reset_metrics()
@@ -121,7 +120,8 @@ def _on_device(split, config):
     def augment(key, images, index):
         return augmented(key, images, index, known.shape, pad, flip)
 
-    return *jax_only.on_device((padded, split.labels.astype("int32"))), augment
+    images, labels = jax_devices.to_device((padded, split.labels.astype("int32")))
+    return images, labels, augment
 
 
 def augmented(key, images, index, shape, pad, flip):
@@ -140,8 +140,8 @@ def augmented(key, images, index, shape, pad, flip):
     """
     (height, width, _), size = shape, (len(index), 1)
     keys = [random.fold(key, i) for i in range(3)]
-    dy, dx = (jax_only.integers(k, size, 2 * pad + 1) for k in keys[:2])
-    mirror = jax_only.integers(keys[2], size, 1 + flip)
+    dy, dx = (jax_devices.integers(k, size, 2 * pad + 1) for k in keys[:2])
+    mirror = jax_devices.integers(keys[2], size, 1 + flip)
     ascending = np.arange(width)
     columns = dx + ops.where(mirror > 0, width - 1 - ascending, ascending)
     rows = dy + np.arange(height)

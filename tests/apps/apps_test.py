@@ -15,7 +15,7 @@ import pytest
 from conftest import BACKEND
 
 from nfm_keras import records
-from nfm_keras.records import evaluation
+from nfm_keras.records.evaluation import FILE as EVALUATION
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="slow processes, once")
 
@@ -117,7 +117,7 @@ def test_a_run_is_evaluated_exported_and_reported(run_dir, tmp_path):
     assert "| accuracy in percent, unless said | nfm | m/1 |" in text
     assert "| clean | (+0.0 [" in text  # the same classifier, image by image
     ours, theirs = (
-        evaluation.load(folder / evaluation.FILE)
+        records.load_evaluation(folder / EVALUATION)
         for folder in (run_dir, suite / "m" / "1")
     )
     assert [score.hits for score in theirs.scores[:2]] == [

@@ -10,7 +10,7 @@ from small_classifier import small_classifier
 
 from nfm_keras import networks, records
 from nfm_keras.mixing import sites
-from nfm_keras.records import evaluation
+from nfm_keras.records.evaluation import FILE as EVALUATION
 from nfm_keras.serving import checks, saved_model
 from nfm_keras.serving.saved_model import export
 
@@ -187,7 +187,7 @@ def test_record_and_classes_lie_inside(tmp_path):
     names = ["plane", "car", "bird", "cat", "deer"]
     path = export(small_classifier(), tmp_path, record=record, classes=names)
     assert records.load(path / "record.json") == record
-    assert [*evaluation.load(path / evaluation.FILE)] == [score]
+    assert [*records.load_evaluation(path / EVALUATION)] == [score]
     assert (path / "assets.extra" / "classes.txt").read_text().splitlines() == names
     card = (path / "model_card.md").read_text()
     assert card.startswith(f"# {tmp_path.name}, version 1\n")
@@ -220,7 +220,7 @@ def test_an_evaluation_lies_inside_whole_and_its_scores_are_on_the_card(tmp_path
     )
     path = export(small_classifier(), tmp_path, record=record, evaluation=measured)
     both = (score("old", 12.0), score("clean", 34.0))
-    held = evaluation.load(path / evaluation.FILE)
+    held = records.load_evaluation(path / EVALUATION)
     assert held == dataclasses.replace(measured, scores=both)
     assert records.load(path / records.FILE).scores == both
     card = (path / "model_card.md").read_text()
@@ -228,7 +228,7 @@ def test_an_evaluation_lies_inside_whole_and_its_scores_are_on_the_card(tmp_path
     without = export(
         small_classifier(), tmp_path, record=dataclasses.replace(record, scores=())
     )
-    assert not (without / evaluation.FILE).exists()
+    assert not (without / EVALUATION).exists()
     assert "None were recorded." in (without / "model_card.md").read_text()
 
 
@@ -254,7 +254,7 @@ def test_command_exports_a_run(tmp_path):
     records.save(record, run / records.FILE)
     score = records.Score("fog@1", 1, "pixel", 50.0, 9.5, 90.5, 2, 1, 0, 1.0, {})
     scored = records.Evaluation("nfm-0", "cifar10", "", [], scores=(score,))
-    evaluation.save(scored, run / evaluation.FILE)
+    records.save_evaluation(scored, run / EVALUATION)
     flags = [f"--run_dir={run}", f"--output={tmp_path / 'served'}", "--name=toy"]
     command = [sys.executable, "-m", "apps.export", *flags]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -262,7 +262,7 @@ def test_command_exports_a_run(tmp_path):
     path = tmp_path / "served" / "toy" / "1"
     assert result.stdout.strip() == str(path)
     assert records.load(path / "record.json").scores == (score,)
-    assert evaluation.load(path / evaluation.FILE) == scored
+    assert records.load_evaluation(path / EVALUATION) == scored
     assert "| `fog@1` | pixel | 50.00 |" in (path / "model_card.md").read_text()
     classes = (path / "assets.extra" / "classes.txt").read_text().split()
     assert classes[:2] == ["airplane", "automobile"]

@@ -5,7 +5,7 @@ import os
 
 import keras
 
-from nfm_keras.backend import jax_only
+from nfm_keras.backend import jax_devices
 from nfm_keras.training.distribution.engine import Engine, lost
 
 _LOST = (
@@ -29,7 +29,7 @@ class DataParallel(Engine):
         if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
             keras.distribution.initialize()
         self._distribution = _Batches(auto_shard_dataset=False)
-        self.replicas, self.processes, self.index = jax_only.processes()
+        self.replicas, self.processes, self.index = jax_devices.counts()
 
     def scope(self):
         return self._distribution.scope()
@@ -47,7 +47,7 @@ class DataParallel(Engine):
 
     def _any(self, flag):
         with self._ends_when_lost():
-            return jax_only.any_process(flag)
+            return jax_devices.any_process(flag)
 
     def fit(self, model, batches, **options):
         with self._ends_when_lost(), self.scope():
