@@ -16,11 +16,11 @@ demo: $(VENV)/installed
 	$(QUIET) $(BIN)/python -m apps.demo --output=runs/demo 2>&1 | grep -v '^[IWE][0-9]\{4\} '
 
 test: lint
-	$(QUIET) KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n $(WORKERS)
-	$(QUIET) KERAS_BACKEND=jax $(BIN)/python -m pytest -n $(WORKERS) -m 'backends and not slow'
+	$(QUIET) KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(QUIET) KERAS_BACKEND=jax $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'backends and not slow'
 	@if $(BIN)/python -c 'import torch' 2>/dev/null; then \
 	  echo '$(QUIET) KERAS_BACKEND=torch pytest'; \
-	  $(QUIET) KERAS_BACKEND=torch $(BIN)/python -m pytest -n $(WORKERS) -m 'backends and not slow'; \
+	  $(QUIET) KERAS_BACKEND=torch $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'backends and not slow'; \
 	else echo 'PyTorch is not installed: its tests were left out'; fi
 
 lint: $(VENV)/tested

@@ -1,4 +1,4 @@
-"""Score trained classifiers: clean, noisy, corrupted and attacked.
+"""Scores trained classifiers: clean, noisy, corrupted and attacked.
 
     python -m apps.evaluate --run_dir=runs/nfm-0
     python -m apps.evaluate --run_dir=runs/erm,runs/nfm --suite=standard --output=report
@@ -7,8 +7,8 @@
 
 Prints a line a score. What is finished is kept in `evaluation.json`, in the folder of
 the run or, for `--model` (a Keras file or a SavedModel), below `--output`; the same
-command goes on from there. The scores of a run go into its record as well. `--output`
-gets a report of all classifiers side by side, with a paired test against the first; it
+command goes on from there. `--output` gets a report of all classifiers side by side,
+with a paired test against the first; it
 is evaluations/<data set> for a suite or a model unless told otherwise.
 """
 
@@ -19,14 +19,13 @@ import sys
 
 from absl import app, flags, logging
 
-from nfm_keras import data, evaluation, records
-from nfm_keras.evaluation import classifiers
-from nfm_keras.evaluation import plan as suites
+from nfm_keras import data
+from nfm_keras.evaluation import classifiers, evaluate, line
 from nfm_keras.evaluation.noise import DEFAULT
-from nfm_keras.records import evaluation as results
+from nfm_keras.evaluation.plan import SUITES, Suite, named
+from nfm_keras.records.evaluation import FILE
 from nfm_keras.records.ids import PROTOCOLS
-from nfm_keras.reports import pictures
-from nfm_keras.reports import suite as suite_reports
+from nfm_keras.reports import pictures, suite
 
 from .start import start
 
@@ -35,7 +34,7 @@ _MODEL = flags.DEFINE_list(
     "model", [], "Keras files or SavedModels, besides or instead."
 )
 _DATASET = flags.DEFINE_string("dataset", None, "Data set; by default that of the run.")
-_SUITE = flags.DEFINE_enum("suite", None, list(suites.SUITES), "A suite of rows.")
+_SUITE = flags.DEFINE_enum("suite", None, list(SUITES), "A suite of rows.")
 _PERTURBATIONS = flags.DEFINE_list(
     "perturbations", None, "Ids instead of a suite; a bare noise is its curve."
 )
@@ -85,14 +84,14 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     loaded = [classifiers.load(path) for path in (*_RUN.value, *_MODEL.value)]
     dataset = _DATASET.value or _common_dataset(loaded)
-    _refuse_twins([each.name for each in loaded])
+    _refuse_twins([classifier.name for classifier in loaded])
     test = data.load(dataset, _DATA_DIR.value, _DOWNLOAD.value).test
     folder = _OUTPUT.value
     if not folder and (_SUITE.value or _MODEL.value):
         folder = f"evaluations/{dataset}"
-    found = [_evaluate(each, test, folder) for each in loaded]
+    evaluations = [_evaluate(classifier, test, folder) for classifier in loaded]
     if folder:
-        _report(loaded, found, test, folder)
+        _report(loaded, evaluations, test, folder)
 
 
 def _refuse_twins(names):
@@ -102,63 +101,62 @@ def _refuse_twins(names):
 
 
 def _common_dataset(loaded):
-    names = sorted({each.record.dataset for each in loaded if each.record})
+    names = sorted({one.record.dataset for one in loaded if one.record})
     if len(names) != 1:
         raise ValueError(f"The runs must share their data set. Received: {names}")
     return names[0]
 
 
-def _evaluate(each, test, folder):
-    chosen = {
+def _suite():
+    """The suite of the flags: a named one, or a list of perturbations."""
+    if _SUITE.value:
+        plan = named(_SUITE.value)
+    else:
+        plan = Suite(_PERTURBATIONS.value or list(DEFAULT))
+    pgd = {
         "steps": _PGD_STEPS.value,
         "step_size": _PGD_STEP_SIZE.value,
         "restarts": _PGD_RESTARTS.value,
     }
-    print(f"{each.name} on {test.spec.name}", flush=True)
-    return evaluation.evaluate(
-        each.classifier,
+    given = {name: value for name, value in pgd.items() if value is not None}
+    return dataclasses.replace(
+        plan,
+        attack_settings=plan.attack_settings | given,
+        corruption_limit=_CORRUPTION_LIMIT.value,
+        cache_dir=_CACHE.value,
+        official=_OFFICIAL.value,
+        frost_dir=_FROST.value,
+    )
+
+
+def _evaluate(loaded, test, folder):
+    print(f"{loaded.name} on {test.spec.name}", flush=True)
+    return evaluate(
+        loaded.classifier,
         test,
-        None if _SUITE.value else _PERTURBATIONS.value or list(DEFAULT),
-        suite=_SUITE.value,
+        suite=_suite(),
         protocol=_PROTOCOL.value,
         seed=_SEED.value,
         batch_size=_BATCH_SIZE.value,
         limit=_LIMIT.value,
         attack_limit=_ATTACK_LIMIT.value,
-        corruption_limit=_CORRUPTION_LIMIT.value,
-        attack_settings={k: v for k, v in chosen.items() if v is not None},
-        progress=lambda score, left: _keep(each, score, left),
-        store=pathlib.Path(each.run or pathlib.Path(folder, each.name), results.FILE),
-        cache_dir=_CACHE.value,
-        official=_OFFICIAL.value,
-        frost_dir=_FROST.value,
+        progress=lambda score, left: print(line(score, left), flush=True),
+        store=pathlib.Path(loaded.run or pathlib.Path(folder, loaded.name), FILE),
         allow_stochastic=_STOCHASTIC.value,
         about={
-            "model": each.name,
+            "model": loaded.name,
             "dataset": test.spec.name,
             "command": shlex.join(["python", "-m", "apps.evaluate", *sys.argv[1:]]),
         },
     )
 
 
-def _keep(each, score, left):
-    """Print a score and write it at once, so that an interrupt loses none."""
-    print(evaluation.line(score, left), flush=True)
-    if each.run:
-        # Read again for each: another evaluation may be writing to the same run.
-        path = each.run / records.FILE
-        record = records.load(path)
-        scores = evaluation.merge(record.scores, [score])
-        if scores != record.scores:
-            records.save(dataclasses.replace(record, scores=scores), path)
-
-
-def _report(loaded, found, test, folder):
-    path = suite_reports.write(found, folder)
+def _report(loaded, evaluations, test, folder):
+    path = suite.write(evaluations, folder)
     pictures.samples(test.images, path.parent, frost_dir=_FROST.value)
-    for each in loaded:
-        name = f"adversaries_{each.name.replace('/', '_')}.png"
-        pictures.adversaries(each.classifier, test, path.parent / name, name=each.name)
+    for one in loaded:
+        name = f"adversaries_{one.name.replace('/', '_')}.png"
+        pictures.adversaries(one.classifier, test, path.parent / name, name=one.name)
     print(f"Report: {path}")
 
 

@@ -15,7 +15,8 @@ import dataclasses
 import numpy as np
 import scipy.special
 
-from nfm_keras.data import labels as metrics
+from nfm_keras.checks import check_count
+from nfm_keras.data.labels import check_labels, check_logits, hits
 from nfm_keras.evaluation.statistics import accuracy
 
 
@@ -39,7 +40,7 @@ class Reliability:
 
 
 def nll(logits, labels):
-    """Negative log-likelihood of the labels, in nats, mean over images.
+    """Returns the negative log-likelihood of the labels, in nats, mean over images.
 
     Args:
         logits: `(n, classes)` finite numbers.
@@ -63,7 +64,7 @@ def nll(logits, labels):
 
 
 def brier(logits, labels):
-    """Brier score: squared error of the probabilities, summed over classes.
+    """Returns the Brier score: squared error of the probabilities, summed over classes.
 
     Args:
         logits, labels: as for `nll`.
@@ -72,7 +73,7 @@ def brier(logits, labels):
         float in [0,2], the mean over images of sum_j (p_j - [j = label])^2.
 
     Raises:
-        ValueError: as `nll`.
+        ValueError: As `nll`.
 
     Example:
 
@@ -89,7 +90,7 @@ def brier(logits, labels):
 
 
 def expected_calibration_error(logits, labels, bins=15):
-    """Gap between confidence and accuracy, mean over bins of equal width.
+    """Returns the gap between confidence and accuracy, mean over bins of equal width.
 
         ECE = sum_b n_b / n * |accuracy_b - confidence_b|
 
@@ -105,7 +106,7 @@ def expected_calibration_error(logits, labels, bins=15):
         float in [0,1].
 
     Raises:
-        ValueError: as `nll`, or `bins` is not a positive integer.
+        ValueError: As `nll`, or if `bins` is not a positive integer.
 
     Example:
 
@@ -122,7 +123,9 @@ def expected_calibration_error(logits, labels, bins=15):
 
 
 def rms_calibration_error(logits, labels, bin_size=100, hendrycks_compat=False):
-    """Root-mean-square gap between confidence and accuracy over bins of equal mass.
+    """Returns the root-mean-square gap over bins of equal mass.
+
+    The gap is that between confidence and accuracy:
 
         RMS = sqrt(sum_b n_b / n * (accuracy_b - confidence_b)^2)
 
@@ -140,7 +143,7 @@ def rms_calibration_error(logits, labels, bin_size=100, hendrycks_compat=False):
         float in [0,1].
 
     Raises:
-        ValueError: as `nll`; `bin_size` is not a positive integer; or less than one
+        ValueError: As `nll`; if `bin_size` is not a positive integer; or less than one
             full bin in compat mode, where the published code fails as well.
 
     Example:
@@ -153,7 +156,7 @@ def rms_calibration_error(logits, labels, bin_size=100, hendrycks_compat=False):
     ICLR 2019, and the code published with it, which AugMix used too.
     """
     confidences, hits = _confidences_and_hits(logits, labels)
-    _check_positive("bin_size", bin_size)
+    check_count("bin_size", bin_size)
     n = len(hits)
     if hendrycks_compat and n < bin_size:
         raise ValueError(
@@ -170,7 +173,7 @@ def rms_calibration_error(logits, labels, bin_size=100, hendrycks_compat=False):
 
 
 def reliability(logits, labels, bins=15):
-    """Confidence and accuracy in bins of equal width, for a reliability diagram.
+    """Returns a reliability diagram: confidence and accuracy in bins of equal width.
 
     Args:
         logits, labels: as for `nll`.
@@ -180,7 +183,7 @@ def reliability(logits, labels, bins=15):
         A `Reliability`, without NaN.
 
     Raises:
-        ValueError: as `nll`, or `bins` is not a positive integer.
+        ValueError: As `nll`, or if `bins` is not a positive integer.
 
     Example:
 
@@ -189,7 +192,7 @@ def reliability(logits, labels, bins=15):
     ([1, 1], [0.0, 1.0])
     """
     confidences, hits = _confidences_and_hits(logits, labels)
-    _check_positive("bins", bins)
+    check_count("bins", bins)
     # k / bins is the double nearest to the edge; linspace is one off for some k.
     edges = np.arange(bins + 1) / bins
     where = np.searchsorted(edges, confidences, side="left") - 1
@@ -200,7 +203,7 @@ def reliability(logits, labels, bins=15):
 
 
 def summary(logits, labels):
-    """Every figure of this module at its default settings.
+    """Returns every figure of this module at its default settings.
 
     Args:
         logits, labels: as for `nll`.
@@ -210,7 +213,7 @@ def summary(logits, labels):
         `confidence` (in [0,1]), and `accuracy` (in percent).
 
     Raises:
-        ValueError: as `nll`.
+        ValueError: As `nll`.
 
     Example:
 
@@ -232,18 +235,13 @@ def _confidences_and_hits(logits, labels):
     """Two float64 vectors: the largest probability, and 1 where the image is right."""
     logits, labels = _checked(logits, labels)
     confidences = scipy.special.softmax(logits, axis=1).max(axis=1)
-    return confidences, metrics.hits(logits, labels).astype("float64")
+    return confidences, hits(logits, labels).astype("float64")
 
 
 def _checked(logits, labels):
-    logits = metrics.check_logits(logits, len(labels)).astype("float64")
+    logits = check_logits(logits, len(labels)).astype("float64")
     if not logits.size:
         raise ValueError(
             f"Calibration needs at least one image. Received: shape {logits.shape}"
         )
-    return logits, metrics.check_labels(labels, len(logits), logits.shape[1])
-
-
-def _check_positive(name, value):
-    if not isinstance(value, int) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {value!r}")
+    return logits, check_labels(labels, len(logits), logits.shape[1])

@@ -1,13 +1,27 @@
-"""TODO: what this module is."""
+"""White noise and salt and pepper, in two protocols, and ids to perturbations.
+
+The protocols differ, and their numbers must not be mixed:
+
+* `reference`: what the published tables were measured with, taken from the authors'
+  code. White noise of level sigma on the *normalised* image, not clipped; salt and
+  pepper on the first channel alone.
+* `pixel`: what the paper's text says (appendix F.1). Noise on [0,1] pixels, clipped;
+  salt and pepper on whole pixels.
+
+The authors reseed their generator with every batch, so that each batch meets the same
+noise and the result depends on the batch size. Here every image has a seed of its own,
+from (seed, kind, severity, image index), in both protocols: the law of the noise is the
+same, and batch size, order and Keras backend change nothing.
+"""
 
 import dataclasses
 import math
 
 import numpy as np
 
-from nfm_keras.checks import did_you_mean
+from nfm_keras.checks import unknown
 from nfm_keras.data.images import as_images, image_generators
-from nfm_keras.records.ids import KINDS, NOISES, check_protocol, format_severity
+from nfm_keras.records.ids import KINDS, NOISES, check_protocol, join, split
 
 WHITE_NOISE_SEVERITIES = (
     *(0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12),
@@ -42,7 +56,8 @@ class Perturbation:
             most 1) of salt and pepper, epsilon of an attack in units of [0,1] pixels.
 
     Raises:
-        ValueError: unknown kind; severity negative, not finite, or above its maximum.
+        ValueError: For an unknown kind, or a severity that is negative, not finite
+            or above its maximum.
 
     Example:
 
@@ -57,10 +72,7 @@ class Perturbation:
 
     def __post_init__(self):
         if self.kind not in KINDS:
-            raise ValueError(
-                f"Unknown perturbation {self.kind!r}.{did_you_mean(self.kind, KINDS)} "
-                f"Expected one of {', '.join(KINDS)}. Received: {self.kind!r}"
-            )
+            raise unknown("perturbation", self.kind, KINDS)
         object.__setattr__(self, "severity", float(self.severity))
         top = {"clean": 0.0, "salt_and_pepper": 1.0}.get(self.kind, math.inf)
         if not 0 <= self.severity <= top or math.isinf(self.severity):
@@ -74,10 +86,10 @@ class Perturbation:
         """Its name in flags, records and plots; `parse(p.id) == p`."""
         if self.kind == "clean":
             return "clean"
-        return f"{self.kind}@{format_severity(self.severity)}"
+        return join(self.kind, self.severity)
 
     def __call__(self, images, indices=None, *, protocol, seed=0, std=None):
-        """Perturb a batch of images.
+        """Perturbs a batch of images.
 
         Args:
             images: `(batch, height, width, channels)`, uint8 or float in [0,1].
@@ -93,7 +105,7 @@ class Perturbation:
             leaves [0,1], as it did in the authors' code.
 
         Raises:
-            ValueError: bad images, unknown protocol, an attack, or no `std`.
+            ValueError: For bad images, unknown protocol, an attack, or no `std`.
 
         Example:
 
@@ -108,7 +120,7 @@ class Perturbation:
         if self.kind not in NOISES:
             raise ValueError(
                 "An attack needs the classifier: use `nfm_keras.attacks` or "
-                f"`nfm_keras.evaluation.scoring`. Received: {self.id!r}"
+                f"`nfm_keras.evaluate`. Received: {self.id!r}"
             )
         indices = range(len(images)) if indices is None else indices
         noises = image_generators(seed, f"{self.kind}@{self.severity!r}", indices)
@@ -118,44 +130,37 @@ class Perturbation:
 
 
 def parse(text):
-    """Read one perturbation id.
+    """Reads one perturbation id.
 
     Args:
         text: str such as `"clean"`, `"white_noise@0.1"` or `"pgd@8/255"`; the severity
             is a number or a fraction.
 
     Raises:
-        ValueError: not an id; near names are listed.
+        ValueError: If it is no id; names that are near are listed.
 
     Example:
 
     >>> parse("pgd_l2@0.5")
     Perturbation(kind='pgd_l2', severity=0.5)
     """
-    kind, at, severity = str(text).strip().partition("@")
-    if kind in KINDS and bool(at) == (kind == "clean"):
-        expected = "clean" if kind == "clean" else f"{kind}@severity"
+    name, severity = split(text)
+    if name in KINDS and (severity is None) != (name == "clean"):
+        expected = "clean" if name == "clean" else f"{name}@severity"
         raise ValueError(f"Expected an id like `{expected}`. Received: {text!r}")
-    try:
-        top, _, bottom = severity.partition("/")
-        severity = float(top) / float(bottom or 1) if at else 0.0
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(
-            "The severity after `@` must be a number or a fraction such as 8/255. "
-            f"Received: {text!r}"
-        ) from None
-    return Perturbation(kind, severity)
+    return Perturbation(name, severity or 0.0)
 
 
 def curve(kind, severities=None):
-    """One perturbation at many severities.
+    """Returns one perturbation at many severities.
 
     Args:
         kind: str, as in `Perturbation`.
         severities: floats; by default the levels of the published tables.
 
     Raises:
-        ValueError: as `Perturbation`, or no severities for a kind without a default.
+        ValueError: As `Perturbation`, or if a kind without a default list has no
+            severities.
 
     Example:
 

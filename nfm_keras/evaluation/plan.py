@@ -1,38 +1,88 @@
-"""Named lists of what to measure, from two minutes to a day."""
+"""The plan of an evaluation: what is measured, as a value, and the named plans."""
 
 import dataclasses
+import os
 
-from nfm_keras.checks import unknown
+from nfm_keras import corruptions
+from nfm_keras.attacks import from_perturbation
+from nfm_keras.checks import check_count, unknown
+from nfm_keras.corruptions.cache import Cache, open_official
+from nfm_keras.evaluation.conditions import Attacked, Noisy
+from nfm_keras.evaluation.corrupted import Corrupted
+from nfm_keras.evaluation.noise import CURVES, curve, parse
+from nfm_keras.records.ids import ATTACKS, KINDS, kind
+
+GROUPS = {
+    "common_corruptions": corruptions.STANDARD,
+    "extra_corruptions": corruptions.EXTRA,
+}
+"""Ids that stand for several corruptions at all severities."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
-    """What one evaluation runs.
+    """What one evaluation measures, and on what.
 
     Args:
-        perturbations: ids, as `nfm_keras.evaluation.scoring.expand` reads them.
-        limit: images of every row but attacks; None for all.
-        attack_limit: images that are attacked.
-        attack_settings: arguments of `PGD` for the ids that name it.
-        sigmas: noise levels of randomised smoothing, in units of [0,1] pixels.
-        certify_limit: images to certify.
-        certify_samples: noisy copies of each.
-        masking_limit: images of the gradient-masking report, 0 for none.
+        perturbations: list of ids, of `Perturbation`s, `Corruption`s and attacks. A
+            bare noise is its curve, a bare corruption all its severities;
+            `"common_corruptions"` are the 15 of the benchmark, `"extra_corruptions"`
+            the four others.
+        name: str, to show; empty for a plan of one's own.
+        limit: int, images of every score but attacks; None for all.
+        attack_limit: int, images that are attacked; None for as many as `limit`.
+        corruption_limit: int, images that are corrupted; None for as many.
+        attack_settings: dict of `PGD` arguments for the ids that name it, such as
+            `{"steps": 20, "restarts": 5}`.
+        sigmas: tuple of float, noise levels of randomised smoothing, in units of [0,1]
+            pixels.
+        certify_limit: int, images to certify.
+        certify_samples: int, noisy copies of each.
+        masking_limit: int, images of the gradient-masking report, 0 for none.
+        cache_dir: folder that keeps generated corruptions.
+        official: folder of official corrupted images, used where it has a corruption
+            (`nfm_keras.corruptions.official`).
+        frost_dir: folder of frost textures, by default an installed package's.
+
+    Raises:
+        ValueError: If there is no perturbation, or a limit is not positive.
+
+    Example:
+
+    >>> plan = Suite(["clean", "pgd@8/255"], attack_settings={"steps": 50})
+    >>> plan = dataclasses.replace(SUITES["quick"], cache_dir="cache")
     """
 
     perturbations: tuple
+    name: str = ""
     limit: int | None = None
     attack_limit: int | None = None
+    corruption_limit: int | None = None
     attack_settings: dict = dataclasses.field(default_factory=dict)
     sigmas: tuple[float, ...] = ()
     certify_limit: int = 0
     certify_samples: int = 1000
     masking_limit: int = 0
+    cache_dir: str | os.PathLike | None = None
+    official: str | os.PathLike | None = None
+    frost_dir: str | os.PathLike | None = None
+
+    def __post_init__(self):
+        items = self.perturbations
+        if isinstance(items, str) or not hasattr(items, "__len__") or not len(items):
+            raise ValueError(
+                "`perturbations` must be a list with at least one id, such as "
+                f"['clean', 'white_noise@0.1']. Received: {items!r}"
+            )
+        for name in ("limit", "attack_limit", "corruption_limit"):
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
 
 
 SUITES = {
     # Two minutes on 2 cores for a network of CIFAR images at width 16.
     "quick": Suite(
+        name="quick",
         perturbations=(
             *("clean", "white_noise@0.1", "white_noise@0.2"),
             *("salt_and_pepper@0.04", "salt_and_pepper@0.1", "common_corruptions"),
@@ -47,6 +97,7 @@ SUITES = {
         masking_limit=32,
     ),
     "standard": Suite(
+        name="standard",
         perturbations=(
             *("clean", "white_noise", "salt_and_pepper"),
             *("common_corruptions", "extra_corruptions"),
@@ -54,7 +105,6 @@ SUITES = {
             *("pgd_l2@0.25", "pgd_l2@0.5"),
             *("autoattack@2/255", "autoattack@8/255", "autoattack_l2@0.5"),
         ),
-        limit=None,
         attack_limit=1000,
         attack_settings={"steps": 20},
         sigmas=(0.06, 0.12),
@@ -63,6 +113,7 @@ SUITES = {
         masking_limit=100,
     ),
     "full": Suite(
+        name="full",
         perturbations=(
             *("clean", "white_noise", "salt_and_pepper"),
             *("common_corruptions", "extra_corruptions"),
@@ -72,8 +123,6 @@ SUITES = {
             *("autoattack@1/255", "autoattack@2/255", "autoattack@8/255"),
             *("autoattack_l2@0.25", "autoattack_l2@0.5"),
         ),
-        limit=None,
-        attack_limit=None,
         attack_settings={"steps": 50, "restarts": 5},
         sigmas=(0.06, 0.12, 0.25),
         certify_limit=500,
@@ -83,17 +132,104 @@ SUITES = {
 }
 
 
-def get(name):
-    """The `Suite` of a name.
+def named(name):
+    """Returns the `Suite` of a name.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: If there is none.
 
     Example:
 
-    >>> get("quick").limit
+    >>> named("quick").limit
     200
     """
     if name not in SUITES:
         raise unknown("suite", name, SUITES)
     return SUITES[name]
+
+
+def conditions(suite, *, stochastic=False):
+    """Returns what is to be scored, one by one.
+
+    Args:
+        suite: `Suite`.
+        stochastic: bool. For a classifier that changes from pass to pass: AutoAttack
+            averages over its randomness, and of a named suite the attacks that need the
+            same gradient twice are left out.
+
+    Returns:
+        List of `Condition`.
+
+    Raises:
+        ValueError: For an unknown id, a bad severity or setting, or an attack that
+            cannot be run on a stochastic classifier.
+
+    Example:
+
+    >>> plan = Suite(["clean", "fog@2", "pgd@8/255"])
+    >>> [condition.id for condition in conditions(plan)]
+    ['clean', 'fog@2', 'pgd@8/255']
+    >>> len(conditions(Suite(["common_corruptions"])))
+    75
+    """
+    maker = _Maker(suite)
+    made = [condition for item in suite.perturbations for condition in maker.of(item)]
+    if not stochastic:
+        return made
+    made = [condition.for_stochastic() for condition in made]
+    if not suite.name:
+        for condition in made:
+            condition.check_stochastic()
+    return [condition for condition in made if condition.suits_stochastic]
+
+
+class _Maker:
+    """Makes conditions of ids and of perturbations, as a suite asks."""
+
+    def __init__(self, suite):
+        self.suite = suite
+        self.cache = Cache(suite.cache_dir) if suite.cache_dir else None
+        self.official = open_official(suite.official) if suite.official else None
+
+    def of(self, item):
+        if isinstance(item, str):
+            return self._read(item.strip())
+        if getattr(item, "kind", None) in ATTACKS:
+            item = from_perturbation(item, **self.suite.attack_settings)
+        if not hasattr(item, "id") or not callable(item):
+            raise ValueError(
+                "A perturbation must be an id, a `Perturbation`, a `Corruption` or an "
+                f"attack. Received: {item!r}"
+            )
+        if isinstance(item, corruptions.Corruption):
+            limit = self.suite.corruption_limit
+            return [Corrupted(item, limit, self.cache, self.official)]
+        if kind(item.id) in ATTACKS:
+            return [Attacked(item, self.suite.attack_limit)]
+        return [Noisy(item)]
+
+    def _read(self, text):
+        name, at, severity = text.partition("@")
+        kinds = GROUPS.get(name, (name,))
+        if set(kinds) <= set(corruptions.NAMES):
+            levels = [_severity(text, severity)] if at else corruptions.SEVERITIES
+            frost_dir = self.suite.frost_dir
+            items = [
+                corruptions.Corruption(kind, level, frost_dir=frost_dir)
+                for kind in kinds
+                for level in levels
+            ]
+        elif name in KINDS:
+            items = curve(text) if text in CURVES else [parse(text)]
+        else:
+            raise unknown("perturbation", text, (*KINDS, *corruptions.NAMES, *GROUPS))
+        return [condition for item in items for condition in self.of(item)]
+
+
+def _severity(text, severity):
+    if not severity.isdecimal():
+        raise ValueError(
+            "The severity of a corruption must be a whole number from 1 to 5, as in "
+            f"`fog@3`. Received: {text!r}"
+        )
+    return int(severity)

@@ -1,9 +1,19 @@
 """How robust a classifier is: perturbations in, one score each out."""
 
-from nfm_keras.evaluation import plan as suites
-from nfm_keras.evaluation import rows
-from nfm_keras.evaluation.measure import Corrupted, Measurement
-from nfm_keras.records import evaluation as results
+import dataclasses
+import time
+
+import numpy as np
+
+from nfm_keras.evaluation import calibration, masking, smoothing
+from nfm_keras.evaluation.plan import Suite, conditions, named
+from nfm_keras.evaluation.statistics import wilson_interval
+from nfm_keras.evaluation.store import Store
+from nfm_keras.evaluation.subject import subject_of
+from nfm_keras.records.environment import environment
+from nfm_keras.records.evaluation import Evaluation
+from nfm_keras.records.ids import NO_PROTOCOL
+from nfm_keras.records.score import Score, pack
 
 
 def evaluate(
@@ -17,19 +27,13 @@ def evaluate(
     batch_size=250,
     limit=None,
     attack_limit=None,
-    corruption_limit=None,
-    attack_settings=None,
-    num_classes=None,
     std=None,
+    allow_stochastic=False,
     progress=None,
     store=None,
-    cache_dir=None,
-    official=None,
-    frost_dir=None,
-    allow_stochastic=False,
     about=None,
 ):
-    """Score a classifier under each of a list of perturbations, or run a suite.
+    """Scores a classifier under each of a list of perturbations, or runs a suite.
 
     All randomness is drawn per image from (seed, perturbation, severity, image index),
     so batch size, order and Keras backend do not change what an image meets.
@@ -38,124 +42,80 @@ def evaluate(
         classifier: Keras model, or any callable, from [0,1] images
             `(batch, height, width, channels)` to logits `(batch, classes)`. It is run
             with `training=False` and compiled once.
-        dataset: object with `images` (`(n, height, width, channels)`, uint8 or float
+        dataset: Object with `images` (`(n, height, width, channels)`, uint8 or float
             in [0,1]) and `labels` (`(n,)` integers), and perhaps a `spec` with `std`
             and `num_classes`; or a tuple `(images, labels)`.
-        perturbations: list of ids (`"clean"`, `"white_noise@0.1"`, `"fog@3"`,
+        perturbations: List of ids (`"clean"`, `"white_noise@0.1"`, `"fog@3"`,
             `"pgd@8/255"`; a bare `"white_noise"`, `"fog"`, `"common_corruptions"` is
             all its severities), `Perturbation`s, `Corruption`s and attacks.
-        suite: str instead of `perturbations`: `"quick"`, `"standard"` or `"full"`, a
-            list of `nfm_keras.evaluation.plan` with certification and a gradient-masking report.
+        suite: Instead of `perturbations`, `"quick"`, `"standard"` or `"full"`, or a
+            `Suite` of one's own: perturbations with the settings of attacks, where
+            corruptions come from, certification and a gradient-masking report.
         protocol: str. `"reference"` or `"pixel"`, for the noises.
         seed: int, of the noises and of the attacks' random starts.
         batch_size: int.
-        limit: int. Score the first so many images only.
+        limit: int. Score the first so many images only; by default as the suite.
         attack_limit: int. The same, for attacks.
-        corruption_limit: int. The same, for common corruptions.
-        attack_settings: dict of `PGD` arguments for the ids that name it, such as
-            `{"steps": 20, "restarts": 5}`.
-        num_classes: int, by default the data set's.
         std: `(channels,)` of the training set in units of [0,1], by default the data
             set's; white noise in the reference protocol is measured in it.
-        progress: function called as `progress(score, left)` with each `Score` as it is
-            ready and the seconds that the rest will take, roughly.
-        store: path of a JSON file that every finished row is written to at once. Rows
-            that are in it already, with the same settings, are not measured again.
-        cache_dir: folder that keeps generated corruptions.
-        official: folder of official corrupted images, used where it has a corruption
-            (`nfm_keras.corruptions.official`).
-        frost_dir: folder of frost textures, by default an installed package's.
         allow_stochastic: bool. Accept a classifier that changes between two passes;
-            it is attacked by `autoattack` alone, in its version `rand`; a suite leaves
-            out its other attacks.
+            it is attacked by `autoattack` alone, in its version `rand`; a named suite
+            leaves out its other attacks.
+        progress: Function called as `progress(score, left)` with each `Score` as it is
+            ready and the seconds that the rest will take, roughly.
+        store: Path of a JSON file that every score is written to at once. Scores that
+            are in it already, with the same settings, are not measured again.
         about: dict of the `model`, `dataset` and `command` to write down.
 
     Returns:
-        `nfm_keras.records.evaluation.Evaluation`: a sequence of `nfm_keras.records.run.Score`, one for
-        each perturbation in the same order, with all else that was measured. Accuracies
-        are in percent, with Wilson 95 % intervals. The protocol of a score that no
-        protocol touches is `"none"`.
+        `Evaluation`: a sequence of `Score`, one for each perturbation in the same
+        order, with all else that was measured. Accuracies are in percent, with Wilson
+        95 % intervals. The protocol of a score that no protocol touches is `"none"`.
 
     Raises:
-        ValueError: unknown perturbation, suite or protocol, bad severity, empty data,
-            images out of range or of the wrong size, bad labels, logits that are not
-            finite, a classifier that changes between two passes, a store of another
-            classifier or other images, no `std` where it is needed. All that can be
-            are found before any work; rows that are finished stay in the store.
+        ValueError: For an unknown perturbation, suite or protocol, a bad severity,
+            empty data, images out of range or of the wrong size, bad labels, logits
+            that are not finite, a classifier that changes between two passes, a store
+            of another classifier or other images, no `std` where it is needed. All
+            that can be are noticed before any work; scores that are ready stay in the
+            store.
 
     Example:
 
     >>> images = np.full((4, 8, 8, 3), 0.5, "float32")
     >>> def classifier(images):
-    ...     return ops.multiply(ops.mean(images, axis=(1, 2)), [1.0, 2.0, 3.0])
-    >>> scores = evaluate(classifier, (images, np.full(4, 2)), ["clean", "pgd@0.2"])
+    ...     return keras.ops.mean(images, axis=(1, 2)) * np.array([1.0, 2.0, 3.0])
+    >>> scores = evaluate(classifier, (images, np.full(4, 2)), ["clean", "fgsm@0.2"])
     >>> [(score.perturbation, score.value) for score in scores]
-    [('clean', 100.0), ('pgd@0.2', 0.0)]
+    [('clean', 100.0), ('fgsm@0.2', 0.0)]
     """
-    if (perturbations is None) == (suite is None):
-        raise ValueError(
-            "Give either `perturbations` or `suite`. "
-            f"Received: perturbations={perturbations!r}, suite={suite!r}"
-        )
-    plan = suites.get(suite) if suite else suites.Suite(perturbations)
-    limit = plan.limit if limit is None else limit
-    attack_limit = plan.attack_limit if attack_limit is None else attack_limit
-    settings = plan.attack_settings | (attack_settings or {})
-    todo = rows.expand(plan.perturbations, settings, frost_dir=frost_dir)
-    if allow_stochastic:
-        todo = rows.for_stochastic(todo, drop=suite is not None)
-    run = Measurement(classifier, dataset, protocol, seed, batch_size, num_classes, std)
-    run.restrict(limit, attack_limit, corruption_limit)
-    run.corrupted = Corrupted(
-        run.images[:corruption_limit],
-        run.labels[:corruption_limit],
-        run.everything,
-        seed,
-        cache_dir,
-        official,
+    suite = _suite(perturbations, suite, limit=limit, attack_limit=attack_limit)
+    planned = conditions(suite, stochastic=allow_stochastic)
+    subject = subject_of(
+        classifier,
+        dataset,
+        limit=suite.limit,
+        std=std,
+        batch_size=batch_size,
+        protocol=protocol,
+        seed=seed,
+        stochastic=allow_stochastic,
     )
-    run.check(todo)
-    run.begin(store, suite, about or {}, allow_stochastic)
-    run.examine(plan)
-    run.measure(todo, progress)
-    run.certify(plan)
-    run.write()
-    return run.found
-
-
-def merge(scores, new):
-    """Old scores with new ones added; a new row replaces the old one it repeats, unless
-    that was measured on more images.
-
-    Args:
-        scores, new: iterables of `Score`. Rows are the same if perturbation, protocol
-            and settings are.
-
-    Returns:
-        Tuple of `Score`.
-
-    Example:
-
-    >>> old = Score("clean", 0.0, "none", 50.0, 9.5, 90.5, 2, 1, 0, 0.1, {})
-    >>> new = Score("clean", 0.0, "none", 100.0, 34.2, 100.0, 2, 2, 0, 0.1, {})
-    >>> merge([old], [new]) == (new,)
-    True
-    """
-    old = {results.key(score): score for score in scores}
-    for score in new:
-        before = old.get(results.key(score))
-        if before is None or (before != score and score.n >= before.n):
-            old.pop(results.key(score), None)
-            old[results.key(score)] = score
-    return tuple(old.values())
+    for condition in planned:
+        condition.check(subject)
+    store = Store(store, _begun(subject, suite, about or {}), subject)
+    _examine(subject, suite, store)
+    _measure(subject, planned, store, progress)
+    _certify(subject, suite, store)
+    return store.evaluation
 
 
 def line(score, left=None):
-    """A score as one line of text.
+    """Returns a score as one line of text.
 
     Args:
         score: `Score`.
-        left: seconds that the rest will take.
+        left: Seconds that the rest will take.
 
     Example:
 
@@ -163,7 +123,7 @@ def line(score, left=None):
     'pgd@8/255                      50.00 %  [9.50, 90.50]  n=2  0.1 s'
     """
     name = score.perturbation
-    if score.protocol != "none":
+    if score.protocol != NO_PROTOCOL:
         name = f"{name} ({score.protocol})"
     text = (
         f"{name:<28} {score.value:7.2f} %  [{score.low:.2f}, {score.high:.2f}]  "
@@ -172,3 +132,139 @@ def line(score, left=None):
     if not left:
         return text
     return f"{text}  (about {left / 60:.0f} min left)" if left >= 60 else text
+
+
+def _suite(perturbations, suite, **limits):
+    if (perturbations is None) == (suite is None):
+        raise ValueError(
+            "Give either `perturbations` or `suite`. "
+            f"Received: perturbations={perturbations!r}, suite={suite!r}"
+        )
+    if suite is None:
+        suite = Suite(perturbations)
+    elif not isinstance(suite, Suite):
+        suite = named(suite)
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    return dataclasses.replace(suite, **given)
+
+
+def _begun(subject, suite, about):
+    """The evaluation before anything is measured: what, of what, where."""
+    versions, hardware = environment()
+    return Evaluation(
+        model=about.get("model", "model"),
+        dataset=about.get("dataset", "images"),
+        images=subject.fingerprint,
+        probe=subject.probe.tolist(),
+        weights=subject.weights,
+        std=[] if subject.std is None else np.asarray(subject.std, float).tolist(),
+        stochastic=subject.stochastic,
+        suite=suite.name,
+        command=about.get("command", ""),
+        versions=versions,
+        hardware=hardware,
+    )
+
+
+def _measure(subject, planned, store, progress):
+    scores = [_unmeasured(condition, subject) for condition in planned]
+    costs = [c.passes * s.n for c, s in zip(planned, scores, strict=True)]
+    seconds = passes = 0.0
+    for index, (condition, score) in enumerate(zip(planned, scores, strict=True)):
+        old = store.score_like(score)
+        with store.timing(subject.classifier):
+            ready = old or measured(condition, subject, score)
+        if not old:
+            seconds, passes = seconds + ready.seconds, passes + costs[index]
+        if not old and condition.severity == 0:
+            clean = calibration.reliability(subject.clean_logits, subject.labels)
+            store.put(reliability=_as_json(clean))
+        store.add_score(ready)
+        if progress is not None:
+            # By what the scores before took.
+            progress(ready, seconds / max(passes, 1) * sum(costs[index + 1 :]))
+
+
+def _unmeasured(condition, subject):
+    """The score of a condition, but for what is to be measured."""
+    return Score(
+        perturbation=condition.id,
+        severity=condition.severity,
+        protocol=condition.protocol(subject),
+        value=0.0,
+        low=0.0,
+        high=100.0,
+        n=len(condition.labels(subject)),
+        correct=0,
+        seed=subject.seed,
+        seconds=0.0,
+        settings=condition.settings(subject),
+    )
+
+
+def measured(condition, subject, score):
+    """Returns a score with what was measured filled in.
+
+    Args:
+        condition: `Condition`.
+        subject: `Subject`.
+        score: `Score` of the same condition, still empty.
+    """
+    started = time.perf_counter()
+    right, details = condition.measure(subject)
+    seconds, correct = time.perf_counter() - started, int(right.sum())
+    low, high = wilson_interval(correct, score.n)
+    return dataclasses.replace(
+        score,
+        value=100.0 * correct / score.n,
+        low=low,
+        high=high,
+        correct=correct,
+        seconds=seconds,
+        hits=pack(right),
+        **details,
+    )
+
+
+def _certify(subject, suite, store):
+    """Randomised smoothing at each sigma of the suite."""
+    images = subject.images[: suite.certify_limit]
+    labels = subject.labels[: suite.certify_limit]
+    for sigma in suite.sigmas:
+        wanted = {"sigma": sigma, "n": suite.certify_samples}
+        wanted |= {"images": len(images), "seed": subject.seed}
+        certification = store.certification_like(wanted)
+        if certification is None:
+            with store.timing(subject.classifier):
+                radii = smoothing.certify(
+                    *(subject.classifier, images, labels),
+                    sigma=sigma,
+                    n=suite.certify_samples,
+                    seed=subject.seed,
+                    batch_size=subject.batch_size,
+                )
+            certification = _as_json(radii) | wanted
+        store.add_certification(certification)
+
+
+def _examine(subject, suite, store):
+    """The gradient-masking report of the suite."""
+    images = subject.images[: suite.masking_limit]
+    labels = subject.labels[: suite.masking_limit]
+    wanted = {"images": len(images), "seed": subject.seed}
+    done = [wanted.items() <= check.items() for check in store.evaluation.checks]
+    if not suite.masking_limit or (done and all(done)):
+        return
+    with store.timing(subject.classifier):
+        checks = masking.masking_report(
+            *(subject.classifier, images, labels),
+            seed=subject.seed,
+            batch_size=subject.batch_size,
+        )
+    store.put(checks=tuple(_as_json(check) | wanted for check in checks))
+
+
+def _as_json(value):
+    """A frozen dataclass as a dict of JSON values."""
+    values = dataclasses.asdict(value)
+    return {k: v.tolist() if hasattr(v, "tolist") else v for k, v in values.items()}

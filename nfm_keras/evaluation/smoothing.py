@@ -24,13 +24,12 @@ import math
 
 import numpy as np
 import scipy.special
-from keras import ops
 
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.checks import check_count
-from nfm_keras.data import images as perturbations
-from nfm_keras.data import labels as metrics
-from nfm_keras.evaluation.statistics import sign_test
+from nfm_keras.data.images import as_images, image_generators
+from nfm_keras.data.labels import check_labels, check_logits
+from nfm_keras.evaluation.comparison import sign_test
 
 ABSTAIN = -1
 """The prediction where the noise leaves open which class is the most likely."""
@@ -38,7 +37,7 @@ ABSTAIN = -1
 
 @dataclasses.dataclass(frozen=True)
 class Certification:
-    """What `certify` found. Each radius holds with probability 1 - alpha.
+    """What `certify` measured. Each radius holds with probability 1 - alpha.
 
     Args:
         sigma: float. Standard deviation of the noise, in units of [0,1] pixels.
@@ -68,7 +67,7 @@ class Certification:
         return float(self.sigma * scipy.special.ndtri(unanimous))
 
     def certified_accuracy(self, radius):
-        """Share of images that are right and certified up to a radius, in percent.
+        """Returns the share of images that are right and certified, in percent.
 
         Args:
             radius: float, l2, in units of [0,1] pixels.
@@ -94,7 +93,7 @@ def certify(
     batch_size=250,
     indices=None,
 ):
-    """Certify the smoothed classifier around each image.
+    """Certifies the smoothed classifier around each image.
 
     The class is the most frequent one of `n0` noisy copies. Of `n` fresh copies, k are
     given that class; p is the lower end of the one-sided Clopper-Pearson interval of
@@ -133,7 +132,7 @@ def certify(
     Reference: Cohen et al. (2019), algorithm `Certify`, theorem 1 and proposition 2.
     """
     sampler = _Sampler(classifier, images, sigma, alpha, seed, batch_size, indices)
-    labels = metrics.check_labels(labels, len(sampler.images))
+    labels = check_labels(labels, len(sampler.images))
     check_count("n0", n0)
     check_count("n", n)
     chosen = sampler.counts("smoothing/choose", n0).argmax(axis=1)
@@ -157,7 +156,7 @@ def predict(
     batch_size=250,
     indices=None,
 ):
-    """Class of the smoothed classifier, or abstention where noise leaves it open.
+    """Returns the class of the smoothed classifier, or that noise leaves it open.
 
     Of n noisy copies, the two most frequent classes have k_1 and k_2; a two-sided
     binomial test with p value above `alpha` that they are equally likely abstains.
@@ -195,7 +194,7 @@ class _Sampler:
 
     def __init__(self, classifier, images, sigma, alpha, seed, batch_size, indices):
         self.classifier = PlainClassifier(classifier)
-        self.images = perturbations.as_images(images)
+        self.images = as_images(images)
         if not 0 < sigma < math.inf:
             raise ValueError(
                 "`sigma` must be a positive number, in units of [0,1] pixels. "
@@ -213,7 +212,7 @@ class _Sampler:
             )
 
     def counts(self, stream, n):
-        """How often each class is given to n noisy copies: `(images, classes)`."""
+        """Returns how often n noisy copies get each class: `(images, classes)`."""
         noises, counts = self.noises(stream, n), None
         total = len(self.images) * n
         for first in range(0, total, self.batch_size):
@@ -227,25 +226,21 @@ class _Sampler:
         return counts
 
     def noises(self, stream, n):
-        """Yield standard normal noise, n times for one image and then for the next."""
+        """Yields standard normal noise, n times for one image and then for the next."""
         shape = self.images.shape[1:]
-        generators = perturbations.image_generators(self.seed, stream, self.indices)
+        generators = image_generators(self.seed, stream, self.indices)
         for generator in generators:
             for _ in range(n):
                 yield generator.standard_normal(shape, dtype="float32")
 
     def logits(self, noisy, size):
-        # Filled up with copies to the same size, so that one shape is compiled.
-        padded = noisy[np.minimum(np.arange(size), len(noisy) - 1)]
-        logits = metrics.check_logits(
-            ops.convert_to_numpy(self.classifier.logits(padded)), size
-        )
+        logits = check_logits(self.classifier.logits_of(noisy, size), len(noisy))
         if logits.shape[1] < 2:
             raise ValueError(
                 "Smoothing needs a classifier with at least 2 classes. "
                 f"Received: logits of shape {logits.shape}"
             )
-        return logits[: len(noisy)]
+        return logits
 
 
 def _lower_bound(successes, n, alpha):

@@ -1,4 +1,6 @@
 from .evaluation import Evaluation as Evaluation
+from .evaluation import load_evaluation as load_evaluation
+from .evaluation import save_evaluation as save_evaluation
 from .files import read_json as read_json
 from .files import whole as whole
 from .files import write_json as write_json

@@ -75,7 +75,7 @@ class Evaluation(collections.abc.Sequence):
         return same[-1] if same else None
 
 
-def save(evaluation, path):
+def save_evaluation(evaluation, path):
     """Writes an evaluation as strict JSON, whole or not at all.
 
     Args:
@@ -85,8 +85,8 @@ def save(evaluation, path):
     schema.write(path, evaluation, FORMAT)
 
 
-def load(path):
-    """Reads an evaluation written by `save`; it equals the one saved.
+def load_evaluation(path):
+    """Reads an evaluation written by `save_evaluation`; it equals the one saved.
 
     Args:
         path: File to read.

@@ -51,7 +51,8 @@ def whole(path):
         # Given an errno, OSError makes the right subclass (PermissionError ...).
         raise OSError(error.errno, f"Cannot write {path}: {reason}") from None
     finally:
-        _remove(hidden)
+        with contextlib.suppress(OSError):
+            _remove(hidden)
 
 
 def write_text(path, text):
@@ -64,8 +65,8 @@ def write_text(path, text):
     Raises:
         OSError: As `whole`.
     """
-    with whole(path) as hidden:
-        hidden.write_text(text, encoding="utf-8", newline="")
+    with whole(path) as hidden, open(hidden, "w", encoding="utf-8", newline="") as file:
+        file.write(text)
 
 
 def write_json(path, values):

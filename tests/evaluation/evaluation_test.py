@@ -7,16 +7,14 @@ import pytest
 from conftest import BACKEND
 from keras import layers, ops
 
-from nfm_keras import corruptions, evaluation
+from nfm_keras import corruptions
 from nfm_keras.attacks import PGD
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.corruptions import official as files
-from nfm_keras.evaluation import masking, smoothing
-from nfm_keras.evaluation import measure as measurement
-from nfm_keras.evaluation import plan as suites
+from nfm_keras.evaluation import conditions, masking, plan, scoring, smoothing
 from nfm_keras.evaluation.noise import WHITE_NOISE_SEVERITIES, parse
 from nfm_keras.evaluation.scoring import evaluate
-from nfm_keras.records import evaluation as results
+from nfm_keras.records import load_evaluation, merge
 from nfm_keras.records.ids import PROTOCOLS
 
 pytestmark = pytest.mark.backends
@@ -28,8 +26,8 @@ MORE = [*ROWS, "fog@3", "shot_noise@5", "square@0.1"]
 
 @pytest.fixture(scope="module")
 def network():
-    keras.utils.set_random_seed(0)
     """Compiled once for all tests; calling it does not compile."""
+    keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
             keras.Input((8, 8, 3)),
@@ -94,11 +92,13 @@ def test_limits_settings_and_progress(network, dataset):
     scores = evaluate(
         network,
         dataset,
-        ["clean", "pgd@8/255", PGD(0.1, steps=2), "fog@1"],
+        suite=plan.Suite(
+            ["clean", "pgd@8/255", PGD(0.1, steps=2), "fog@1"],
+            attack_limit=10,
+            corruption_limit=5,
+            attack_settings={"steps": 3, "step_size": None, "restarts": 2},
+        ),
         limit=20,
-        attack_limit=10,
-        corruption_limit=5,
-        attack_settings={"steps": 3, "step_size": None, "restarts": 2},
         progress=lambda score, left: seen.append((score, left)),
     )
     assert [score for score, _ in seen] == list(scores)
@@ -119,15 +119,15 @@ def test_merge_replaces_a_row_only_where_all_settings_agree(network, dataset):
     rows = ["clean", "white_noise@0.1", PGD(0.1)]
     old = evaluate(network, dataset, rows)
     again = evaluate(network, dataset, rows)
-    assert evaluation.merge(old, again) == again.scores
+    assert merge(old, again) == again.scores
     pixel = evaluate(network, dataset, rows[1:2], protocol="pixel")
     longer = evaluate(network, dataset, [PGD(0.1, steps=9)])
-    assert len(evaluation.merge(old, [*pixel, *longer])) == 5
+    assert len(merge(old, [*pixel, *longer])) == 5
 
 
 def test_an_attack_in_parts_scores_the_same(network, dataset, monkeypatch):
     expected = outcome(evaluate(network, dataset, ["pgd@8/255"], batch_size=16))
-    monkeypatch.setattr(measurement, "_ATTACK_FLOATS", 20 * 8 * 8 * 3)
+    monkeypatch.setattr(conditions, "MOST_FLOATS", 20 * 8 * 8 * 3)
     scores = evaluate(network, dataset, ["pgd@8/255"], batch_size=16)
     assert outcome(scores) == expected
 
@@ -142,13 +142,13 @@ SMALL = np.zeros((2, 8, 8, 3), "uint8")
 @pytest.mark.parametrize(
     "change, rows, message",
     [
-        (bad(), ["white_nose@0.1"], "Did you mean white_noise"),
+        (bad(), ["white_nose@0.1"], "Did you mean 'white_noise'"),
         (bad(), [], r"Received: \[\]"),
         (bad(), "clean", "must be a list.*Received: 'clean'"),
         (bad(), [3], "Received: 3"),
         (bad(), ["white_noise@-1"], "Received: -1.0"),
         (bad(), ["pgd@nan"], "Received: nan"),
-        (bad(), ["fogg@3"], "Did you mean fog"),
+        (bad(), ["fogg@3"], "Did you mean 'fog'"),
         (bad(), ["fog@6"], "Received: 6"),
         (bad(), ["fog@2.5"], "1 to 5.*Received: 'fog@2.5'"),
         (bad(), ["common_corruptions@0"], "Received: 0"),
@@ -197,21 +197,21 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(
 
     with pytest.raises(KeyboardInterrupt):
         evaluate(network, dataset, rows, store=store, progress=interrupt)
-    assert [s.perturbation for s in results.load(store)] == rows[:2]
+    assert [s.perturbation for s in load_evaluation(store)] == rows[:2]
     with monkeypatch.context() as patch:
-        patch.setattr(measurement.Measurement, "score", unmeasured)
+        patch.setattr(scoring, "measured", unmeasured)
         evaluate(network, dataset, rows[:2], store=store)
         for changes in ({"seed": 1}, {"limit": 9}):  # another measurement
             with pytest.raises(AssertionError, match="measured again"):
                 evaluate(network, dataset, rows[:2], store=store, **changes)
     found = evaluate(network, dataset, rows, store=store)
     assert outcome(found) == outcome(expected)
-    assert [r.hits for r in found.results] == [r.hits for r in expected.results]
-    assert results.load(store) == found
+    assert [s.hits for s in found] == [s.hits for s in expected]
+    assert load_evaluation(store) == found
     # Rows that were not asked for this time stay, on more images or another seed too.
     for changes in ({}, {"limit": 9}, {"seed": 1}):
         evaluate(network, dataset, ["fog@1"], store=store, **changes)
-    assert len(results.load(store)) == 7
+    assert len(load_evaluation(store)) == 7
 
 
 def test_a_store_of_something_else_is_refused(network, dataset, tmp_path):
@@ -247,32 +247,40 @@ def test_corruptions_from_the_generator_the_cache_and_official_files_agree(
     assert [s.severity for s in expected] == [1, 2, 3, 4, 5, 5]
     assert expected[0].protocol == "none"
     for _ in range(2):
-        cached = evaluate(network, dataset, rows, seed=3, cache_dir=tmp_path / "cache")
+        cached = evaluate(
+            network,
+            dataset,
+            seed=3,
+            suite=plan.Suite(rows, cache_dir=tmp_path / "cache"),
+        )
         assert outcome(cached) == outcome(expected)
     folder = tmp_path / "official"
     files.write_official(
         folder, dataset.images, dataset.labels, kinds=["contrast"], seed=9
     )
-    official = evaluate(network, dataset, rows, seed=3, official=folder)
+    suite = plan.Suite(rows, official=folder)
+    official = evaluate(network, dataset, suite=suite, seed=3)
     assert outcome(official) == outcome(expected)  # contrast draws nothing
     assert official[0].settings["source"] == "official"
     assert official[-1].settings["source"] == "generated"
     # Official files keep an order of their own: their labels are the ones that count.
     turned = bad(images=dataset.images[::-1], labels=dataset.labels[::-1])(dataset)
-    again = evaluate(network, turned, rows[:1], official=folder)
+    some = plan.Suite(rows[:1], official=folder)
+    again = evaluate(network, turned, suite=some)
     assert outcome(again) == outcome(official)[:5]
-    few = evaluate(network, dataset, rows[:1], official=folder, limit=7)
-    whole = official.result("contrast@5").right[np.arange(7) * 31 // 7]
-    assert np.array_equal(few.result("contrast@5").right, whole)
+    few = evaluate(network, dataset, suite=some, limit=7)
+    whole = official.score("contrast@5").right[np.arange(7) * 31 // 7]
+    assert np.array_equal(few.score("contrast@5").right, whole)
     with pytest.raises(ValueError, match="contrast@1 must be of the data set"):
-        evaluate(network, bad(labels=np.zeros(31, int))(dataset), rows, official=folder)
+        evaluate(network, bad(labels=np.zeros(31, int))(dataset), suite=suite)
     with pytest.raises(ValueError, match=r"contrast@1 must have the shape \(9, 8, 3"):
         other = bad(images=np.zeros((31, 9, 8, 3), "uint8"))(dataset)
-        evaluate(lambda images: images[:, 0, :5, 0], other, rows, official=folder)
+        evaluate(lambda images: images[:, 0, :5, 0], other, suite=suite)
 
 
-TINY = suites.Suite(
+TINY = plan.Suite(
     ("clean", "white_noise@0.3", "fog@2", "pgd@8/255"),
+    name="tiny",
     limit=20,
     attack_limit=10,
     attack_settings={"steps": 2},
@@ -286,12 +294,12 @@ TINY = suites.Suite(
 def test_a_suite_adds_calibration_certificates_and_a_masking_report(
     network, dataset, tmp_path, monkeypatch
 ):
-    monkeypatch.setitem(suites.SUITES, "tiny", TINY)
+    monkeypatch.setitem(plan.SUITES, "tiny", TINY)
     store = tmp_path / "evaluation.json"
     found = evaluate(network, dataset, suite="tiny", store=store)
     assert [s.n for s in found] == [20, 20, 20, 10] and found.suite == "tiny"
-    assert set(found.results[0].calibration) > {"nll", "brier", "ece", "rms"}
-    assert not found.results[3].calibration
+    assert set(found.scores[0].calibration) > {"nll", "brier", "ece", "rms"}
+    assert not found.scores[3].calibration
     assert sum(found.reliability["counts"]) == 20
     assert [c["sigma"] for c in found.certifications] == [0.1, 0.2]
     expected = smoothing.certify(
@@ -299,16 +307,14 @@ def test_a_suite_adds_calibration_certificates_and_a_masking_report(
     )
     assert found.certifications[0]["radii"] == expected.radii.tolist()
     assert len(found.checks) >= 8 and 0 < found.model_seconds < found.seconds
-    for name in ("score", "certify"):
-        owner = measurement.Measurement if name == "score" else smoothing
+    for owner, name in ((scoring, "measured"), (smoothing, "certify")):
         monkeypatch.setattr(owner, name, unmeasured)
     again = evaluate(network, dataset, suite="tiny", store=store)
-    assert again == results.load(store) and again.results == found.results
+    assert again == load_evaluation(store) and again.scores == found.scores
     assert again.certifications == found.certifications
     with pytest.raises(AssertionError, match="measured again"):  # on more images
         more = dataclasses.replace(TINY, certify_limit=5)
-        monkeypatch.setitem(suites.SUITES, "more", more)
-        evaluate(network, dataset, suite="more", store=store)
+        evaluate(network, dataset, suite=more, store=store)
     with pytest.raises(ValueError, match="Unknown suite.*Received: 'tinny'"):
         evaluate(network, dataset, suite="tinny")
     with pytest.raises(ValueError, match="either `perturbations` or `suite`"):
@@ -355,7 +361,7 @@ def test_a_classifier_without_a_gradient_is_scored_and_named(dataset, monkeypatc
     def classifier(images):
         return ops.round(ops.mean(images, axis=(1, 2)) * 20) @ ops.ones((3, 5))
 
-    monkeypatch.setitem(suites.SUITES, "tiny", TINY)
+    monkeypatch.setitem(plan.SUITES, "tiny", TINY)
     found = evaluate(classifier, bad(labels=np.zeros(31, int))(dataset), suite="tiny")
     assert [s.value for s in found] == [100.0] * 4  # all logits equal: the first class
     assert "gradient" in masking.verdict(
@@ -364,9 +370,11 @@ def test_a_classifier_without_a_gradient_is_scored_and_named(dataset, monkeypatc
 
 
 def test_zero_images_are_refused_and_not_taken_for_all(network, dataset):
-    for name in ("limit", "attack_limit", "corruption_limit"):
+    for name in ("limit", "attack_limit"):
         with pytest.raises(ValueError, match=f"`{name}` must be a positive.*: 0"):
             evaluate(network, dataset, suite="quick", **{name: 0})
+    with pytest.raises(ValueError, match="`corruption_limit` must be a positive.*: 0"):
+        plan.Suite(["clean"], corruption_limit=0)
 
 
 def test_scores_are_frozen(network, dataset):

@@ -5,18 +5,18 @@ from keras import layers, ops
 
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.evaluation import masking
-from nfm_keras.evaluation.masking import masking_report, to_markdown, verdict
+from nfm_keras.evaluation.masking import checks, masking_report, to_markdown, verdict
 
 pytestmark = pytest.mark.backends
 
 N = 60
-ATTACKED = [row.name for row in masking._ROWS[4:]]
+ATTACKED = [row.name for row in checks._ROWS[4:]]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_queries():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(masking, "QUERIES", 100)
+        patch.setattr(checks, "QUERIES", 100)
         yield
 
 

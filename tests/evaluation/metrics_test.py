@@ -3,12 +3,8 @@ import pytest
 from scipy import stats
 
 from nfm_keras.data import labels as metrics
-from nfm_keras.evaluation.statistics import (
-    _newcombe_interval,
-    accuracy,
-    mcnemar,
-    wilson_interval,
-)
+from nfm_keras.evaluation.comparison import _newcombe_interval, mcnemar
+from nfm_keras.evaluation.statistics import accuracy, wilson_interval
 
 pytestmark = pytest.mark.backends
 

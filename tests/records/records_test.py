@@ -41,11 +41,45 @@ RECORD = records.Record(
 )
 
 
+UNSCORED = dataclasses.replace(RECORD, scores=())
+
+
 def test_record_round_trip_is_exact(tmp_path):
     path = tmp_path / "new" / "folder" / "record.json"
     records.save(RECORD, path)
-    assert records.load(path) == RECORD
+    assert records.load(path) == UNSCORED
     assert [p.name for p in path.parent.iterdir()] == ["record.json"]
+
+
+def test_scores_come_from_the_evaluation_beside_the_record(tmp_path):
+    evaluation = records.Evaluation("nfm", "cifar10", "", [], scores=RECORD.scores)
+    records.save(RECORD, tmp_path / "record.json")
+    assert "scores" not in json.loads((tmp_path / "record.json").read_text())
+    records.save_evaluation(evaluation, tmp_path / "evaluation.json")
+    assert records.load(tmp_path / "record.json") == RECORD
+    (tmp_path / "evaluation.json").write_text("{")
+    with pytest.raises(ValueError, match="evaluation.json is truncated"):
+        records.load(tmp_path / "record.json")
+
+
+def old_record(**changes):
+    """A record as format 1 had it, with its scores in it."""
+    content = dataclasses.asdict(RECORD) | {"format": 1}
+    for score in content["scores"]:
+        for name in ("hits", "calibration", "stages"):
+            del score[name]
+    return content | changes
+
+
+def test_scores_of_an_old_record_are_kept_where_the_evaluation_has_none(tmp_path):
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(old_record()))
+    assert records.load(path) == RECORD
+    newer = dataclasses.replace(SCORE, correct=95, value=95.0)
+    evaluation = records.Evaluation("nfm", "cifar10", "", [], scores=(newer,))
+    records.save_evaluation(evaluation, tmp_path / "evaluation.json")
+    clean = RECORD.scores[1]
+    assert set(map(str, records.load(path).scores)) == {str(clean), str(newer)}
 
 
 def test_random_floats_survive_to_the_last_bit(tmp_path):
@@ -119,11 +153,17 @@ def _with(**items):
     return lambda content: content.update(items)
 
 
+def _with_score(**items):
+    content = old_record()
+    content["scores"][0].update(items)
+    return lambda new: new.update(content)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_without("format"), "format 1.*Received: None"),
-        (_with(format=2), "format 1.*Received: 2"),
+        (_without("format"), "format 2.*Received: None"),
+        (_with(format=3), "format 2.*Received: 3"),
         (_without("sites"), r"missing \['sites'\]"),
         (_with(extra=1), r"unknown \['extra'\]"),
         (_with(parameters=1.5), "record.parameters.*int.*Received: 1.5"),
@@ -131,8 +171,10 @@ def _with(**items):
         (_with(sites=["a", 1]), r"record.sites\[1\].*str"),
         (_with(history={"loss": ["x"]}), r"record.history.loss\[0\].*'x'"),
         (_with(scores=[{}]), r"record.scores\[0\].*missing"),
-        (lambda content: content["scores"][0].update(protocol="x"), "protocol.*'x'"),
-        (lambda content: content["scores"][0].update(correct=101), "correct=101"),
+        (_with(**old_record(scores=[7])), r"record.scores\[0\].*Received: 7"),
+        (_with(**old_record(scores=7)), "record.scores.*list.*Received: 7"),
+        (_with_score(protocol="x"), "protocol.*'x'"),
+        (_with_score(correct=101), "correct=101"),
     ],
 )
 def test_wrong_content_is_named(change, message, tmp_path):
@@ -215,6 +257,6 @@ def test_find_names_a_broken_record(tmp_path):
     with pytest.raises(ValueError, match="bad.record.json"):
         records.find(tmp_path)
     with pytest.warns(UserWarning, match="bad.record.json"):
-        assert records.find(tmp_path, skip_broken=True) == [RECORD]
+        assert records.find(tmp_path, skip_broken=True) == [UNSCORED]
     with pytest.raises(FileNotFoundError, match="absent"):
         records.find(tmp_path / "absent")

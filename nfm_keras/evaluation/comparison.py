@@ -1,0 +1,243 @@
+"""Two classifiers on the same perturbed images: is the difference more than chance?"""
+
+import dataclasses
+import math
+
+import numpy as np
+import scipy.special
+import scipy.stats
+
+from nfm_keras.evaluation.statistics import mean_interval, wilson_interval
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """One classifier against another, image by image.
+
+    Args:
+        label: str. Perturbation or group of perturbations.
+        first, second: str. Names of the classifiers.
+        n: int. Images both were scored on.
+        difference: float. Accuracy of the second minus that of the first, in points.
+        low, high: floats. Ends of its 95 % interval.
+        p_value: float. Of no difference.
+        adjusted: float. The same, adjusted for all comparisons made together (Holm).
+    """
+
+    label: str
+    first: str
+    second: str
+    n: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    adjusted: float = math.nan
+
+
+def compare(evaluations, groups):
+    """Compares the first evaluation with the others, one by one.
+
+    One perturbation is tested with McNemar's exact test. A group of several, which
+    share their images, with the t test of the mean over images of the difference in the
+    share of perturbations under which an image is classified correctly.
+
+    Args:
+        evaluations: list of `nfm_keras.records.evaluation.Evaluation`.
+        groups: dict from label to ids of perturbations. What one of the two lacks, or
+            was scored with other settings, seeds or images, is left out.
+
+    Returns:
+        List of `Comparison`.
+
+    Raises:
+        ValueError: If the evaluations are of different images.
+
+    Example:
+
+    >>> compare([erm, nfm], {"clean": ["clean"]})  # doctest: +SKIP
+    """
+    first, *others = evaluations
+    comparisons = []
+    for other in others:
+        if other.images != first.images:
+            raise ValueError(
+                "A paired comparison needs the same images and labels. "
+                f"Received: {first.model} on {first.dataset} ({first.images[:12]}), "
+                f"{other.model} on {other.dataset} ({other.images[:12]})"
+            )
+        for label, ids in groups.items():
+            pairs = [_pair(first, other, name) for name in ids]
+            if pairs and all(pairs):
+                names = first.model, other.model
+                comparisons.append(_compare(label, *names, pairs))
+    return _holm(comparisons)
+
+
+def _pair(first, other, name):
+    """Hits of both on one perturbation, None where they cannot be paired."""
+    ours, theirs = first.score(name), other.score(name)
+    if ours is None or theirs is None or ours.measurement != theirs.measurement:
+        return None
+    return ours.right, theirs.right
+
+
+def _compare(label, first, second, pairs):
+    n = len(pairs[0][0])
+    if len(pairs) == 1:
+        test = mcnemar(*pairs[0][::-1])
+        values = test.difference, test.low, test.high, test.p_value
+        return Comparison(label, first, second, n, *values)
+    gain = 100.0 * np.mean([b.astype(float) - a for a, b in pairs], axis=0)
+    if np.ptp(gain) == 0:  # no test: every image says the same
+        p_value = float(gain[0] == 0)
+    else:
+        p_value = float(scipy.stats.ttest_1samp(gain, 0).pvalue)
+    return Comparison(label, first, second, n, *mean_interval(gain), p_value)
+
+
+def _holm(comparisons):
+    """Holm's step-down adjustment: the chance of one false alarm among all."""
+    count = len(comparisons)
+    order = sorted(range(count), key=lambda i: comparisons[i].p_value)
+    adjusted, highest = list(comparisons), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (count - rank) * comparisons[i].p_value))
+        adjusted[i] = dataclasses.replace(comparisons[i], adjusted=highest)
+    return adjusted
+
+
+@dataclasses.dataclass(frozen=True)
+class McNemar:
+    """McNemar's test of two classifiers, or of two attacks, on the same images.
+
+    Args:
+        n: int. Number of images.
+        only_first: int. Images that the first alone gets right.
+        only_second: int. Images that the second alone gets right.
+        difference: float. Accuracy of the first minus that of the second, in percent
+            points.
+        low, high: float. 95 % interval of the difference, in percent points.
+        p_value: float. Of McNemar's exact test that neither is the better one.
+    """
+
+    n: int
+    only_first: int
+    only_second: int
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def mcnemar(first_hits, second_hits):
+    """Returns McNemar's exact test, and an interval for the difference of accuracies.
+
+    Two classifiers on the same images differ by less than their two Wilson intervals
+    suggest: what counts are the images that only one of them gets right. If neither is
+    the better one, each of those is the toss of a fair coin, and the p value is that of
+    the two-sided binomial test. The interval is Newcombe's method 10: the two Wilson
+    intervals joined. Unlike Wald's it does not collapse where the two always agree.
+
+    Args:
+        first_hits, second_hits: `(n,)` bools, as `hits` gives them, in the same order.
+
+    Returns:
+        A `McNemar`. Where no image tells the two apart, its p value is 1.
+
+    Raises:
+        ValueError: If they are not two vectors of bools of the same length, at least 1.
+
+    Example:
+
+    >>> first = [True] * 32 + [False] * 18
+    >>> second = [True] * 20 + [False] * 12 + [True] * 2 + [False] * 16
+    >>> comparison = mcnemar(first, second)
+    >>> comparison.only_first, comparison.only_second, round(comparison.p_value, 4)
+    (12, 2, 0.0129)
+    >>> f"{comparison.low:.2f} {comparison.difference:.2f} {comparison.high:.2f}"
+    '5.62 20.00 32.92'
+
+    Reference: Q. McNemar, *Note on the sampling error of the difference between
+    correlated proportions or percentages*, Psychometrika 12 (1947); R. Newcombe,
+    *Improved confidence intervals for the difference between binomial proportions based
+    on paired data*, Statistics in Medicine 17 (1998), method 10.
+    """
+    first, second = _hit_vectors(first_hits, second_hits)
+    both, neither = int(np.sum(first & second)), int(np.sum(~first & ~second))
+    only_first, only_second = int(np.sum(first & ~second)), int(np.sum(~first & second))
+    low, high = _newcombe_interval(both, only_first, only_second, neither)
+    return McNemar(
+        n=len(first),
+        only_first=only_first,
+        only_second=only_second,
+        difference=100.0 * (only_first - only_second) / len(first),
+        low=low,
+        high=high,
+        p_value=float(sign_test(only_first, only_second)),
+    )
+
+
+def sign_test(wins, losses):
+    """Returns the two-sided p value of wins and losses being those of a fair coin.
+
+    Args:
+        wins, losses: ints, or integer arrays of the same shape.
+
+    Returns:
+        float64 p value, or an array of them; 1 where there is neither win nor loss.
+
+    Example:
+
+    >>> print(sign_test(0, 6))
+    0.03125
+    """
+    fewer, total = np.minimum(wins, losses), np.add(wins, losses)
+    # Half and half is the one binomial law with equal tails, so twice one tail is the
+    # two-sided test; at a tie both tails hold the middle, hence the minimum.
+    return np.minimum(1.0, 2 * scipy.special.bdtr(fewer, total, 0.5))
+
+
+def _hit_vectors(first, second):
+    first, second = np.asarray(first), np.asarray(second)
+    for name, vector in (("first_hits", first), ("second_hits", second)):
+        if vector.dtype != bool or vector.ndim != 1 or not vector.size:
+            raise ValueError(
+                f"`{name}` must be a vector of at least one bool. "
+                f"Received: shape {vector.shape}, dtype {vector.dtype}"
+            )
+    if len(first) != len(second):
+        raise ValueError(
+            "Both must be hits of the same images, in the same order. "
+            f"Received: {len(first)} and {len(second)} images"
+        )
+    return first, second
+
+
+# By hand: SciPy has no interval for the difference of two paired shares.
+def _newcombe_interval(both, only_first, only_second, neither):
+    """95 % interval of the paired difference, in percent points."""
+    n = both + only_first + only_second + neither
+    first, second = both + only_first, both + only_second
+    low_first, high_first = wilson_interval(first, n)
+    low_second, high_second = wilson_interval(second, n)
+    first, second = 100.0 * first / n, 100.0 * second / n
+    phi = _corrected_phi(both, only_first, only_second, neither)
+
+    def joined(one, other):
+        return math.sqrt(one * one - 2 * phi * one * other + other * other)
+
+    low = first - second - joined(first - low_first, high_second - second)
+    high = first - second + joined(high_first - first, second - low_second)
+    return low, high
+
+
+def _corrected_phi(both, only_first, only_second, neither):
+    """Correlation of the two hits, shrunk towards 0 where it is positive."""
+    n = both + only_first + only_second + neither
+    first, second = both + only_first, both + only_second
+    scale = math.sqrt(first * (n - first) * second * (n - second))
+    product = both * neither - only_first * only_second
+    if product > 0:
+        product = max(product - n / 2, 0)
+    return product / scale if scale else 0.0

@@ -1,0 +1,92 @@
+"""Corrupted images, as a condition: from official files, a cache or the generator."""
+
+import functools
+
+import numpy as np
+
+from nfm_keras import corruptions
+from nfm_keras.corruptions.cache import fingerprint, frost_fingerprint
+from nfm_keras.evaluation.conditions import Condition
+
+
+class Corrupted(Condition):
+    """Images under one of the common corruptions.
+
+    Official files are used where there is a folder of them that has the corruption.
+    They keep an order of their own, which may be that of the classes: where fewer
+    images are scored than there are, they are picked evenly.
+
+    Args:
+        perturbation: `nfm_keras.corruptions.Corruption`.
+        limit: int, how many images are corrupted; None for all of the subject's.
+        cache: `nfm_keras.corruptions.cache.Cache` that keeps generated images, or None.
+        official: `nfm_keras.corruptions.official.Official` images, or None.
+    """
+
+    def __init__(self, perturbation, limit=None, cache=None, official=None):
+        super().__init__(perturbation, limit)
+        self.cache = cache
+        has_it = official is not None and perturbation.kind in official.kinds
+        self.official = official if has_it else None
+        self._place = perturbation.kind, perturbation.severity
+
+    def settings(self, subject):
+        if self.official:
+            first = np.asarray(self.official.images(*self._place)[:1])
+            known = fingerprint(first), fingerprint(self._official_labels)
+            return {"source": "official", "files": " ".join(k[:12] for k in known)}
+        settings = {"source": "generated", "version": corruptions.VERSION}
+        if self.kind == "frost":
+            textures = frost_fingerprint(self.perturbation.frost_dir)[1]
+            settings["textures"] = textures[:12]
+        return settings | self.perturbation.settings
+
+    def labels(self, subject):
+        labels = super().labels(subject)
+        return self._official_labels[self._picked(subject)] if self.official else labels
+
+    def check(self, subject):
+        if not self.official:
+            self.perturbation(subject.images[:1])
+            return
+        received = self.official.images(*self._place).shape[1:]
+        if received != subject.images.shape[1:]:
+            raise ValueError(
+                f"The official images of {self.id} must have the shape "
+                f"{subject.images.shape[1:]} of the data set's. Received: {received}"
+            )
+        labels, expected = self._official_labels, subject.everything[1]
+        if not np.array_equal(np.sort(labels), np.sort(expected)):
+            raise ValueError(
+                f"The official images of {self.id} must be of the data set, as many of "
+                f"each class. Received: {len(labels)} labels from {labels.min()} to "
+                f"{labels.max()} for {len(expected)} images"
+            )
+
+    def reader(self, subject):
+        if self.official:
+            whole, picked = self.official.images(*self._place), self._picked(subject)
+            return lambda first, last: _rows(whole, picked[first:last])
+        images, seed = subject.images[: self.limit], subject.seed
+        if self.cache:
+            digest = subject.digest(self.limit)
+            whole = self.cache.get(self.perturbation, images, seed=seed, digest=digest)
+            return lambda first, last: np.asarray(whole[first:last])
+        return lambda first, last: self.perturbation(
+            images[first:last], range(first, last), seed=seed
+        )
+
+    @functools.cached_property
+    def _official_labels(self):
+        return np.asarray(self.official.labels(*self._place))
+
+    def _picked(self, subject):
+        n, total = len(super().labels(subject)), len(subject.everything[1])
+        return np.arange(n) * total // n
+
+
+def _rows(images, places):
+    """Some rows of an array, or of a sequence that knows slices alone."""
+    if places[-1] - places[0] == len(places) - 1:
+        return np.asarray(images[places[0] : places[-1] + 1])
+    return np.concatenate([np.asarray(images[i : i + 1]) for i in places])

@@ -1,0 +1,5 @@
+"""Does a classifier hide its gradient from attacks? A report of checks."""
+
+from nfm_keras import lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(__name__, __file__)

@@ -1,0 +1,70 @@
+"""Check: one row of the gradient-masking report, and what the rows say together."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One row of the report.
+
+    Args:
+        name: str. One word or two, for records.
+        question: str. What was asked of the classifier; the good answer is yes.
+        passed: bool, or None where it could not be asked, which `detail` explains.
+        value: float, or None. What was measured, in the unit that `expected` has.
+        expected: str. What an honest classifier shows.
+        detail: str. More of what was seen.
+    """
+
+    name: str
+    question: str
+    passed: bool | None
+    value: float | None
+    expected: str
+    detail: str
+
+
+def verdict(checks):
+    """Returns the report in one line.
+
+    Args:
+        checks: tuple of `Check`.
+
+    Returns:
+        `"no sign of gradient masking"`, or `"signs of gradient masking: "` and the
+        names of the checks that failed, or `"not judged"` where none could be run.
+
+    Example:
+
+    >>> verdict([Check("finite", "Are all logits finite?", False, 3.0, "0", "")])
+    'signs of gradient masking: finite'
+    """
+    failed = [check.name for check in checks if check.passed is False]
+    if failed:
+        return f"signs of gradient masking: {', '.join(failed)}"
+    judged = any(check.passed for check in checks)
+    return "no sign of gradient masking" if judged else "not judged"
+
+
+def to_markdown(checks):
+    """Returns the report as a Markdown table.
+
+    Args:
+        checks: tuple of `Check`.
+
+    Example:
+
+    >>> check = Check("finite", "Are all logits finite?", True, 0.0, "0", "100 images")
+    >>> print(to_markdown([check]))
+    | check | question | passed | value | expected | detail |
+    |---|---|---|---|---|---|
+    | finite | Are all logits finite? | yes | 0 | 0 | 100 images |
+    """
+    lines = ["| check | question | passed | value | expected | detail |"]
+    lines.append("|" + "---|" * 6)
+    for check in checks:
+        passed = {True: "yes", False: "no", None: "not run"}[check.passed]
+        value = "" if check.value is None else f"{check.value:.4g}"
+        cells = (check.name, check.question, passed, value)
+        lines.append(f"| {' | '.join((*cells, check.expected, check.detail))} |")
+    return "\n".join(lines)

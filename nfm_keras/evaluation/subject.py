@@ -1,0 +1,194 @@
+"""The subject of an evaluation: a checked classifier and the images it is scored on."""
+
+import dataclasses
+import functools
+import hashlib
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from nfm_keras.backend.classifier import PlainClassifier
+from nfm_keras.checks import check_count
+from nfm_keras.corruptions.cache import fingerprint
+from nfm_keras.data.images import as_images
+from nfm_keras.data.labels import are_probabilities, check_labels, hits
+from nfm_keras.records.ids import check_protocol
+
+PROBES = 8
+"""The images by whose logits a classifier is recognised."""
+
+# How far logits may differ, as a share of the largest: within a process by the order
+# of sums alone, between machines by what half precision makes of it.
+_ROUNDING, _OTHER_MACHINE = 1e-4, 1e-2
+# The same for the mean over some passes of a classifier that stays random.
+_RANDOM, _PASSES = 0.2, 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A classifier and images that fit each other, and how they are measured.
+
+    Attributes:
+        classifier: `PlainClassifier`.
+        images: uint8 or float `(n, height, width, channels)`, those that are scored.
+        labels: int32 `(n,)`.
+        everything: `(images, labels)` of the whole set.
+        std: `(channels,)`, or None where none is known.
+        protocol: str, of the noises.
+        seed: int, of all that is random.
+        batch_size: int.
+        stochastic: bool, whether it may change from pass to pass.
+    """
+
+    classifier: PlainClassifier
+    images: np.ndarray
+    labels: np.ndarray
+    everything: tuple[np.ndarray, np.ndarray]
+    std: Any = None
+    protocol: str = "reference"
+    seed: int = 0
+    batch_size: int = 250
+    stochastic: bool = False
+
+    def logits(self, images):
+        """Returns the logits `(batch, classes)` of a batch of images."""
+        size = min(len(self.images), self.batch_size)
+        return self.classifier.logits_of(images, size)
+
+    @functools.cached_property
+    def clean_logits(self):
+        """Logits `(n, classes)` of the images as they are."""
+        size = self.batch_size
+        starts = range(0, len(self.images), size)
+        return np.concatenate([self.logits(self.images[i : i + size]) for i in starts])
+
+    @functools.cached_property
+    def fingerprint(self):
+        """SHA-256 of all images and labels."""
+        return fingerprint(*self.everything)
+
+    @functools.cached_property
+    def weights(self):
+        """SHA-256 of the classifier's weights, empty where there are none to see."""
+        weights = getattr(self.classifier.classifier, "weights", None)
+        if not weights:
+            return ""
+        digest = hashlib.sha256()
+        for weight in weights:
+            digest.update(np.ascontiguousarray(ops.convert_to_numpy(weight)).tobytes())
+        return digest.hexdigest()
+
+    @functools.cached_property
+    def probe(self):
+        """Logits of the first images, the same at every pass and in any company.
+
+        Raises:
+            ValueError: If they are not, or are no logits.
+        """
+        images = as_images(self.everything[0][:PROBES])
+        first, half = self.logits(images), images[: -(-len(images) // 2)]
+        again = self.logits(half)
+        hits(first, self.everything[1][:PROBES])
+        if not (self.stochastic or _alike(first[: len(half)], again, _ROUNDING)):
+            difference = np.abs(first[: len(half)] - again).max()
+            raise ValueError(
+                "The classifier must not change between two passes over the same "
+                "images, whatever else is in the batch: turn its noise, dropout or "
+                "batch statistics off, or allow_stochastic=True. "
+                f"Received: logits that differ by {difference:.3g}"
+            )
+        if are_probabilities(first).all():
+            raise ValueError(
+                "The classifier must give logits, which calibration and attacks need: "
+                "remove its last activation, or wrap it in a logarithm. "
+                "Received: probabilities that sum to 1"
+            )
+        if self.stochastic:
+            first = np.mean([self.logits(images) for _ in range(_PASSES)], axis=0)
+        return first
+
+    def is_of(self, evaluation):
+        """Returns whether an evaluation is of this classifier."""
+        tolerance = _RANDOM if self.stochastic else _OTHER_MACHINE
+        return evaluation.weights == self.weights and _alike(
+            np.asarray(evaluation.probe), self.probe, tolerance
+        )
+
+    @functools.cached_property
+    def _digests(self):
+        return {}
+
+    def digest(self, limit):
+        """Returns the `fingerprint` of the first images, made once for each limit."""
+        if limit not in self._digests:
+            self._digests[limit] = fingerprint(self.images[:limit])
+        return self._digests[limit]
+
+
+def subject_of(
+    classifier, dataset, *, limit=None, std=None, batch_size=250, **settings
+):
+    """Returns a classifier and a data set as a `Subject`, checked.
+
+    Args:
+        classifier: Keras model or callable from [0,1] images to logits.
+        dataset: Object with `images` and `labels`, and perhaps a `spec`; or a tuple
+            `(images, labels)`.
+        limit: int. Score the first so many images only.
+        std: `(channels,)`, by default that of the data set's `spec`.
+        batch_size: int.
+        **settings: Further fields of `Subject`.
+
+    Raises:
+        ValueError: For images out of range or of the wrong size, labels that do not
+            fit, an unknown protocol.
+    """
+    check_protocol(settings.get("protocol", "reference"))
+    check_count("batch_size", batch_size)
+    images, labels, spec = _unpack(dataset)
+    classifier = PlainClassifier(classifier)
+    images = _checked_images(images, classifier.input_shape)
+    labels = check_labels(labels, len(images), getattr(spec, "num_classes", None))
+    return Subject(
+        classifier,
+        images[:limit],
+        labels[:limit],
+        everything=(images, labels),
+        std=getattr(spec, "std", None) if std is None else std,
+        batch_size=batch_size,
+        **settings,
+    )
+
+
+def _alike(logits, others, tolerance):
+    """Whether logits agree, up to a share of the largest."""
+    if logits.shape != others.shape:
+        return False
+    return np.abs(logits - others).max() <= tolerance * np.abs(logits).max()
+
+
+def _unpack(dataset):
+    if hasattr(dataset, "images") and hasattr(dataset, "labels"):
+        return dataset.images, dataset.labels, getattr(dataset, "spec", None)
+    if isinstance(dataset, (tuple, list)) and len(dataset) == 2:
+        return *dataset, None
+    raise ValueError(
+        "`dataset` must have `images` and `labels`, or be a tuple (images, labels). "
+        f"Received: {type(dataset).__name__}"
+    )
+
+
+def _checked_images(images, expected):
+    images = np.asarray(images)
+    as_images(images[:1] if images.dtype == np.uint8 else images)
+    received = images.shape[1:]
+    fits = expected is None or (
+        len(received) == len(expected)
+        and all(a in (None, b) for a, b in zip(expected, received, strict=True))
+    )
+    if not fits:
+        raise ValueError(
+            f"The classifier takes images of shape {expected}. Received: {received}"
+        )
+    return images
