@@ -154,6 +154,10 @@ def technique(scheme: str, **settings):
 def takes(scheme: str, field: str) -> bool:
     """Returns whether a setting is one of the scheme's technique.
 
+    Args:
+        scheme: Name of a scheme.
+        field: Name of a setting.
+
     Example:
 
     >>> takes("adversarial", "attack_steps"), takes("nfm", "attack_steps")

@@ -30,7 +30,15 @@ def variables_of(model):
 
 
 def position(model, variable):
-    """Returns which of the variables that are not trained a variable is: int."""
+    """Returns which of the variables that are not trained a variable is.
+
+    Args:
+        model: `keras.Model`.
+        variable: One of its `non_trainable_variables`.
+
+    Returns:
+        int.
+    """
     return [id(v) for v in model.non_trainable_variables].index(id(variable))
 
 

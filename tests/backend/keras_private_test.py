@@ -1,16 +1,11 @@
 """One test for each private name of Keras and TensorFlow: what breaks without it."""
 
-import ast
-import pathlib
-import re
-
 import keras
 import numpy as np
 import pytest
 from conftest import BACKEND
 from keras import layers, ops
 
-import nfm_keras
 from nfm_keras.backend import keras_private
 
 pytestmark = pytest.mark.backends
@@ -182,33 +177,3 @@ def test_under_xla(jit):
 
     run(tf.constant(1.0))
     assert traced == [jit] and not keras_private.under_xla()
-
-
-def test_no_other_module_uses_private_names():
-    """Names with an underscore are our own, defined in the package."""
-    package = pathlib.Path(nfm_keras.__file__).parent
-    trees = {
-        path: ast.parse(path.read_text())
-        for path in package.rglob("*.py")
-        if path.name != "keras_private.py"
-    }
-    own = {"_replace", "_asdict", "_fields", "_make"}  # of a NamedTuple
-    used = []
-    for path, tree in trees.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                own.add(node.name)
-            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                own.add(node.id)
-            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-                own.add(node.attr)
-            elif isinstance(node, ast.Attribute):
-                used.append((node.attr, f"{path.name}:{node.lineno}"))
-            elif isinstance(node, ast.Call) and "attr(" in ast.unparse(node.func) + "(":
-                names = (a.value for a in node.args if isinstance(a, ast.Constant))
-                used += [(str(name), f"{path.name}:{node.lineno}") for name in names]
-    private = [u for u in used if re.match("_[a-z]", u[0]) and u[0] not in own]
-    assert not private
-    texts = {path.name: path.read_text() for path in trees}
-    hidden = r"(import|from) (keras\.src|tensorflow\.python)"
-    assert not [name for name, text in texts.items() if re.search(hidden, text)]

@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 from keras import ops
-from training_test import NFM
+from small_run import NFM
 
 from nfm_keras import training
 from nfm_keras.training import FiniteLoss, TrainingDiverged, checkpoints

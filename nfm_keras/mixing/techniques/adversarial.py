@@ -86,7 +86,14 @@ class Adversarial(Technique):
         return self.attack_epsilon * radius ** (1 / size) * directions
 
     def project(self, perturbations):
-        """Brings perturbations `(batch, height, width, channels)` into the ball."""
+        """Brings perturbations into the ball.
+
+        Args:
+            perturbations: Tensor `(batch, height, width, channels)`.
+
+        Returns:
+            Tensor like it.
+        """
         epsilon = self.attack_epsilon
         if self.attack_norm == "linf":
             return ops.clip(perturbations, -epsilon, epsilon)

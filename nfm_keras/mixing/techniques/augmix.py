@@ -56,7 +56,14 @@ def augmix(images, key):
 
 
 def to_bytes(images):
-    """Returns [0, 1] images as whole numbers of 0 to 255, float32."""
+    """Returns images as whole numbers of 0 to 255.
+
+    Args:
+        images: float32 tensor in [0, 1].
+
+    Returns:
+        float32 tensor like it.
+    """
     return ops.floor(ops.clip(images, 0.0, 1.0) * 255 + 0.5)
 
 

@@ -119,7 +119,11 @@ _PREPARED = _Prepared()
 
 @contextlib.contextmanager
 def prepared(batch: Batch):
-    """Puts a batch in force for the training step inside the `with` block."""
+    """Puts a batch in force for the training step inside the `with` block.
+
+    Args:
+        batch: What a technique's `prepare` returned.
+    """
     _PREPARED.batch = batch
     try:
         yield
