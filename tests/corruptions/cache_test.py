@@ -99,9 +99,7 @@ def test_frost_is_keyed_by_its_textures_and_other_kinds_are_not(cache, monkeypat
         ("textures", [textures[0], textures[1] + 1]),
     ]
     for number, source in enumerate(sources, 1):
-        monkeypatch.setattr(
-            caches, "frost_source", lambda _, source=source: source
-        )
+        monkeypatch.setattr(caches, "frost_source", lambda _, source=source: source)
         cache.get(Corruption("frost", 1), IMAGES[:1])
         cache.get(NOISE, IMAGES[:1])
         assert len(list(cache.folder.glob("frost@1-*.npy"))) == number
