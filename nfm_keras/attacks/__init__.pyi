@@ -3,7 +3,7 @@ from .apgd import checkpoints as checkpoints
 from .attack import AttackResult as AttackResult
 from .autoattack import AutoAttack as AutoAttack
 from .balls import NORMS as NORMS
-from .catalogue import from_id as from_id
+from .catalogue import from_perturbation as from_perturbation
 from .fab import FAB as FAB
 from .pgd import FGSM as FGSM
 from .pgd import PGD as PGD

@@ -22,12 +22,12 @@ _MAKERS = {
 }
 
 
-def from_id(perturbation, **settings):
+def from_perturbation(perturbation, **settings):
     """Returns the attack that an id such as `pgd_l2@0.5` names.
 
     Args:
-        perturbation: str, the id of an attack; behind the `@` its epsilon, a number or
-            a fraction, in units of [0,1] pixels.
+        perturbation: str, the id of an attack: behind the `@` its epsilon, a number or
+            a fraction, in units of [0,1] pixels. Or a value that has such an `id`.
         **settings: steps, step_size, restarts, random_start of `PGD`. They go to PGD
             alone: the others are known by name with the settings they were published
             with. Make their value yourself to change one.
@@ -37,12 +37,12 @@ def from_id(perturbation, **settings):
 
     Example:
 
-    >>> from_id("pgd@8/255", steps=20, restarts=5).settings["steps"]
+    >>> from_perturbation("pgd@8/255", steps=20, restarts=5).settings["steps"]
     20
-    >>> from_id("apgd_t_l2@0.5").id
+    >>> from_perturbation("apgd_t_l2@0.5").id
     'apgd_t_l2@0.5'
     """
-    kind, epsilon = split(perturbation)
+    kind, epsilon = split(getattr(perturbation, "id", perturbation))
     if kind not in ATTACKS:
         raise unknown("attack", kind, ATTACKS)
     if epsilon is None:

@@ -56,7 +56,7 @@ def fold(key, value):
 
 
 def bits(key, shape):
-    """Draws uniform int32 numbers, all 32 bits of them random."""
+    """Draws int32 numbers of `shape`, all 32 bits of them random."""
     if _BACKEND == "tensorflow":
         # Whole numbers and Philox by name. Left to choose, TensorFlow takes another
         # generator under XLA; its floats differ between graph and XLA even so.
@@ -78,13 +78,13 @@ def bits(key, shape):
 
 
 def uniform(key, shape):
-    """Draws float32 from U(0, 1): 2**23 values, the ends excluded."""
+    """Draws float32 numbers of `shape` from U(0, 1): 2**23 values, without the ends."""
     # Not 24 bits: the half added to the largest would round up to 1.
     return (ops.cast(_high(bits(key, shape), 23), "float32") + 0.5) * 2.0**-23
 
 
 def halves(key, shape):
-    """Draws two independent tensors of 16 random bits, int32 in [0, 65536)."""
+    """Draws two independent tensors of 16 random bits: int32 `shape` in [0, 65536)."""
     both = bits(key, shape)
     return ops.bitwise_and(both, 0xFFFF), _high(both, 16)
 
@@ -95,6 +95,10 @@ def noise_normal(half, dtype):
     65,536 equally likely quantiles, scaled to variance 1; none is beyond 4.3. On a
     CPU that is twice as fast as TensorFlow's normal and, other than it, the same
     number in a graph and under XLA.
+
+    Args:
+        half: int32 tensor of `halves`.
+        dtype: str, of the noise.
     """
     return ops.take(ops.convert_to_tensor(_quantiles(), dtype), half, axis=0)
 
@@ -147,14 +151,25 @@ def beta(key, alpha, beta, shape=()):
 
 
 def beta_from_uniform(u, alpha, beta):
-    """`beta` from `BETA_UNIFORMS` uniforms on the first axis of `u`."""
+    """Returns what `beta` makes of uniforms.
+
+    Args:
+        u: float32 `(BETA_UNIFORMS, ...)` from U(0, 1).
+        alpha: As in `beta`.
+        beta: As in `beta`.
+
+    Returns:
+        float32 tensor of the other axes of `u`.
+    """
     half = BETA_UNIFORMS // 2
     return ops.sigmoid(_log_gamma(u[:half], alpha) - _log_gamma(u[half:], beta))
 
 
 def _log_gamma(u, concentration):
-    """log of Gamma(a, 1) draws: Marsaglia and Tsang (2000) at a + 1, with
-    log G(a) = log G(a + 1) + log(U) / a to get back to a."""
+    """Logarithms of draws from Gamma(a, 1).
+
+    By Marsaglia and Tsang (2000) at a + 1, and log G(a) = log G(a + 1) + log(U) / a.
+    """
     a = ops.convert_to_tensor(concentration, "float32")
     d = a + (1 - 1 / 3)
     x = _inverse_normal(u[:_GAMMA_CANDIDATES])

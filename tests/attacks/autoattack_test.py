@@ -260,13 +260,13 @@ def test_lucky_draws_of_a_random_classifier_are_no_success(jittery):
 )
 def test_what_names_no_attack_is_refused(text, message):
     with pytest.raises(ValueError, match=message):
-        attacks.from_id(text)
+        attacks.from_perturbation(text)
 
 
 def test_ids_and_settings_name_the_attack():
     for name in ATTACKS:
         text = f"{name}@8/255"
-        attack = attacks.from_id(text, steps=3)
+        attack = attacks.from_perturbation(text, steps=3)
         assert attack.id == text
         # Settings are PGD's alone: the others keep those they were published with.
         assert (attack.settings.get("steps") == 3) == name.startswith("pgd")

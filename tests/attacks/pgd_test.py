@@ -244,7 +244,7 @@ def test_a_curve_over_epsilon_compiles_once(images, labels):
 def test_ids_and_settings_name_the_attack():
     assert PGD(8 / 255).id == "pgd@8/255" and FGSM(0.5, "l2").id == "fgsm_l2@0.5"
     for text in ("fgsm@8/255", "fgsm_l2@0.5", "pgd@8/255", "pgd_l2@0.5"):
-        assert attacks.from_id(text).id == text
+        assert attacks.from_perturbation(text).id == text
     assert PGD(0.1, steps=10).settings == {
         "norm": "linf",
         "steps": 10,

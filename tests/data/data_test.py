@@ -7,7 +7,7 @@ from conftest import BACKEND
 from scipy import stats
 
 from nfm_keras import data
-from nfm_keras.data import augmentation
+from nfm_keras.data import augmentation, loading, policies
 
 pytestmark = pytest.mark.backends
 
@@ -82,9 +82,9 @@ def rows(split):
 
 
 def test_the_splits_are_fixed_and_share_no_image():
-    data._load_digits.cache_clear()
+    loading._load_digits.cache_clear()
     first = data.load("digits", validation=200)
-    data._load_digits.cache_clear()
+    loading._load_digits.cache_clear()
     again = data.load("digits", validation=200)
     for a, b in zip(first, again):
         np.testing.assert_array_equal(a.images, b.images)
@@ -187,7 +187,7 @@ def test_digits_are_shifted_but_never_mirrored():
     assert same[:, 4].mean() == pytest.approx(1 / 9, abs=0.06)  # not moved at all
 
 
-@pytest.mark.parametrize("policy", augmentation.POLICIES)
+@pytest.mark.parametrize("policy", policies.POLICIES)
 def test_a_policy_acts_on_the_crops_and_mirror_images(policy):
     """By seed, epoch and index; the stream is else the one without it."""
     split = numbered()
@@ -198,7 +198,7 @@ def test_a_policy_acts_on_the_crops_and_mirror_images(policy):
     for epoch, (before, after) in enumerate(zip(plain, varied, strict=True), 1):
         for (images, labels), (found, same) in zip(before, after, strict=True):
             expected = augmentation.augment(
-                np.array(images), augmentation.lookup(policy), 4, epoch, labels
+                np.array(images), policies.lookup(policy), 4, epoch, labels
             )
             np.testing.assert_array_equal(labels, same)
             np.testing.assert_array_equal(found, expected)
@@ -246,9 +246,12 @@ def test_fit_goes_through_the_epochs_of_the_stream():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"name": "cifar"}, "one of: cifar10, cifar100.*Received: 'cifar'"),
-        ({"name": "imagenet"}, "one of: .*digits.*Received: 'imagenet'"),
-        ({"limit": 0}, "`limit` must be at least 1. Received: 0"),
+        ({"name": "cifar"}, "dataset. Did you mean 'cifar10' or 'cifar100'.*: 'cifar'"),
+        (
+            {"name": "imagenet"},
+            "Unknown dataset.*Known: digits, .*: 'imagenet'",
+        ),
+        ({"limit": 0}, "`limit` must be a positive integer. Received: 0"),
         ({"validation": 1297}, "some of the 1297 training images. Received: 1297"),
         ({"limit": 5, "validation": 5}, "some of the 5 training images. Received: 5"),
         ({"validation": -1}, "`validation` must be at least 0.*Received: -1"),

@@ -10,7 +10,8 @@ from nfm_keras.evaluation.noise import (
     curve,
     parse,
 )
-from nfm_keras.records.ids import NOISES, PROTOCOLS
+from nfm_keras.records import ids
+from nfm_keras.records.ids import PROTOCOLS
 
 pytestmark = pytest.mark.backends
 
@@ -101,7 +102,7 @@ def test_noise_depends_on_seed_index_and_severity(noise, protocol):
     assert (perturb(other, pair, protocol=protocol)[0] != first).any()
 
 
-@pytest.mark.parametrize("kind", NOISES)
+@pytest.mark.parametrize("kind", ids.NOISES)
 def test_severity_0_is_the_image(kind):
     np.testing.assert_array_equal(perturb(Perturbation(kind, 0.0)), FLOATS)
 
@@ -117,9 +118,9 @@ def test_ids_survive_the_round_trip(text):
 
 
 def test_a_curve_is_one_perturbation_per_severity():
-    curve = curve("white_noise")
-    assert [p.severity for p in curve] == list(WHITE_NOISE_SEVERITIES)
-    assert len(curve) == 13
+    severities = [p.severity for p in curve("white_noise")]
+    assert severities == list(WHITE_NOISE_SEVERITIES)
+    assert len(severities) == 13
 
 
 @pytest.mark.parametrize(
