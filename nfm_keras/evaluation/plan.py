@@ -4,7 +4,7 @@ import dataclasses
 import os
 
 from nfm_keras import corruptions
-from nfm_keras.attacks import from_id
+from nfm_keras.attacks import from_perturbation
 from nfm_keras.checks import check_count, unknown
 from nfm_keras.corruptions.cache import Cache
 from nfm_keras.corruptions.official import open_official
@@ -196,7 +196,7 @@ class _Maker:
         if isinstance(item, str):
             return self._read(item.strip())
         if getattr(item, "kind", None) in ATTACKS:
-            item = from_id(item.id, **self.suite.attack_settings)
+            item = from_perturbation(item, **self.suite.attack_settings)
         if not hasattr(item, "id") or not callable(item):
             raise ValueError(
                 "A perturbation must be an id, a `Perturbation`, a `Corruption` or an "
