@@ -85,7 +85,7 @@ def write(folder, data_dir=None):
 
     Args:
         folder: The run's, finished or not (`read`).
-        data_dir: As in `nfm_keras.data.load.load`.
+        data_dir: As in `nfm_keras.data.load`.
 
     Returns:
         Path of the page.

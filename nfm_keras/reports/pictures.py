@@ -40,7 +40,7 @@ def adversaries(classifier, split, path, *, epsilon=8 / 255, seed=0, name=""):
 
     Args:
         classifier: Keras model or callable from [0,1] images to logits.
-        split: `nfm_keras.data.load.Split`; its first eight images are shown.
+        split: `nfm_keras.data.Split`; its first eight images are shown.
         path: PNG, PDF or SVG file to write.
         epsilon: float. Radius of the l-inf ball, in [0,1] pixels.
         seed: int.

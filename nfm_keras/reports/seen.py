@@ -20,7 +20,7 @@ def add_inputs(body, config, model, *, folder, epochs, backend, data_dir):
         folder: The run's, which may have its weights.
         epochs: int. How many are over, 0 for those of the config.
         backend: str. The Keras backend of the run, None where it is not known.
-        data_dir: As in `nfm_keras.data.load.load`.
+        data_dir: As in `nfm_keras.data.load`.
     """
     epochs = epochs or config.epochs
     try:

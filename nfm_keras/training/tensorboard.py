@@ -1,4 +1,4 @@
-"""What a run does, for TensorBoard."""
+"""TensorBoard: what a run logs, draws and sees."""
 
 import time
 
@@ -51,7 +51,7 @@ class TensorBoardLog(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._writer.open(epoch)
         step = int(self.model.step)
-        # Not where a run goes on in the middle of an epoch: that batch is another.
+        # A run that goes on in the middle of an epoch begins with another batch.
         if self.first_batch and self._due and step % self.steps == 0:
             images, labels = self.first_batch(epoch)
             seen = mixed_images(self.model, images, labels, step)
@@ -81,10 +81,10 @@ class TensorBoardLog(keras.callbacks.Callback):
 
 
 class _Writer:
-    """Event files from the package `tensorboard` alone.
+    """Event files, written with the package `tensorboard` alone.
 
-    Its own writer class has no histograms and no images, and TensorFlow's is there on
-    one backend of three.
+    Its own `SummaryWriter` has no histograms and no images, and TensorFlow's is there
+    on one backend of three.
     """
 
     def __init__(self, folder):
@@ -104,7 +104,7 @@ class _Writer:
         self._file = None
 
     def open(self, epoch):
-        """Opens a file, if none is; what older ones hold from `epoch` on is void."""
+        """Opens a file if none is open; older ones hold nothing from `epoch` on."""
         if self._file is not None:
             return
         self._file = self._file_writer(self._folder)

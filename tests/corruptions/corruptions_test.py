@@ -703,7 +703,7 @@ def test_ids_settings_and_values():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("gausian_noise", 1), "Did you mean gaussian_noise"),
+        (("gausian_noise", 1), "Did you mean 'gaussian_noise'"),
         (("fog", 0), "from 1 to 5. Received: 0"),
         (("fog", 6), "from 1 to 5"),
         (("fog", True), "from 1 to 5. Received: True"),
