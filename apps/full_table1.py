@@ -22,7 +22,7 @@ import pathlib
 from absl import app, flags, logging
 
 from nfm_keras import experiments
-from nfm_keras.backend.programs import keep_programs
+from nfm_keras.backend.jax_only import keep_programs
 from nfm_keras.experiments.full_scale import FULL, carry_out, plan
 from nfm_keras.training.config import PRECISIONS
 from nfm_keras.training.resident import pack, unpack

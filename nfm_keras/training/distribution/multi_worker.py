@@ -8,6 +8,7 @@ import os
 import keras
 from keras import ops, tree
 
+from nfm_keras.backend import replicas
 from nfm_keras.backend.keras_private import build_state
 from nfm_keras.training.distribution.engine import Engine, lost
 
@@ -55,7 +56,7 @@ class MultiWorker(Engine):
         import tensorflow as tf
 
         run = self._strategy.run
-        return tf.function(lambda flag: self._first(run(_mean, ([flag],))))
+        return tf.function(lambda flag: self._first(run(replicas.means, ([flag],))))
 
     def fit(
         self,
@@ -120,11 +121,10 @@ class MultiWorker(Engine):
         local = self.replicas // self.processes
 
         def replica_step(batch):
-            context = tf.distribute.get_replica_context()
-            place = context.replica_id_in_sync_group - self.index * local
+            place = replicas.replica_id() - self.index * local
             own = tree.map_structure(lambda t: _rows(t, local)[place], batch)
             logs = model.train_step(own)
-            return dict(zip(logs, tf.unstack(_mean(list(logs.values())))))
+            return dict(zip(logs, tf.unstack(replicas.means(list(logs.values())))))
 
         @tf.function(reduce_retracing=True, autograph=False)
         def train(stream):
@@ -219,15 +219,6 @@ def _train_epoch(model, train, epoch, steps, listeners):
         if model.stop_training:
             break
     return dict(logs)
-
-
-def _mean(values):
-    """Means over all replicas, of scalars, in one message."""
-    import tensorflow as tf
-
-    packed = tf.stack([tf.cast(value, "float32") for value in values])
-    context = tf.distribute.get_replica_context()
-    return context.all_reduce(tf.distribute.ReduceOp.MEAN, packed)
 
 
 def _symbols(batches):
