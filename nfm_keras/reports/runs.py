@@ -3,6 +3,7 @@
 import pathlib
 
 from nfm_keras import records
+from nfm_keras.mixing import schemes
 from nfm_keras.records.schema import refuse_difference
 from nfm_keras.reports import aggregate, curves, tables
 
@@ -134,8 +135,6 @@ def _check(record, wanted, path):
 
     What the row does not set is the scheme's, where that decides.
     """
-    from nfm_keras.mixing import schemes  # needs Keras, which a table does not wait for
-
     kind = schemes.lookup(wanted["scheme"])._asdict()
     decided = {key: value for key, value in kind.items() if key not in _RESOLVED}
     stated = {key: value for key, value in wanted.items() if value is not None}

@@ -8,8 +8,9 @@ import pytest
 from conftest import run, runs, save_run, score
 
 from nfm_keras import corruptions, records
+from nfm_keras.mixing.schemes import SCHEMES
 from nfm_keras.reports import curves
-from nfm_keras.reports.aggregate import SCHEMES, over_settings
+from nfm_keras.reports.aggregate import over_settings
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
