@@ -22,7 +22,7 @@ import pathlib
 from absl import app, flags, logging
 
 from nfm_keras import experiments
-from nfm_keras.backend.jax_only import keep_programs
+from nfm_keras.backend.jax_devices import keep_programs
 from nfm_keras.experiments.full_scale import FULL, carry_out, plan
 from nfm_keras.training.config import PRECISIONS
 from nfm_keras.training.resident import pack, unpack
@@ -69,5 +69,10 @@ def main(argv):
     return 0 if done else os.EX_TEMPFAIL
 
 
-if __name__ == "__main__":
+def run():
+    """The command `nfm-full-table1`."""
     start(main)
+
+
+if __name__ == "__main__":
+    run()
