@@ -131,15 +131,14 @@ def section(folder):
 
 def front_page():
     """Returns the page of the names at the top of the package."""
-    lines = ["# API reference", "", "`import nfm_keras as nfm` gives these names:", ""]
-    lines += ["| name | of |", "|---|---|"]
+    lines = ["# nfm_keras", "", "`import nfm_keras as nfm` gives these names:", ""]
+    lines += ["| name | is |", "|---|---|"]
     for node in ast.parse((PACKAGE / "__init__.pyi").read_text()).body:
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
-                path = f"nfm_keras.{node.module}.{alias.name}"
-                page = node.module if node.module in packages() else None
-                link = f"[`nfm.{alias.name}`][{path}]" if page else f"`{alias.name}`"
-                lines.append(f"| {link} | `nfm_keras.{node.module}` |")
+                place = node.module if node.module in packages() else ""
+                path = ".".join(filter(None, ("nfm_keras", place, alias.name)))
+                lines.append(f"| [`nfm.{alias.name}`][{path}] | `{path}` |")
     lines += ["", "and the subpackages, `nfm.attacks` and so on:", ""]
     lines += [f"* [`nfm.{name}`]({name}.md)" for name in packages()]
     return "\n".join([*lines, "", "::: nfm_keras.load_model", ""])
