@@ -19,6 +19,9 @@ _DEFINE = {
 def define(leave_out=()):
     """Defines a flag for each field of `training.Config`, but for some.
 
+    Args:
+        leave_out: Names of the fields that get none.
+
     Returns:
         Tuple of the fields that have a flag.
     """
@@ -27,13 +30,13 @@ def define(leave_out=()):
     for field in fields:
         options = [*typing.get_args(hints[field.name]), hints[field.name]]
         kind = typing.get_origin(options[0]) or options[0]
-        text = f"Config.{field.name} of nfm_keras.training.run."
+        text = f"Config.{field.name} of nfm_keras.training.config."
         _DEFINE[kind](field.name, field.default, text)
     return tuple(field.name for field in fields)
 
 
 def serialize(config):
-    """The flags of a config, without those at their defaults.
+    """Returns the flags of a config, without those at their defaults.
 
     Args:
         config: `training.Config`.

@@ -1,12 +1,13 @@
-"""Export a trained classifier as a SavedModel for TensorFlow Serving, or as a file.
+"""Exports a trained classifier as a SavedModel for TensorFlow Serving, or as a file.
 
     python -m apps.export --run_dir=runs/nfm --name=cifar10_nfm
 
 writes savedmodels/cifar10_nfm/<next version>/ from runs/nfm/classifier.keras, with
-the run's record inside. `--model=PATH.keras` exports any Keras classifier instead.
-`--float16` stores the weights in half precision, `--features` adds a signature that
-gives the input of the last layer. `--format=litert` writes savedmodels/NAME.tflite
-instead, `--format=onnx` savedmodels/NAME.onnx (needs the packages onnx and tf2onnx).
+the run's record and evaluation inside. `--model=PATH.keras` exports any Keras
+classifier instead. `--float16` stores the weights in half precision, `--features` adds
+a signature that gives the input of the last layer. `--format=litert` writes
+savedmodels/NAME.tflite instead, `--format=onnx` savedmodels/NAME.onnx (needs the
+packages onnx and tf2onnx).
 """
 
 import pathlib
@@ -16,7 +17,8 @@ from absl import app, flags, logging
 
 import nfm_keras  # noqa: F401  (registers the layers that a .keras file may name)
 from nfm_keras import data, records, training
-from nfm_keras.serving import files as portable
+from nfm_keras.records.evaluation import FILE as EVALUATION
+from nfm_keras.serving.files import SUFFIXES, export_file
 from nfm_keras.serving.saved_model import export
 
 from .start import start
@@ -27,7 +29,7 @@ _OUTPUT = flags.DEFINE_string("output", "savedmodels", "Folder of all models.")
 _NAME = flags.DEFINE_string("name", None, "Name of the model, as clients ask for it.")
 _VERSION = flags.DEFINE_integer("version", None, "Version; the next free one if unset.")
 _FORMAT = flags.DEFINE_enum(
-    "format", "saved_model", ["saved_model", *portable.SUFFIXES], "What to write."
+    "format", "saved_model", ["saved_model", *SUFFIXES], "What to write."
 )
 _FEATURES = flags.DEFINE_bool("features", False, "Add the signature `features`.")
 _FLOAT16 = flags.DEFINE_bool("float16", False, "Store the weights in half precision.")
@@ -44,26 +46,34 @@ flags.register_multi_flags_validator(
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected arguments: {argv[1:]}")
+    if argv[1:]:
+        raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
-    model, notes = _load()
+    model, about = _load()
     path = pathlib.Path(_OUTPUT.value, _NAME.value)
     if _FORMAT.value != "saved_model":
-        print(portable.export_file(model, path, _FORMAT.value))
+        print(export_file(model, path, _FORMAT.value))
         return
     chosen = {"features": _FEATURES.value, "float16": _FLOAT16.value}
-    print(export(model, path, version=_VERSION.value, **chosen, **notes))
+    print(export(model, path, version=_VERSION.value, **chosen, **about))
 
 
 def _load():
+    """Returns the model, and what the version folder is to say about it."""
     if _MODEL.value:
         return keras.saving.load_model(_MODEL.value, compile=False), {}
-    run = pathlib.Path(_RUN.value)
-    record = records.load(run / records.FILE)
-    model = keras.saving.load_model(run / training.CLASSIFIER, compile=False)
-    return model, {"record": record, "classes": data.spec(record.dataset).classes}
+    folder = pathlib.Path(_RUN.value)
+    record = records.load(folder / records.FILE)
+    about = {"record": record, "classes": data.spec(record.dataset).classes}
+    if (folder / EVALUATION).exists():
+        about["evaluation"] = records.load_evaluation(folder / EVALUATION)
+    return keras.saving.load_model(folder / training.CLASSIFIER, compile=False), about
+
+
+def run():
+    """The command `nfm-export`."""
+    start(main)
 
 
 if __name__ == "__main__":
-    start(main)
+    run()

@@ -11,7 +11,7 @@ folder of its own: protocols are never mixed.
 python -m apps.report --pages --runs=runs/nfm
 
 writes report.html, one page that needs no other file, into the folder of every run
-found, finished or not, and prints the paths.
+there is, finished or not, and prints the paths.
 
 With an experiment, the rows and their order are its own, each run is looked for in
 RUNS/<row>/seed_<n>, the table links the records, and the paper's numbers are beside
@@ -20,7 +20,7 @@ ours.
 
 from absl import app, flags, logging
 
-from nfm_keras import records, reports
+from nfm_keras import experiments, reports
 
 from .start import start
 
@@ -42,43 +42,24 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     if _PAGES.value == bool(_OUTPUT.value):
         raise app.UsageError("Give either --output=FOLDER or --pages.")
-    if _PAGES.value:
-        return _pages()
-    looks = {"title": _TITLE.value, "columns": _COLUMNS.value}
-    count = _experiment(looks) if _EXPERIMENT.value else _runs(looks)
-    print(f"{count} run(s) reported in {_OUTPUT.value}")
-
-
-def _pages():
-    from nfm_keras.reports import page as run_report
-
-    found = [run for path in _RUNS.value for run in run_report.find(path)]
-    if not found:
-        raise ValueError(f"no run found under {', '.join(_RUNS.value)}")
-    for folder in found:
-        print(run_report.write(folder, _DATA_DIR.value))
-
-
-def _runs(looks):
-    runs = [
-        r for path in _RUNS.value for r in records.find(path, skip_broken=_SKIP.value)
-    ]
-    if not runs:
-        raise ValueError(f"no {records.FILE} found under {', '.join(_RUNS.value)}")
-    reports.write(runs, _OUTPUT.value, paper=_PAPER.value, **looks)
-    return len(runs)
-
-
-def _experiment(looks):
-    from nfm_keras.experiments.tables import load
-
-    if len(_RUNS.value) > 1 or _SKIP.value:
+    if _EXPERIMENT.value and (len(_RUNS.value) > 1 or _SKIP.value):
         raise app.UsageError(
             "--experiment takes one folder of --runs, and no --skip_broken."
         )
-    experiment = load(_EXPERIMENT.value)
-    rows = reports.write_experiment(experiment, *_RUNS.value, _OUTPUT.value, **looks)
-    return sum(row.seeds for row in rows)
+    looks = {"title": _TITLE.value, "columns": _COLUMNS.value}
+    if _PAGES.value:
+        for path in reports.write_pages(_RUNS.value, _DATA_DIR.value):
+            print(path, flush=True)
+        return
+    if _EXPERIMENT.value:
+        table, (folder,) = experiments.load(_EXPERIMENT.value), _RUNS.value
+        rows = reports.write_experiment(table, folder, _OUTPUT.value, **looks)
+        count = sum(row.seeds for row in rows)
+    else:
+        runs = reports.read(_RUNS.value, skip_broken=_SKIP.value)
+        reports.write(runs, _OUTPUT.value, paper=_PAPER.value, **looks)
+        count = len(runs)
+    print(f"{count} run(s) reported in {_OUTPUT.value}")
 
 
 if __name__ == "__main__":

@@ -12,13 +12,11 @@ server's own message if it refuses, or if it differs from the SavedModel.
 """
 
 import pathlib
-import time
 
-import numpy as np
 from absl import app, flags, logging
 
 from nfm_keras import data
-from nfm_keras.serving import signatures
+from nfm_keras.serving import server_check, signatures
 from nfm_keras.serving.client import GrpcClient, RestClient
 
 from .start import start
@@ -41,18 +39,26 @@ flags.register_multi_flags_validator(
     "give --rest, or --grpc with --model, or all",
 )
 
-TOLERANCE = 1e-4
-"""Of a probability: another machine rounds otherwise, another model differs by more."""
-
 
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
     names, values, signature = _load()
-    expected = _local(values, signature) if _SAVED_MODEL.value else None
+    folder, expected = _SAVED_MODEL.value, None
+    if folder:
+        expected = server_check.probabilities(folder, values, signature)
     for client in _clients():
-        _check(client, names, values, signature, expected)
+        states = client.status()
+        print(f"{client.name}: {', '.join(f'{v} {states[v]}' for v in sorted(states))}")
+        print(f"signatures: {', '.join(sorted(client.metadata()))}", flush=True)
+        answer = server_check.ask(client, values, signature)
+        print("\n".join(answer.lines(names)))
+        first, second = answer.milliseconds
+        print(f"{len(names)} image(s) in {first:.1f} ms, again in {second:.1f} ms")
+        if folder:
+            error = server_check.compare(client, answer, folder, expected)
+            print(f"equal to {folder} to {error:.1e}")
 
 
 def _clients():
@@ -63,6 +69,7 @@ def _clients():
 
 
 def _load():
+    """Returns names of the images, the images, and the signature to ask."""
     if _IMAGES.value:
         files = [pathlib.Path(name).read_bytes() for name in _IMAGES.value]
         return _IMAGES.value, files, signatures.BYTES
@@ -71,50 +78,10 @@ def _load():
     return names, images, signatures.UINT8
 
 
-def _local(values, signature):
-    import tensorflow as tf
-
-    servable = tf.saved_model.load(_SAVED_MODEL.value)
-    if signature not in servable.signatures:
-        raise ValueError(
-            f"{_SAVED_MODEL.value} must have the signature `{signature}`. "
-            f"Received: {sorted(servable.signatures)}"
-        )
-    ask = servable.signatures[signature]
-    (name,) = ask.structured_input_signature[1]
-    return ask(**{name: tf.constant(values)})["probabilities"].numpy()
-
-
-def _check(client, names, values, signature, expected):
-    states = client.status()
-    print(f"{client.name}: {', '.join(f'{v} {states[v]}' for v in sorted(states))}")
-    print(f"signatures: {', '.join(sorted(client.metadata()))}", flush=True)
-    found, first = _timed(client, values, signature)
-    _, second = _timed(client, values, signature)
-    probabilities, classes = found["probabilities"], found["classes"]
-    for name, label, row in zip(names, classes, probabilities, strict=True):
-        print(f"{name}: {label} {row.max():.4f}")
-    print(f"{len(names)} image(s) in {first:.1f} ms, again in {second:.1f} ms")
-    if expected is not None:
-        _compare(client, probabilities, expected)
-
-
-def _timed(client, values, signature):
-    begun = time.perf_counter()
-    found = client.predict(values, signature)
-    return found, 1000 * (time.perf_counter() - begun)
-
-
-def _compare(client, found, expected):
-    same = found.shape == expected.shape
-    error = float(np.max(np.abs(found - expected))) if same else np.inf
-    if not error <= TOLERANCE:  # written so that NaN fails
-        raise RuntimeError(
-            f"The probabilities must equal those of {_SAVED_MODEL.value} to "
-            f"{TOLERANCE:.0e}. Received: from {client.name} a difference of {error:.1e}"
-        )
-    print(f"equal to {_SAVED_MODEL.value} to {error:.1e}")
+def run():
+    """The command `nfm-serve-check`."""
+    start(main)
 
 
 if __name__ == "__main__":
-    start(main)
+    run()

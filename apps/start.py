@@ -10,7 +10,7 @@ def start(main):
     """Runs an app; an error that says what is wrong needs no traceback.
 
     Args:
-        main: function of the arguments that are no flags.
+        main: Function of the arguments, of which those that are flags were taken out.
     """
     try:
         app.run(main)

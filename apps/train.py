@@ -1,6 +1,10 @@
 """Trains one network.
 
-python -m apps.train --scheme=nfm --dataset=digits --network=small_resnet --epochs=30
+    python -m apps.train --scheme=nfm --dataset=digits --network=small_resnet \\
+        --epochs=30 --run_dir=runs/nfm
+
+Prints the resolved config first and the last epoch's numbers at the end. Every field of
+the config is a flag; `--resume` goes on with a run that was stopped.
 """
 
 import json
@@ -9,7 +13,6 @@ import shlex
 from absl import app, flags, logging
 
 from nfm_keras import training
-from nfm_keras.training.distribution import engine as distribution
 
 from . import config_flags
 from .start import start
@@ -35,12 +38,12 @@ _FIELDS = config_flags.define()
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+    if argv[1:]:
+        raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
     config = training.Config(**{name: FLAGS[name].value for name in _FIELDS})
-    # Before anything is computed, as several processes have to be.
-    engine = distribution.start(config.distribution)
+    # Before anything is computed: afterwards several processes cannot start together.
+    engine = training.distribution.start(config.distribution)
     resolved, _ = training.resolve(config)
     if engine.is_chief:
         print(json.dumps(resolved.to_json(), indent=1))
@@ -62,11 +65,16 @@ def main(argv):
 
 
 def _command():
-    """What to type to repeat the run from its start."""
+    """Returns what to type to repeat the run from its start."""
     names = (*_FIELDS, "run_dir", "data_dir", "download", "watch")
     given = [FLAGS[name].serialize() for name in names if FLAGS[name].present]
     return shlex.join(["python", "-m", "apps.train", *given])
 
 
-if __name__ == "__main__":
+def run():
+    """The command `nfm-train`."""
     start(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -5,7 +5,7 @@
 Shuffled batches of 128 images of 32x32, padded by 4, cropped at random for each image
 and mirrored half of the time, made three ways:
 
-* `batches`: `nfm_keras.data.load.batches`, which gathers a whole batch at once; uint8;
+* `batches`: `nfm_keras.data.batches`, which gathers a whole batch at once; uint8;
 * `an image at a time`: pad, `tf.image.random_crop` and `random_flip_left_right` in
   `Dataset.map`, then `batch`; uint8;
 * `keras layers`: `RandomCrop` in `Dataset.map`, since on a batch it crops all images

@@ -55,7 +55,7 @@ class Contender:
 
     def __init__(self, name):
         from nfm_keras import data, training
-        from nfm_keras.training.distribution import engine as distribution
+        from nfm_keras.training import distribution
 
         config = training.Config(
             dataset="cifar10",

@@ -18,8 +18,8 @@ def unknown(what, name, known):
 
     Example:
 
-    >>> unknown("suite", "quik", ["quick", "full"])
-    ValueError("Unknown suite. Did you mean 'quick'? Known: quick, full. Received: 'quik'")
+    >>> unknown("kind", "fogg", ["fog"])
+    ValueError("Unknown kind. Did you mean 'fog'? Known: fog. Received: 'fogg'")
     """
     return ValueError(
         f"Unknown {what}.{did_you_mean(name, known)} Known: {', '.join(known)}. "

@@ -2,8 +2,6 @@
 
 import lazy_loader
 
-from nfm_keras import registration
-
 
 def attach(name, file):
     """Returns `__getattr__`, `__dir__` and `__all__` of a package.
@@ -15,11 +13,4 @@ def attach(name, file):
         name: `__name__` of the package.
         file: Its `__file__`.
     """
-    resolve, names, public = lazy_loader.attach_stub(name, file)
-
-    def __getattr__(attribute):
-        value = resolve(attribute)
-        registration.register_with_keras()
-        return value
-
-    return __getattr__, names, public
+    return lazy_loader.attach_stub(name, file)

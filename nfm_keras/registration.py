@@ -2,14 +2,14 @@
 
 `keras.saving.load_model` imports no module of ours: a class that is not registered when
 a file is read cannot be made. Registering takes the import of Keras, which `import
-nfm_keras` does not wait for; so it is done as soon as Keras is there.
+nfm_keras` does not wait for; so it is done as soon as Keras is there, whoever imports
+it, and in whatever order.
 """
 
 import importlib
 import importlib.abc
-import importlib.util
-import inspect
 import sys
+import threading
 
 MODULES = (
     "corruptions.layers",
@@ -21,30 +21,24 @@ MODULES = (
     "mixing.techniques.noisymix",
     "mixing.techniques.puzzlemix",
     "networks.blocks",
-    "networks.vit_lite",
+    "networks.vision_transformer",
     "training.optimizers",
 )
 """The modules that have classes with `keras.saving.register_keras_serializable`."""
 
-_registered = False
-
 
 def register_with_keras():
-    """Registers every serialisable class where Keras is imported, or once it will be.
+    """Registers every serialisable class: now where Keras is imported, or once it is.
 
-    While a module of ours is being imported nothing is done: the next use of a name
-    does it.
+    Where a module of ours is being imported, which others may not import yet, it is
+    done when the outermost of those is complete.
     """
-    global _registered
-    if _registered or _inside_the_package():
-        return
-    if "keras" not in sys.modules:
-        if not any(isinstance(finder, _KerasFinder) for finder in sys.meta_path):
-            sys.meta_path.insert(0, _KerasFinder())
-        return
-    _registered = True
-    for module in MODULES:
-        importlib.import_module(f"nfm_keras.{module}")
+    if "keras" in sys.modules and not _imports.depth:
+        _stop_watching()
+        for module in MODULES:
+            importlib.import_module(f"nfm_keras.{module}")
+    elif _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
 
 
 def load_model(path, **options):
@@ -70,32 +64,47 @@ def load_model(path, **options):
     return keras.saving.load_model(path, **options)
 
 
-class _KerasFinder(importlib.abc.MetaPathFinder):
-    """Notices when Keras is imported, and registers our classes after it."""
+class _Imports(threading.local):
+    """How many modules of ours a thread is importing, one within another."""
+
+    depth = 0
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Notices the import of Keras and of our modules, and registers after it."""
 
     def find_spec(self, name, path=None, target=None):
-        if name != "keras":
+        ours = name.startswith("nfm_keras.")
+        if not ours and name != "keras":
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.loader is None:
-            return spec
-        execute = spec.loader.exec_module
-
-        def exec_module(module):
-            execute(module)
-            register_with_keras()
-
-        spec.loader.exec_module = exec_module
+        others = (f for f in sys.meta_path if f is not self and hasattr(f, "find_spec"))
+        specs = (finder.find_spec(name, path, target) for finder in others)
+        spec = next(filter(None, specs), None)
+        if spec is not None and spec.loader is not None:
+            _watch(spec.loader, ours)
         return spec
 
 
-def _inside_the_package():
-    """Whether a module of ours is being imported: others may not import it yet."""
-    frame = inspect.currentframe()
-    while frame is not None:
-        code = frame.f_code.co_name
-        if code == "<module>" and frame.f_globals["__name__"].startswith("nfm_keras."):
-            return True
-        frame = frame.f_back
-    return False
+def _watch(loader, ours):
+    """Makes a loader register once it has loaded the outermost module."""
+    execute = loader.exec_module
+
+    def exec_module(module):
+        _imports.depth += ours
+        try:
+            execute(module)
+        finally:
+            _imports.depth -= ours
+        if "keras" in sys.modules:
+            register_with_keras()
+
+    loader.exec_module = exec_module
+
+
+def _stop_watching():
+    if _finder in sys.meta_path:
+        sys.meta_path.remove(_finder)
+
+
+_imports = _Imports()
+_finder = _Finder()

@@ -17,8 +17,7 @@ from keras import layers
 import nfm_keras as nfm
 from nfm_keras import data
 from nfm_keras.mixing.scope import current_scope
-from nfm_keras.training import optimizers
-from nfm_keras.training.distribution import engine as distribution
+from nfm_keras.training import distribution, optimizers
 
 BATCH, EPOCHS, DEVICES = 128, 3, 2
 MIXINGS = {

@@ -80,53 +80,42 @@ def linked_files():
 
 def packages():
     """Returns the names of the subpackages that have public names."""
-    folders = sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))
-    return [folder.name for folder in folders if public_names(folder)]
+    return sorted(stub.parent.name for stub in PACKAGE.glob("*/__init__.pyi"))
 
 
 def public_names(folder):
     """Returns the public names of a package, as its `__init__.pyi` gives them.
 
-    Where there is none they are what `__init__.py` defines, and takes from its own
-    modules.
+    `from . import name` gives a package inside it, which has a section of its own.
     """
-    stub = folder / "__init__.pyi"
-    inside = f"nfm_keras.{folder.name}."
-    source = stub if stub.exists() else folder / "__init__.py"
-    names = []
-    for node in ast.parse(source.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ImportFrom):
-            # `from . import module` gives a subpackage, which has its own section.
-            own = node.module if node.level else f"{node.module}.".startswith(inside)
-            names += [alias.asname or alias.name for alias in node.names if own]
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.append(node.name)
-        elif isinstance(node, ast.Assign):
-            names += [name.id for name in node.targets if isinstance(name, ast.Name)]
-    return [name for name in names if not name.startswith("_")]
+    stub = (folder / "__init__.pyi").read_text(encoding="utf-8")
+    taken = [node for node in ast.parse(stub).body if isinstance(node, ast.ImportFrom)]
+    return [alias.name for node in taken if node.module for alias in node.names]
 
 
 def reference(package):
     """Returns the page of a subpackage and of the packages inside it."""
-    folders = [PACKAGE / package, *sorted(p.parent for p in nested(package))]
-    return "\n".join(section(folder) for folder in folders)
-
-
-def nested(package):
-    return (PACKAGE / package).glob("*/__init__.pyi")
+    inside = sorted(stub.parent for stub in (PACKAGE / package).glob("*/__init__.pyi"))
+    return "\n".join(section(folder) for folder in [PACKAGE / package, *inside])
 
 
 def section(folder):
     """Returns the headings and directives of one package."""
     name = ".".join(folder.relative_to(ROOT).parts)
-    head = "# " if folder.parent == PACKAGE else "## "
-    intro = [f"{head}{name}", f"::: {name}", "    options:", "      members: false"]
-    intro += ["      show_root_heading: false", "      show_root_toc_entry: false", ""]
-    level = 2 if folder.parent == PACKAGE else 3
+    level = len(folder.relative_to(PACKAGE).parts)
+    lines = [
+        f"{'#' * level} {name}",
+        f"::: {name}",
+        "    options:",
+        "      members: false",
+        "      show_root_heading: false",
+        "      show_root_toc_entry: false",
+        "",
+    ]
     for public in public_names(folder):
-        intro += [f"::: {name}.{public}", "    options:"]
-        intro += [f"      heading_level: {level}", ""]
-    return "\n".join(intro)
+        lines += [f"::: {name}.{public}", "    options:"]
+        lines += [f"      heading_level: {level + 1}", ""]
+    return "\n".join(lines)
 
 
 def front_page():

@@ -14,14 +14,15 @@ import numpy as np
 from keras import ops
 
 from nfm_keras.attacks import balls
-from nfm_keras.attacks.attack import Attack, check_settings, refuse
+from nfm_keras.attacks.attack import Attack, check_settings
 from nfm_keras.attacks.losses import LOSSES
 from nfm_keras.attacks.search import Search, log_mean
 from nfm_keras.backend import gradients
+from nfm_keras.checks import check_number, unknown
 
 
 def checkpoints(steps):
-    """The steps after which APGD asks whether to halve its step size.
+    """Returns the steps after which APGD asks whether to halve its step size.
 
     The first interval is 22 % of the steps, each one is 3 % shorter than the one before
     it, and none is shorter than 6 %; fractions are cut, and each is at least 1 step.
@@ -41,12 +42,12 @@ def checkpoints(steps):
     an ensemble of diverse parameter-free attacks*, ICML 2020, section 3.
     """
     gap, shorter, least = (max(steps * part // 100, 1) for part in (22, 3, 6))
-    found, step = [], gap
+    marks, step = [], gap
     while step <= steps:
-        found.append(step)
+        marks.append(step)
         gap = max(gap - shorter, least)
         step += gap
-    return tuple(found)
+    return tuple(marks)
 
 
 class _State(NamedTuple):
@@ -104,7 +105,7 @@ class _APGDSearch(Search):
         )
 
     def starts(self, where, rounds):
-        """Points at distance epsilon exactly, before they are clipped to [0,1]."""
+        """Returns points at distance epsilon exactly, later clipped to [0,1]."""
         attack, images = self.attack, self.images[where]
         generators = self.generators(where, rounds)
         return balls.random_starts(
@@ -120,7 +121,7 @@ class _APGDSearch(Search):
         return _State(*moved), state.points, logits
 
     def evaluate(self, state):
-        """Losses, gradients and logits at the points, over `eot` passes."""
+        """Returns losses, gradients and logits at the points, over `eot` passes."""
         evaluate = self.classifier.compiled(EVALUATIONS[self.attack.loss])
         eot, points = self.attack.eot, (state.points, state.labels, state.targets)
         values, gradient, logits = evaluate(*points)
@@ -170,7 +171,7 @@ class APGD(Attack):
             time, not the result.
 
     Raises:
-        ValueError: a setting out of its range.
+        ValueError: If a setting is out of its range.
 
     Example:
 
@@ -198,9 +199,8 @@ class APGD(Attack):
     def __post_init__(self):
         check_settings(self, "steps", "restarts", "targets", "eot")
         if self.loss not in LOSSES:
-            refuse(f"`loss` must be one of {', '.join(LOSSES)}.", self.loss)
-        if not 0 <= self.rho <= 1:
-            refuse("`rho` must lie between 0 and 1.", self.rho)
+            raise unknown("loss", self.loss, LOSSES)
+        check_number("rho", self.rho, least=0, most=1)
 
     @property
     def name(self):

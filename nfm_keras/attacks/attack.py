@@ -1,25 +1,25 @@
 """What every attack is: a value with an id, settings and one call."""
 
 import dataclasses
-import math
 
 import numpy as np
 
 from nfm_keras.attacks.balls import NORMS
 from nfm_keras.backend.classifier import PlainClassifier
-from nfm_keras.data import images as perturbations
-from nfm_keras.data import labels as metrics
-from nfm_keras.records.ids import format_severity
+from nfm_keras.checks import check_count, check_number, unknown
+from nfm_keras.data.images import as_images
+from nfm_keras.data.labels import check_labels
+from nfm_keras.records.ids import join
 
 
 @dataclasses.dataclass(frozen=True)
 class AttackResult:
-    """What an attack found.
+    """Adversarial images, and where the attack succeeded.
 
     Args:
-        images: float32, shape of the attacked images: the first misclassified point
-            found for each image (the image itself where that is misclassified). Where
-            the attack failed: the last iterate for PGD, else the image.
+        images: float32, shape of the attacked images: the first misclassified point of
+            each (the image itself where that is misclassified). Where the attack
+            failed: the last iterate for PGD, else the image.
         success: `(batch,)` bool: misclassified, within the ball and within [0,1].
         gradients: int. Input gradients computed, over all images.
         stages: dict. Name of each stage of an `AutoAttack` -> images still classified
@@ -42,7 +42,7 @@ class Attack:
     def id(self):
         """Its name in flags, records and plots, such as `pgd@8/255` or `pgd_l2@0.5`."""
         kind = self.name if self.norm == "linf" else f"{self.name}_{self.norm}"
-        return f"{kind}@{format_severity(self.epsilon)}"
+        return join(kind, self.epsilon)
 
     @property
     def severity(self):
@@ -63,11 +63,12 @@ class Attack:
     def __call__(
         self, classifier, images, labels, *, seed=0, batch_size=250, indices=None
     ):
-        """Attack every image.
+        """Attacks every image.
 
         Args:
             classifier: Keras model or callable from `[0,1]` images to logits, or a
-                `nfm_keras.backend.classifier.PlainClassifier`, which saves compiling anew.
+                `nfm_keras.backend.classifier.PlainClassifier`, which is compiled once
+                for many attacks.
             images: `(n, height, width, channels)`, uint8 or float in [0,1].
             labels: `(n,)` integers.
             seed: int, of all that is random.
@@ -78,41 +79,34 @@ class Attack:
             An `AttackResult`.
 
         Raises:
-            ValueError: bad images or labels; the classifier gives NaN, probabilities
-                instead of logits, or something else than `(batch, classes)`.
+            ValueError: If images or labels are bad, or the classifier gives NaN,
+                probabilities instead of logits, or something else than
+                `(batch, classes)`.
         """
         given = prepared(classifier, images, labels, indices)
         return self.search(self, *given, seed, batch_size).run()
 
 
 def prepared(classifier, images, labels, indices=None):
-    """Checked arguments of an attack: classifier, images, labels and indices."""
-    images = perturbations.as_images(images)
-    labels = metrics.check_labels(labels, len(images))
+    """Returns the checked arguments of an attack, the classifier as a plain one."""
+    images = as_images(images)
+    labels = check_labels(labels, len(images))
     indices = np.arange(len(images)) if indices is None else np.asarray(indices)
     return PlainClassifier(classifier), images, labels, indices
 
 
 def check_settings(attack, *counts):
-    """Refuse a bad norm or epsilon, and counts that are not positive integers.
+    """Refuses a bad norm or epsilon, and counts that are not positive integers.
 
     Args:
-        attack: the attack.
+        attack: `Attack`.
         *counts: str, names of its fields that count something.
 
     Raises:
-        ValueError: what is out of range.
+        ValueError: Naming what is out of its range.
     """
     if attack.norm not in NORMS:
-        refuse(f"`norm` must be one of {', '.join(NORMS)}.", attack.norm)
-    if not (0 <= attack.epsilon < math.inf):
-        refuse("`epsilon` must be a finite number, at least 0.", attack.epsilon)
+        raise unknown("norm", attack.norm, NORMS)
+    check_number("epsilon", attack.epsilon, least=0)
     for name in counts:
-        value = getattr(attack, name)
-        if not isinstance(value, int) or value < 1:
-            refuse(f"`{name}` must be an integer, at least 1.", value)
-
-
-def refuse(what, received):
-    """Raise a `ValueError` that ends in what was received."""
-    raise ValueError(f"{what} Received: {received!r}")
+        check_count(name, getattr(attack, name))

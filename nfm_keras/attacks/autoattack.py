@@ -5,16 +5,11 @@ import dataclasses
 import numpy as np
 
 from nfm_keras.attacks.apgd import APGD
-from nfm_keras.attacks.attack import (
-    Attack,
-    AttackResult,
-    check_settings,
-    prepared,
-    refuse,
-)
+from nfm_keras.attacks.attack import Attack, AttackResult, check_settings, prepared
 from nfm_keras.attacks.fab import FAB
 from nfm_keras.attacks.search import Search
 from nfm_keras.attacks.square import Square
+from nfm_keras.checks import unknown
 
 VERSIONS = ("standard", "rand")
 
@@ -30,7 +25,7 @@ class _CleanSearch(Search):
 
 @dataclasses.dataclass(frozen=True)
 class AutoAttack(Attack):
-    """AutoAttack: an image is robust if it survives a set of attacks.
+    """AutoAttack: an image is robust if none of a set of attacks breaks it.
 
     * `standard`: APGD on the cross-entropy, targeted APGD, FAB-T and Square, one after
       the other, each on the images that are still classified correctly. For classifiers
@@ -53,7 +48,7 @@ class AutoAttack(Attack):
         eot: int. Passes to average over in `rand`.
 
     Raises:
-        ValueError: a setting out of its range.
+        ValueError: If a setting is out of its range.
 
     Example:
 
@@ -83,7 +78,7 @@ class AutoAttack(Attack):
     def __post_init__(self):
         check_settings(self, "steps", "queries", "targets", "eot")
         if self.version not in VERSIONS:
-            refuse(f"`version` must be one of {', '.join(VERSIONS)}.", self.version)
+            raise unknown("version", self.version, VERSIONS)
 
     @property
     def passes(self):
@@ -115,7 +110,7 @@ class AutoAttack(Attack):
     def __call__(
         self, classifier, images, labels, *, seed=0, batch_size=250, indices=None
     ):
-        """Attack every image; arguments as for the other attacks.
+        """Attacks every image; arguments as for the other attacks.
 
         Returns:
             An `AttackResult` whose `stages` hold how many images are still classified
@@ -124,7 +119,7 @@ class AutoAttack(Attack):
         given = prepared(classifier, images, labels, indices)
         classifier, images, labels, indices = given
         result = _CleanSearch(self, *given, seed, batch_size).run()
-        found, broken, gradients = result.images, result.success, result.gradients
+        points, broken, gradients = result.images, result.success, result.gradients
         stages = {"clean": int((~broken).sum())}
         for attack in self.attacks:
             left = np.flatnonzero(~broken)
@@ -137,7 +132,7 @@ class AutoAttack(Attack):
                     batch_size=batch_size,
                     indices=indices[left],
                 )
-                found[left], broken[left] = result.images, result.success
+                points[left], broken[left] = result.images, result.success
                 gradients += result.gradients
             stages[attack.name] = int((~broken).sum())
-        return AttackResult(found, broken, gradients, stages)
+        return AttackResult(points, broken, gradients, stages)

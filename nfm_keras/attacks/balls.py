@@ -13,7 +13,7 @@ NORMS = ("linf", "l2")
 
 
 def steepest(gradient, norm):
-    """The direction of unit norm along which a linear function grows most.
+    """Returns the direction of unit norm along which a linear function grows most.
 
     Args:
         gradient: `(batch, ...)` tensor.
@@ -30,7 +30,7 @@ def steepest(gradient, norm):
 
 
 def project(delta, epsilon, norm):
-    """The nearest perturbation within the ball of radius epsilon.
+    """Returns the nearest perturbation within the ball of radius epsilon.
 
     Args:
         delta: `(batch, ...)` tensor.
@@ -48,13 +48,13 @@ def project(delta, epsilon, norm):
 
 
 def into_ball(points, images, epsilon, norm):
-    """Project points onto the ball around the images, then clip them to [0,1]."""
+    """Projects points onto the ball around the images, then clips them to [0,1]."""
     # Clipping last cannot leave the ball again, since the images lie in [0,1].
     return ops.clip(images + project(points - images, epsilon, norm), 0.0, 1.0)
 
 
 def length(delta, norm):
-    """Norm of each perturbation, `(batch, 1, ...)`."""
+    """Returns the norm of each perturbation, `(batch, 1, ...)`."""
     axes = tuple(range(1, len(delta.shape)))
     if norm == "linf":
         return ops.max(ops.abs(delta), axis=axes, keepdims=True)
@@ -62,18 +62,18 @@ def length(delta, norm):
 
 
 def per_image(values, points):
-    """One value an image, `(batch,)`, shaped to multiply its points; any array."""
+    """Shapes one value an image, `(batch,)`, to multiply its points; any array."""
     return values[(..., *[None] * (len(points.shape) - 1))]
 
 
 def distances(points, images, norm):
-    """Distance of each point from its image, `(batch,)`, in NumPy."""
+    """Returns the distance of each point from its image, `(batch,)`, in NumPy."""
     delta = (points - images).reshape(len(images), math.prod(images.shape[1:]))
     return np.linalg.norm(delta, np.inf if norm == "linf" else 2, axis=1)
 
 
 def uniform_inside(generator, shape, norm):
-    """A draw from the uniform law in the unit ball."""
+    """Draws from the uniform law in the unit ball."""
     if norm == "linf":
         return generator.uniform(-1.0, 1.0, shape)
     direction = generator.standard_normal(shape)
@@ -82,8 +82,10 @@ def uniform_inside(generator, shape, norm):
 
 
 def random_surface(generator, shape, norm):
-    """A draw of norm exactly 1: a uniform draw divided by its largest entry (`linf`),
-    or a uniform direction (`l2`)."""
+    """Draws with norm exactly 1.
+
+    A uniform draw divided by its largest entry (`linf`), or a uniform direction (`l2`).
+    """
     if norm == "linf":
         direction = generator.uniform(-1.0, 1.0, shape)
         return direction / np.abs(direction).max()
@@ -92,7 +94,7 @@ def random_surface(generator, shape, norm):
 
 
 def random_starts(draw, images, epsilon, norm, generators):
-    """Images moved by epsilon times one draw each, clipped to [0,1].
+    """Moves images by epsilon times one draw each and clips them to [0,1].
 
     Args:
         draw: `uniform_inside` or `random_surface`.

@@ -7,8 +7,10 @@ from nfm_keras.attacks.autoattack import AutoAttack
 from nfm_keras.attacks.fab import FAB
 from nfm_keras.attacks.pgd import FGSM, PGD
 from nfm_keras.attacks.square import Square
+from nfm_keras.checks import unknown
+from nfm_keras.records.ids import ATTACKS, split
 
-ATTACKS = {
+_MAKERS = {
     "fgsm": FGSM,
     "pgd": PGD,
     "apgd_ce": functools.partial(APGD, loss="ce"),
@@ -18,27 +20,35 @@ ATTACKS = {
     "square": Square,
     "autoattack": AutoAttack,
 }
-"""Name of an attack -> what makes it from epsilon and norm."""
 
 
 def from_perturbation(perturbation, **settings):
-    """The attack that a perturbation such as `pgd_l2@0.5` names.
+    """Returns the attack that an id such as `pgd_l2@0.5` names.
 
     Args:
-        perturbation: `nfm_keras.evaluation.noise.Perturbation` of an attack's kind.
+        perturbation: str, the id of an attack: behind the `@` its epsilon, a number or
+            a fraction, in units of [0,1] pixels. Or a value that has such an `id`.
         **settings: steps, step_size, restarts, random_start of `PGD`. They go to PGD
             alone: the others are known by name with the settings they were published
             with. Make their value yourself to change one.
 
+    Raises:
+        ValueError: If the id names no attack or has no epsilon.
+
     Example:
 
-    >>> from nfm_keras.data.images import parse
-    >>> from_perturbation(parse("pgd@8/255"), steps=20, restarts=5).settings["steps"]
+    >>> from_perturbation("pgd@8/255", steps=20, restarts=5).settings["steps"]
     20
-    >>> from_perturbation(parse("apgd_t_l2@0.5")).id
+    >>> from_perturbation("apgd_t_l2@0.5").id
     'apgd_t_l2@0.5'
     """
-    name, is_l2, _ = perturbation.kind.partition("_l2")
-    norm = "l2" if is_l2 else "linf"
+    kind, epsilon = split(getattr(perturbation, "id", perturbation))
+    if kind not in ATTACKS:
+        raise unknown("attack", kind, ATTACKS)
+    if epsilon is None:
+        raise ValueError(
+            f"Expected an id like `{kind}@8/255`. Received: {perturbation!r}"
+        )
+    name, is_l2, _ = kind.partition("_l2")
     settings = settings if name == "pgd" else {}
-    return ATTACKS[name](epsilon=perturbation.severity, norm=norm, **settings)
+    return _MAKERS[name](epsilon=epsilon, norm="l2" if is_l2 else "linf", **settings)

@@ -50,8 +50,8 @@ class _FABSearch(Search):
         self.targets = self.targets_of(scores)
         self.rounds = self.targets.shape[1] * self.attack.restarts
         self.walk(np.flatnonzero(self.distances > 0))
-        found = np.isfinite(self.distances) & (self.distances > 0)
-        left = found & ~self.broken if self.early_stop else found
+        reached = np.isfinite(self.distances) & (self.distances > 0)
+        left = reached & ~self.broken if self.early_stop else reached
         self.shorten(np.flatnonzero(left), scores)
 
     def begin(self, where, rounds):
@@ -74,7 +74,7 @@ class _FABSearch(Search):
         return state._replace(points=moved), state.points, logits
 
     def keep(self, where, points):
-        """Keep the nearest; an image is broken once that lies in the ball."""
+        """Keeps the nearest; an image is broken once that lies in the ball."""
         distances = balls.distances(points, self.images[where], self.attack.norm)
         closer = distances < self.distances[where]
         where = where[closer]
@@ -83,8 +83,10 @@ class _FABSearch(Search):
         self.broken[where] = self.distances[where] <= self.attack.epsilon
 
     def shorten(self, where, scores):
-        """Look for the boundary between image and adversary, as if the margin were
-        linear there: the ends are moved to where it would vanish."""
+        """Looks for the boundary between image and adversary.
+
+        As if the margin were linear there: the ends move to where it would vanish.
+        """
         if not len(where):
             return
         near, far = self.images[where], self.adversaries[where]
@@ -130,7 +132,7 @@ class FAB(Attack):
             ranks second, third ... on the image. Any misclassification counts.
 
     Raises:
-        ValueError: a setting out of its range.
+        ValueError: If a setting is out of its range.
 
     Example:
 
@@ -162,17 +164,17 @@ class FAB(Attack):
     def nearest(
         self, classifier, images, labels, *, seed=0, batch_size=250, indices=None
     ):
-        """The nearest misclassified point of each image, at any distance.
+        """Returns the nearest misclassified point of each image, at any distance.
 
         Unlike a call, which leaves an image as soon as a point within epsilon is found,
         this takes all its steps.
 
-        Args: as for a call.
+        Args: As for a call.
 
         Returns:
             `(points, distances)`: float32 of the shape of `images`, and `(n,)`. The
             distance is 0 where the image itself is misclassified, and infinite, beside
-            the image itself, where nothing was found.
+            the image itself, where no point is misclassified.
         """
         given = prepared(classifier, images, labels, indices)
         search = self.search(self, *given, seed, batch_size)
@@ -182,7 +184,7 @@ class FAB(Attack):
 
 
 def project_onto_hyperplane(points, normal, gap, norm):
-    """The smallest perturbation d with normal . d = gap that stays in [0,1].
+    """Returns the smallest perturbation d with normal . d = gap that stays in [0,1].
 
     Up to sign, d_i = min(s, room_i) in `linf` and min(s |w_i|, room_i) in `l2`, where
     room_i is what lies between x_i and the face of the box it moves to. The reach
@@ -235,7 +237,7 @@ def project_onto_hyperplane(points, normal, gap, norm):
 
 
 def _step(classifier, points, images, labels, targets, *, norm):
-    """One step of FAB: `(next points, logits before it)`."""
+    """Takes one step of FAB: `(next points, logits before it)`."""
     logits = classifier(points)
     wrong = ops.not_equal(ops.argmax(logits, axis=1), labels)
     nearer = images + BETA * (points - images)

@@ -20,12 +20,12 @@ from keras import ops
 
 
 def cross_entropy(logits, labels, targets=None):
-    """Cross-entropy of each image.
+    """Returns the cross-entropy of each image.
 
     Args:
         logits: `(batch, classes)` tensor.
         labels: `(batch,)` integers.
-        targets: not read.
+        targets: Not read.
 
     Returns:
         `(batch,)` tensor.
@@ -34,9 +34,9 @@ def cross_entropy(logits, labels, targets=None):
 
 
 def margin(logits, labels, targets=None):
-    """How far the best other class is ahead of the label, in logits.
+    """Returns how far the best other class is ahead of the label, in logits.
 
-    Args: as `cross_entropy`.
+    Args: As `cross_entropy`.
 
     Example:
 
@@ -49,9 +49,9 @@ def margin(logits, labels, targets=None):
 
 
 def dlr(logits, labels, targets=None):
-    """Difference-of-logits ratio; with fewer than 3 classes the margin.
+    """Returns the difference-of-logits ratio; with fewer than 3 classes the margin.
 
-    Args: as `cross_entropy`.
+    Args: As `cross_entropy`.
 
     Example:
 
@@ -65,7 +65,7 @@ def dlr(logits, labels, targets=None):
 
 
 def targeted_dlr(logits, labels, targets):
-    """Targeted difference-of-logits ratio; with fewer than 4 classes z_t - z_y.
+    """Returns the targeted ratio of this kind; with fewer than 4 classes z_t - z_y.
 
     Args:
         logits: `(batch, classes)` tensor.
@@ -89,7 +89,7 @@ def targeted_dlr(logits, labels, targets):
 
 
 def target_margin(logits, labels, targets):
-    """z_t - z_y. Args: as `targeted_dlr`."""
+    """Returns z_t - z_y; arguments as for `targeted_dlr`."""
     return _pick(logits, targets) - _pick(logits, labels)
 
 

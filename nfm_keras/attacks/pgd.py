@@ -6,17 +6,17 @@ an image is broken is read off the logits of that same forward pass.
 
 import dataclasses
 import functools
-import math
 from typing import NamedTuple
 
 import numpy as np
 from keras import ops
 
 from nfm_keras.attacks import balls, losses
-from nfm_keras.attacks.attack import Attack, check_settings, prepared, refuse
+from nfm_keras.attacks.attack import Attack, check_settings, prepared
 from nfm_keras.attacks.search import Search
 from nfm_keras.backend import gradients
-from nfm_keras.data import images as perturbations
+from nfm_keras.checks import check_number
+from nfm_keras.data.images import image_generators
 
 
 class _State(NamedTuple):
@@ -58,7 +58,7 @@ class _PGDSearch(Search):
         return state._replace(points=moved), state.points, logits
 
     def leave(self, where, points):
-        """Where the attack fails, its last iterate is what it found."""
+        """Keeps the last iterate of an image on which the attack fails."""
         unbroken = ~self.broken[where]
         self.adversaries[where[unbroken]] = points[unbroken]
 
@@ -88,7 +88,8 @@ class PGD(Attack):
             time, not the result.
 
     Raises:
-        ValueError: a setting out of its range, or restarts without a random start.
+        ValueError: If a setting is out of its range, or there are restarts without a
+            random start.
 
     Example:
 
@@ -117,15 +118,17 @@ class PGD(Attack):
         check_settings(self, "steps", "restarts")
         if self.step_size is None:
             object.__setattr__(self, "step_size", 2.5 * self.epsilon / self.steps)
-        if not (0 <= self.step_size < math.inf):
-            refuse("`step_size` must be a finite number, at least 0.", self.step_size)
+        check_number("step_size", self.step_size, least=0)
         if self.restarts > 1 and not self.random_start:
-            refuse("Restarts without a random start repeat each other.", self.restarts)
+            raise ValueError(
+                "Restarts without a random start repeat each other. "
+                f"Received: {self.restarts}"
+            )
 
     def iterates(self, classifier, images, labels, *, seed=0, indices=None):
-        """Yield the start and the iterate after each step, as one batch.
+        """Yields the start and the iterate after each step, as one batch.
 
-        Args: as for a call. Images that are broken go on moving.
+        Args: As for a call. Images that are broken go on moving.
 
         Yields:
             `steps + 1` float32 arrays of the shape of `images`.
@@ -142,12 +145,14 @@ class PGD(Attack):
             yield current
 
     def start(self, images, indices, seed=0, restart=0):
-        """Where the search begins: uniform in the ball, clipped to [0,1]; or the image.
+        """Returns where the search begins.
+
+        Uniform in the ball, clipped to [0,1]; without a random start the image.
 
         Args:
             images: `(batch, ...)` float32 in [0,1].
             indices: `(batch,)` index of each image in its data set.
-            seed, restart: ints that with the index decide the draw.
+            seed, restart: Ints that with the index decide the draw.
 
         Returns:
             float32 array of the same shape.
@@ -156,7 +161,7 @@ class PGD(Attack):
             return images
         # epsilon is not part of the key: along a curve the starts are scaled copies.
         stream = f"start/{self.norm}"
-        generators = perturbations.image_generators(seed, stream, indices, restart)
+        generators = image_generators(seed, stream, indices, restart)
         return balls.random_starts(
             balls.uniform_inside, images, self.epsilon, self.norm, generators
         )
@@ -171,7 +176,7 @@ class FGSM(Attack):
         norm: str. `"linf"` (the sign of the gradient) or `"l2"`.
 
     Raises:
-        ValueError: as `PGD`.
+        ValueError: If epsilon or norm is bad.
 
     Example:
 
@@ -203,12 +208,12 @@ class FGSM(Attack):
         return self.pgd.settings
 
     def __call__(self, classifier, images, labels, **options):
-        """Attack every image; arguments and result as for `PGD`."""
+        """Attacks every image; arguments and result as for `PGD`."""
         return self.pgd(classifier, images, labels, **options)
 
 
 def _step(classifier, current, images, labels, epsilon, step_size, *, norm):
-    """One step of PGD: `(next iterate, logits before it)`."""
+    """Takes one step of PGD: `(next iterate, logits before it)`."""
 
     def loss(points):
         logits = classifier(points)

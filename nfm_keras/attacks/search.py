@@ -10,9 +10,9 @@ on another, so batch size and order change nothing.
 import numpy as np
 from keras import ops
 
-from nfm_keras.attacks.attack import AttackResult, refuse
-from nfm_keras.data import labels as metrics
+from nfm_keras.attacks.attack import AttackResult
 from nfm_keras.data.images import image_generators
+from nfm_keras.data.labels import are_probabilities, hits
 
 
 class Search:
@@ -27,9 +27,9 @@ class Search:
     * perhaps `leave(where, points)`, told of those that leave the batch.
 
     Args:
-        attack: the attack's value.
+        attack: `Attack`.
         classifier: `PlainClassifier`.
-        images, labels, indices: as checked by `attack.prepared`.
+        images, labels, indices: As checked by `attack.prepared`.
         seed: int.
         batch_size: int.
     """
@@ -55,7 +55,7 @@ class Search:
         return np.flatnonzero(~self.broken)
 
     def walk(self, waiting):
-        """Search every waiting image for `rounds` rounds, or until it is broken."""
+        """Searches every waiting image for `rounds` rounds, or until it is broken."""
         done = np.zeros(len(self.images), int)  # rounds behind an image
         batch = _Batch(self.batch_size)
         while len(waiting) or len(batch.where):
@@ -65,9 +65,10 @@ class Search:
             where = batch.where
             batch.state, points, logits = self.advance(*batch.filled())
             self.gradients += self.cost * len(where)
-            wrong = ~self.hits(_rows(logits, len(where)), self.labels[where])
+            logits = self.checked(_rows(logits, len(where)))
+            wrong = ~hits(logits, self.labels[where])
             if wrong.any():
-                self.found(where[wrong], _rows(points, len(where))[wrong])
+                self.confirm(where[wrong], _rows(points, len(where))[wrong])
             broken = self.broken[where] & self.early_stop
             ended = batch.taken == self.calls
             if (broken | ended).any():
@@ -81,59 +82,61 @@ class Search:
     def leave(self, where, points):
         pass
 
-    def found(self, where, points):
-        """Keep misclassified points; where the classifier is random, judge them on
-        passes that the search has not seen, which no lucky draw can have selected."""
+    def confirm(self, where, points):
+        """Keeps misclassified points.
+
+        Where the classifier is random, it judges them on passes that the search has not
+        seen, which no lucky draw can have selected.
+        """
         (self.keep if self.passes == 1 else self.judge)(where, points)
 
     def judge(self, where, points):
-        """Forward passes alone: keep those of the points that are misclassified."""
+        """Keeps those of the points that are misclassified, by forward passes alone."""
         if not len(where):
             return None
         scores = self.scores(points)
-        wrong = ~metrics.hits(scores, self.labels[where])
+        wrong = ~hits(scores, self.labels[where])
         self.keep(where[wrong], points[wrong])
         return scores
 
     def judge_clean(self):
-        """Judge the images themselves; returns their scores `(n, classes)`."""
+        """Judges the images themselves; returns their scores `(n, classes)`."""
         scores = self.judge(np.arange(len(self.images)), self.images)
         if scores.shape[1] < 2:
-            refuse("An attack needs a classifier of 2 classes or more.", scores.shape)
+            raise ValueError(
+                "An attack needs a classifier of 2 classes or more. "
+                f"Received: {scores.shape}"
+            )
         return scores
 
     def targets_of(self, scores):
-        """Target classes of each image, `(n, targets)`: ranked second, third ..."""
+        """Returns the target classes, `(n, targets)`: those ranked second, third ..."""
         ranks = np.argsort(-scores, axis=1, kind="stable")
         return ranks[:, 1 : 1 + self.attack.targets].astype("int32")
 
     def generators(self, where, rounds):
-        """Yield a generator for each image and round, keyed by these alone."""
+        """Yields a generator for each image and round, keyed by these alone."""
         stream = f"{self.attack.name}/{self.attack.norm}"
         for index, repeat in zip(self.indices[where], rounds, strict=True):
             yield next(image_generators(self.seed, stream, [index], repeat))
 
     def scores(self, points):
-        """Logits or, with several passes, the logarithm of the mean probability."""
+        """Returns logits or, with several passes, the log of the mean probability."""
         scores = []
         for first in range(0, len(points), self.batch_size):
             batch = points[first : first + self.batch_size]
-            padded = _pad(batch, _padded_size(len(batch), self.batch_size))
+            size = _padded_size(len(batch), self.batch_size)
             passes = [
-                self.checked(_rows(self.classifier.logits(padded), len(batch)))
+                self.checked(self.classifier.logits_of(batch, size))
                 for _ in range(self.passes)
             ]
             scores.append(passes[0] if self.passes == 1 else log_mean(passes))
         return np.concatenate(scores)
 
-    def hits(self, logits, labels):
-        """Which rows are classified correctly; refuses a softmax."""
-        return metrics.hits(self.checked(logits), labels)
-
     def checked(self, logits):
-        """The logits, unless all rows so far were probabilities."""
+        """Returns the logits, unless all rows so far were probabilities."""
         # A row of logits may sum to 1 by chance, so all rows so far are judged.
-        self.softmax &= bool(metrics.are_probabilities(logits).all())
+        self.softmax &= bool(are_probabilities(logits).all())
         self.rows += len(logits)
         if self.softmax and self.rows >= 32:
             raise ValueError(
@@ -144,7 +147,7 @@ class Search:
         return logits
 
     def keep(self, where, points):
-        """Keep the first misclassified point of an image and no later one."""
+        """Keeps the first misclassified point of an image and no later one."""
         new = ~self.broken[where]
         self.adversaries[where[new]] = points[new]
         self.broken[where] = True
@@ -180,7 +183,7 @@ class _Batch:
         self.where, self.taken = self.where[self.kept], self.taken[self.kept]
 
     def filled(self):
-        """Arguments of the step, all of the same padded length; counts the call."""
+        """Returns the arguments of the step, padded to one length; counts the call."""
         if self.kept is not None:
             self.refill(self.kept, None)
         size = len(self.state[0])
@@ -188,7 +191,7 @@ class _Batch:
         return _pad(self.where, size), _pad(taken, size), self.state
 
     def refill(self, kept, fresh):
-        """Kept rows, then fresh ones, then copies of the last up to the padded size."""
+        """Joins kept rows, fresh ones and copies of the last, up to a padded size."""
         size = _padded_size(len(self.where), self.batch_size)
         old = fresh if self.state is None else self.state
         fresh = [()] * len(old) if fresh is None else fresh
@@ -209,7 +212,7 @@ def _refilled(column, kept, fresh, size):
 
 
 def log_mean(passes):
-    """Logarithm of the mean probability over passes, each `(batch, classes)` logits."""
+    """Returns the log of the mean probability over passes, `(batch, classes)`."""
     mean = sum(ops.softmax(logits) for logits in passes) / len(passes)
     return ops.convert_to_numpy(ops.log(mean + 1e-30))  # finite, or it is refused
 
@@ -219,12 +222,15 @@ def _rows(tensor, n):
 
 
 def _pad(batch, size):
-    """Repeat the last sample until there are `size`."""
+    """Repeats the last sample until there are `size`."""
     return batch[np.minimum(np.arange(size), len(batch) - 1)]
 
 
 def _padded_size(n, batch_size):
-    """The smallest of batch_size / 8, 4, 2, 1 that holds n: few sizes are compiled, and
-    a last batch that is nearly empty does not cost a full one."""
+    """Returns the smallest of batch_size / 8, 4, 2, 1 that holds n.
+
+    Few sizes are compiled, and a last batch that is nearly empty does not cost a full
+    one.
+    """
     sizes = (-(-batch_size // parts) for parts in (8, 4, 2, 1))
     return next(size for size in sizes if size >= n)

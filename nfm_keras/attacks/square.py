@@ -8,8 +8,9 @@ import numpy as np
 from keras import ops
 
 from nfm_keras.attacks import balls, losses
-from nfm_keras.attacks.attack import Attack, check_settings, refuse
+from nfm_keras.attacks.attack import Attack, check_settings
 from nfm_keras.attacks.search import Search
+from nfm_keras.checks import check_number
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """After these proposals the share of the image that a window covers is halved."""
@@ -28,9 +29,9 @@ class _SquareSearch(Search):
     def __init__(self, attack, *given):
         super().__init__(attack, *given)
         if self.images.ndim != 4:
-            refuse(
-                "Square needs images of shape (batch, height, width, channels).",
-                self.images.shape,
+            raise ValueError(
+                "Square needs images of shape (batch, height, width, channels). "
+                f"Received: {self.images.shape}"
             )
         self.calls, self.rounds = attack.queries, attack.restarts
         self.shape = self.images.shape[1:]
@@ -72,7 +73,7 @@ class _SquareSearch(Search):
         return state._replace(points=points, margins=margins), tried, logits
 
     def windows(self, draws, side):
-        """Top and left of two windows, `(batch, 2)` each."""
+        """Returns top and left of two windows, `(batch, 2)` each."""
         # The last row and column are drawn as well, as in the paper: an image whose
         # last row can never change is not searched.
         height, width = (extent - side + 1 for extent in self.shape[:2])
@@ -107,7 +108,7 @@ class Square(Attack):
         restarts: int. Independent starts; an image broken by any of them is broken.
 
     Raises:
-        ValueError: a setting out of its range.
+        ValueError: If a setting is out of its range.
 
     Example:
 
@@ -133,16 +134,15 @@ class Square(Attack):
 
     def __post_init__(self):
         check_settings(self, "queries", "restarts")
-        if not 0 < self.p_init <= 1:
-            refuse("`p_init` must lie above 0 and be at most 1.", self.p_init)
+        check_number("p_init", self.p_init, above=0, most=1)
 
 
 def window_sides(queries, height, width, p_init=0.8, norm="linf"):
-    """Side of the window at each query, in pixels.
+    """Returns the side of the window at each query, in pixels.
 
     Args:
         queries: int. The first evaluates the start and has no window of its own.
-        height, width: ints, of the image.
+        height, width: Ints, of the image.
         p_init: float, share of the image that the first window covers.
         norm: str. In `"l2"` sides are odd and at least 3 where the image allows it.
 
@@ -164,7 +164,7 @@ def window_sides(queries, height, width, p_init=0.8, norm="linf"):
 
 
 def bump(side):
-    """Two pyramids side by side, up and down, of length 1: the step of `l2`.
+    """Returns two pyramids side by side, up and down, of length 1: the step of `l2`.
 
     Args:
         side: int.
@@ -227,8 +227,10 @@ _STARTS = {"linf": _stripes, "l2": _tiles}
 
 
 def _inside(images, top, left, side):
-    """Which pixels lie in the windows, `(batch, height, width, 1)`, and how far each
-    is from its window's top and left."""
+    """Tells which pixels lie in the windows, `(batch, height, width, 1)`.
+
+    And how far each is from its window's top and left.
+    """
     down = ops.arange(images.shape[1])[None, :, None] - top[:, None, None]
     right = ops.arange(images.shape[2])[None, None, :] - left[:, None, None]
     down, right = (ops.broadcast_to(x, _grid(images)) for x in (down, right))
@@ -282,7 +284,7 @@ def _squares(values, axes):
 def _step(
     classifier, points, images, labels, margins, first, epsilon, *proposal, propose
 ):
-    """Try one proposal an image, at its first query the start itself."""
+    """Tries one proposal an image, at its first query the start itself."""
     tried = propose(points, images, epsilon, *proposal)
     tried = ops.where(balls.per_image(first, points), points, tried)
     logits = classifier(tried)

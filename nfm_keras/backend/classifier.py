@@ -20,12 +20,12 @@ class PlainClassifier:
     for, only that of starting them).
 
     Args:
-        classifier: Keras model or layer, or any callable, from images
-            `(batch, height, width, channels)` in [0,1] to logits `(batch, classes)`;
-            or a `PlainClassifier`, whose compiled functions are then shared.
+        classifier: Keras model or layer, or any callable, from images `(batch, height,
+            width, channels)` in [0,1] to logits `(batch, classes)`; or a
+            `PlainClassifier`, whose compiled functions are then shared.
 
     Raises:
-        TypeError: `classifier` cannot be called.
+        TypeError: If `classifier` cannot be called.
 
     Example:
 
@@ -57,12 +57,19 @@ class PlainClassifier:
 
     @property
     def input_shape(self):
-        """The shape of one image, or None where the classifier does not say."""
+        """Tuple, the shape of one image; None where the classifier does not say."""
         shape = getattr(self.classifier, "input_shape", None)
         return tuple(shape[1:]) if isinstance(shape, tuple) else None
 
     def logits(self, images):
-        """Logits `(batch, classes)` of a batch of images, compiled."""
+        """Returns the logits of a batch of images, by the compiled classifier.
+
+        Args:
+            images: `(batch, height, width, channels)` in [0,1].
+
+        Returns:
+            float32 tensor `(batch, classes)`.
+        """
         return self.compiled(_logits)(images)
 
     def logits_of(self, images, size=None):
@@ -86,10 +93,14 @@ class PlainClassifier:
         return ops.convert_to_numpy(self.logits(filled))[: len(images)]
 
     def compiled(self, fn):
-        """Compile `fn(classifier, *tensors)` for this classifier, once.
+        """Returns a function for this classifier, compiled once.
 
         Args:
-            fn: a function, the same object at each call or it is compiled anew.
+            fn: `fn(classifier, *tensors)`; the same object at each call, or it is
+                compiled anew.
+
+        Returns:
+            Function of `tensors`.
         """
         if fn not in self._functions:
             variables = getattr(self.classifier, "variables", ())
@@ -99,9 +110,9 @@ class PlainClassifier:
 
     def _timed(self, run, *args):
         started = time.perf_counter()
-        found = run(*args)
+        results = run(*args)
         self.seconds += time.perf_counter() - started
-        return found
+        return results
 
 
 def _logits(classifier, images):

@@ -1,7 +1,6 @@
-"""Gradients and compilation: the one place where the backends differ.
+"""Gradients with respect to inputs, and compilation, on each backend.
 
-Everything else in the evaluation is written in `keras.ops` and NumPy. TensorFlow, JAX
-or PyTorch is imported here and nowhere else, and only the one that Keras runs on.
+TensorFlow, JAX or PyTorch is imported on use, and only the one that Keras runs on.
 """
 
 import functools
@@ -11,7 +10,7 @@ from keras import ops
 
 
 def value_and_grad(fn):
-    """Differentiate a function of a batch with respect to the batch, sample by sample.
+    """Returns a function of a batch with its gradients, sample by sample.
 
     Only the gradient with respect to the input is computed, never that of the weights.
 
@@ -23,6 +22,9 @@ def value_and_grad(fn):
         `fn(inputs, *args) -> (values, aux, gradients)`; `gradients` has the shape of
         `inputs` and holds the gradient of each value at its own input. To be called
         inside `compiled`.
+
+    Raises:
+        ValueError: On another backend of Keras.
 
     Example:
 
@@ -41,15 +43,15 @@ def value_and_grad(fn):
 
 
 def compiled(fn, variables=()):
-    """Compile a function of tensors on the backend in use.
+    """Compiles a function of tensors on the backend in use.
 
     TensorFlow: `tf.function`. JAX: `jax.jit`. PyTorch: the function itself, run without
     recording the graph of the weights. A change in the number of samples may compile
     once more, so callers keep to few batch sizes.
 
     Args:
-        fn: function of tensors that returns tensors.
-        variables: the Keras variables that `fn` reads. JAX bakes in as constants those
+        fn: Function of tensors that returns tensors.
+        variables: The Keras variables that `fn` reads. JAX bakes in as constants those
             that are not named here, and would not see them change afterwards.
 
     Returns:

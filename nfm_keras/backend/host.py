@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from nfm_keras.backend import keras_private
+
 
 def call_host(function, outputs, *tensors):
     """Calls a NumPy function eagerly or from inside a compiled step.
@@ -31,11 +33,22 @@ def call_host(function, outputs, *tensors):
 
 
 def call_from_tensorflow(function, outputs, tensors):
-    """`call_host` for TensorFlow's tensors, on whatever backend Keras runs."""
-    import tensorflow as tf
-    from tensorflow.python.ops import control_flow_util
+    """Calls a NumPy function on TensorFlow's tensors, whatever backend Keras runs on.
 
-    if control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+    Args:
+        function: As in `call_host`.
+        outputs: As there.
+        tensors: Tuple of tensors of TensorFlow.
+
+    Returns:
+        Tuple of tensors.
+
+    Raises:
+        ValueError: Under XLA.
+    """
+    import tensorflow as tf
+
+    if keras_private.under_xla():
         raise ValueError(
             "This runs in NumPy on the host, which XLA on TensorFlow cannot call: "
             "compile without XLA, or do it in the input pipeline. "
@@ -45,13 +58,13 @@ def call_from_tensorflow(function, outputs, tensors):
     def run(*arrays):
         return _arrays(function, outputs, arrays)
 
-    found = tf.numpy_function(run, tensors, [tf.as_dtype(d) for _, d in outputs])
+    results = tf.numpy_function(run, tensors, [tf.as_dtype(d) for _, d in outputs])
     # Run eagerly, it hands out a lone output without its list.
-    found = [found] if tf.is_tensor(found) else found
+    results = [results] if tf.is_tensor(results) else results
     batch = tensors[0].shape[0]
-    for tensor, (shape, _) in zip(found, outputs, strict=True):
+    for tensor, (shape, _) in zip(results, outputs, strict=True):
         tensor.set_shape([batch if size is None else size for size in shape])
-    return tuple(found)
+    return tuple(results)
 
 
 def _jax(function, outputs, tensors):
@@ -71,14 +84,16 @@ def _jax(function, outputs, tensors):
 
 def _torch(function, outputs, tensors):
     arrays = [ops.convert_to_numpy(tensor) for tensor in tensors]
-    found = _arrays(function, outputs, arrays)
+    results = _arrays(function, outputs, arrays)
     kinds = (dtype for _, dtype in outputs)
-    return tuple(map(ops.convert_to_tensor, found, kinds))
+    return tuple(map(ops.convert_to_tensor, results, kinds))
 
 
 def _arrays(function, outputs, arrays):
-    found = function(*map(np.asarray, arrays))
-    return [np.asarray(a, dtype) for a, (_, dtype) in zip(found, outputs, strict=True)]
+    """What the function returns, as arrays of the types that were announced."""
+    results = function(*map(np.asarray, arrays))
+    pairs = zip(results, outputs, strict=True)
+    return [np.asarray(array, dtype) for array, (_, dtype) in pairs]
 
 
 _CALL = {"tensorflow": call_from_tensorflow, "jax": _jax, "torch": _torch}

@@ -34,7 +34,11 @@ _TINY = 2.0**-24
 
 
 def key(seed: int):
-    """Returns the key that an integer seed stands for (any Python integer)."""
+    """Returns the key that a seed stands for.
+
+    Args:
+        seed: Any Python integer.
+    """
     if _BACKEND == "tensorflow":
         words = [seed & 0x7FFFFFFF, (seed >> 31) & 0x7FFFFFFF]
         return tf.constant(words, tf.int32)
@@ -45,7 +49,12 @@ def key(seed: int):
 
 
 def fold(key, value):
-    """Returns a new key from `key` and an integer, which may be a tensor."""
+    """Returns a new key, as random as another integer's.
+
+    Args:
+        key: A key.
+        value: Integer or scalar integer tensor.
+    """
     if _BACKEND == "tensorflow":
         value = tf.cast(value, tf.int32)
         return tf.random.experimental.stateless_fold_in(key, value, alg="philox")
@@ -56,7 +65,15 @@ def fold(key, value):
 
 
 def bits(key, shape):
-    """Draws uniform int32 numbers, all 32 bits of them random."""
+    """Draws integers all of whose 32 bits are random.
+
+    Args:
+        key: A key.
+        shape: Of the result; may hold tensors on TensorFlow.
+
+    Returns:
+        int32 tensor of that shape.
+    """
     if _BACKEND == "tensorflow":
         # Whole numbers and Philox by name. Left to choose, TensorFlow takes another
         # generator under XLA; its floats differ between graph and XLA even so.
@@ -78,13 +95,29 @@ def bits(key, shape):
 
 
 def uniform(key, shape):
-    """Draws float32 from U(0, 1): 2**23 values, the ends excluded."""
+    """Draws from U(0, 1): one of 2**23 values, never an end.
+
+    Args:
+        key: A key.
+        shape: As in `bits`.
+
+    Returns:
+        float32 tensor of that shape.
+    """
     # Not 24 bits: the half added to the largest would round up to 1.
     return (ops.cast(_high(bits(key, shape), 23), "float32") + 0.5) * 2.0**-23
 
 
 def halves(key, shape):
-    """Draws two independent tensors of 16 random bits, int32 in [0, 65536)."""
+    """Draws two independent tensors of 16 random bits.
+
+    Args:
+        key: A key.
+        shape: As in `bits`.
+
+    Returns:
+        Two int32 tensors of that shape, in [0, 65536).
+    """
     both = bits(key, shape)
     return ops.bitwise_and(both, 0xFFFF), _high(both, 16)
 
@@ -95,12 +128,21 @@ def noise_normal(half, dtype):
     65,536 equally likely quantiles, scaled to variance 1; none is beyond 4.3. On a
     CPU that is twice as fast as TensorFlow's normal and, other than it, the same
     number in a graph and under XLA.
+
+    Args:
+        half: int32 tensor of `halves`.
+        dtype: str, of the noise.
     """
     return ops.take(ops.convert_to_tensor(_quantiles(), dtype), half, axis=0)
 
 
 def noise_uniform(half, dtype):
-    """Turns 16 random bits into noise of the law U(-1, 1), mean exactly 0."""
+    """Turns 16 random bits into noise of the law U(-1, 1), mean exactly 0.
+
+    Args:
+        half: int32 tensor of `halves`.
+        dtype: str, of the noise.
+    """
     return ops.cast((ops.cast(half, "float32") + 0.5) * 2.0**-15 - 1, dtype)
 
 
@@ -120,7 +162,15 @@ def _high(words, count):
 
 
 def permutation(key, size):
-    """Draws a uniform permutation of `0 .. size - 1`, int32, shape `(size,)`."""
+    """Draws a uniform permutation of `0 .. size - 1`.
+
+    Args:
+        key: A key.
+        size: Integer, or scalar tensor on TensorFlow.
+
+    Returns:
+        int32 tensor `(size,)`.
+    """
     return ops.cast(ops.argsort(uniform(key, (size,))), "int32")
 
 
@@ -147,14 +197,25 @@ def beta(key, alpha, beta, shape=()):
 
 
 def beta_from_uniform(u, alpha, beta):
-    """`beta` from `BETA_UNIFORMS` uniforms on the first axis of `u`."""
+    """Returns what `beta` makes of uniforms.
+
+    Args:
+        u: float32 `(BETA_UNIFORMS, ...)` from U(0, 1).
+        alpha: As in `beta`.
+        beta: As in `beta`.
+
+    Returns:
+        float32 tensor of the other axes of `u`.
+    """
     half = BETA_UNIFORMS // 2
     return ops.sigmoid(_log_gamma(u[:half], alpha) - _log_gamma(u[half:], beta))
 
 
 def _log_gamma(u, concentration):
-    """log of Gamma(a, 1) draws: Marsaglia and Tsang (2000) at a + 1, with
-    log G(a) = log G(a + 1) + log(U) / a to get back to a."""
+    """Logarithms of draws from Gamma(a, 1).
+
+    By Marsaglia and Tsang (2000) at a + 1, and log G(a) = log G(a + 1) + log(U) / a.
+    """
     a = ops.convert_to_tensor(concentration, "float32")
     d = a + (1 - 1 / 3)
     x = _inverse_normal(u[:_GAMMA_CANDIDATES])

@@ -9,7 +9,7 @@ from nfm_keras.corruptions import filters
 
 
 def gaussian_blur(images, generators, sigma):
-    """Gaussian blur.
+    """Blurs with a Gaussian.
 
     Args:
         images: uint8 `(batch, height, width, channels)`.
@@ -23,7 +23,7 @@ def gaussian_blur(images, generators, sigma):
 
 
 def glass_blur(images, generators, sigma, reach, rounds):
-    """Blur, let every pixel copy one near it, blur again.
+    """Blurs, lets every pixel copy one near it, and blurs again.
 
     Args:
         images: uint8 `(batch, height, width, 3)`.
@@ -46,7 +46,7 @@ def glass_blur(images, generators, sigma, reach, rounds):
 
 
 def scatter(images, shifts, reach):
-    """The middle step of `glass_blur`, given its draws.
+    """Does the middle step of `glass_blur`, given its draws.
 
     The published scripts mean to swap two pixels, but assign one view to another, so
     that the pixel takes its neighbour's colour and the neighbour keeps it.
@@ -81,7 +81,7 @@ def scatter(images, shifts, reach):
 
 
 def defocus_blur(images, generators, radius, smoothing):
-    """Blur with a disk.
+    """Blurs with a disk.
 
     Args:
         images: uint8 `(batch, height, width, channels)`.
@@ -99,7 +99,7 @@ def defocus_blur(images, generators, radius, smoothing):
 
 @functools.lru_cache(maxsize=16)
 def disk(radius, smoothing):
-    """The kernel of `defocus_blur`.
+    """Returns the kernel of `defocus_blur`.
 
     Args:
         radius: float, pixels. Below 1 the disk is one pixel.
@@ -151,7 +151,7 @@ def _mirrored(kernels, size):
 
 
 def motion_blur(images, generators, radius, sigma):
-    """Blur along a line at a random angle from -45 to 45 degrees.
+    """Blurs along a line at a random angle from -45 to 45 degrees.
 
     Args:
         images: uint8 `(batch, height, width, channels)`.
@@ -169,7 +169,7 @@ def motion_blur(images, generators, radius, sigma):
 
 
 def along_lines(images, radius, sigma, angles):
-    """Blur along one line an image, the motion blur of ImageMagick before rounding.
+    """Blurs along one line an image, as the motion blur of ImageMagick before rounding.
 
     The line starts at the pixel, so the blur moves the image too; border pixels go on
     outside.
@@ -204,7 +204,7 @@ def along_lines(images, radius, sigma, angles):
 
 
 def zoom_blur(images, generators, zooms):
-    """The mean of an image and of zooms into its middle.
+    """Returns the mean of an image and of zooms into its middle.
 
     Args:
         images: uint8 `(batch, height, width, channels)`.

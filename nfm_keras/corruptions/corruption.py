@@ -5,10 +5,10 @@ import numbers
 
 import numpy as np
 
-from nfm_keras.checks import did_you_mean
+from nfm_keras.checks import is_number, unknown
 from nfm_keras.corruptions import blur, digital, elastic, frost, noise, spatter, weather
 from nfm_keras.corruptions.constants import CONSTANTS, LARGE, NAMES, SEVERITIES
-from nfm_keras.data import images as perturbations
+from nfm_keras.data.images import as_images, image_generators
 
 VERSION = 1
 """Of the corrupted pixels: whoever stores them must not mix two versions."""
@@ -64,7 +64,7 @@ class Corruption:
             `frost_source`.
 
     Raises:
-        ValueError: unknown kind or constants; bad severity.
+        ValueError: If kind or constants are unknown or the severity is bad.
 
     Example:
 
@@ -84,13 +84,9 @@ class Corruption:
 
     def __post_init__(self):
         if self.kind not in NAMES:
-            raise ValueError(
-                f"Unknown corruption.{did_you_mean(self.kind, NAMES)} "
-                f"Expected one of {', '.join(NAMES)}. Received: {self.kind!r}"
-            )
-        whole = isinstance(self.severity, numbers.Integral)
-        boolean = isinstance(self.severity, bool)  # True == 1
-        if boolean or not whole or self.severity not in SEVERITIES:
+            raise unknown("corruption", self.kind, NAMES)
+        whole = is_number(self.severity, numbers.Integral)
+        if not whole or self.severity not in SEVERITIES:
             raise ValueError(
                 f"The severity of `{self.kind}` must be an int from 1 to 5. "
                 f"Received: {self.severity!r}"
@@ -123,7 +119,7 @@ class Corruption:
         return settings
 
     def __call__(self, images, indices=None, *, seed=0):
-        """Corrupt a batch of images.
+        """Returns a corrupted batch of images.
 
         Args:
             images: `(batch, height, width, channels)`, uint8 or float in [0,1] (rounded
@@ -138,8 +134,8 @@ class Corruption:
             uint8 array of the same shape.
 
         Raises:
-            ValueError: images of another rank, type, range, number of channels or size;
-                as many indices as there are not images.
+            ValueError: If the images are of another rank, type, range, number of
+                channels or size, or there are not as many indices.
         """
         images = as_levels(images)
         indices = range(len(images)) if indices is None else indices
@@ -153,7 +149,7 @@ class Corruption:
         size = max(1, _CHUNK // (images.shape[1] * images.shape[2]))
         for first in range(0, len(images), size):
             chunk = slice(first, first + size)
-            generators = perturbations.image_generators(seed, self.id, indices[chunk])
+            generators = image_generators(seed, self.id, indices[chunk])
             corrupted[chunk] = self._chunk(images[chunk], parameters, generators)
         return corrupted
 
@@ -176,14 +172,15 @@ class Corruption:
 
 
 def as_levels(images):
-    """Images as uint8, or one error that says what is wrong with them.
+    """Returns images as uint8, or raises one error that says what is wrong with them.
 
     Args:
         images: `(batch, height, width, channels)`, uint8, or float in [0,1], which is
             rounded to the nearest level: exact for what was uint8 / 255.
 
     Raises:
-        ValueError: another rank, type, range, number of channels or a side too short.
+        ValueError: If rank, type, range or number of channels are others, or a side is
+            too short.
 
     Example:
 
@@ -203,4 +200,4 @@ def as_levels(images):
         )
     if images.dtype == np.uint8:
         return images
-    return np.rint(perturbations.as_images(images) * 255).astype("uint8")
+    return np.rint(as_images(images) * 255).astype("uint8")

@@ -9,7 +9,7 @@ from nfm_keras.corruptions import filters
 
 
 def brightness(images, generators, added):
-    """Add to the value of hue, saturation and value.
+    """Adds to the value of hue, saturation and value.
 
     Hue and saturation stay as they are when all three channels grow in proportion.
 
@@ -32,7 +32,7 @@ def brightness(images, generators, added):
 
 
 def saturate(images, generators, factor, added):
-    """Multiply and shift the saturation of hue, saturation and value.
+    """Multiplies and shifts the saturation of hue, saturation and value.
 
     Args:
         images: uint8 `(batch, height, width, 3)`.
@@ -56,7 +56,7 @@ def saturate(images, generators, factor, added):
 
 
 def contrast(images, generators, kept):
-    """Move every channel towards its mean over the image.
+    """Moves every channel towards its mean over the image.
 
     Args:
         images: uint8 `(batch, height, width, channels)`.
@@ -72,7 +72,7 @@ def contrast(images, generators, kept):
 
 
 def jpeg_compression(images, generators, quality):
-    """Store as JPEG.
+    """Stores images as JPEG and reads them again.
 
     Args:
         images: uint8 `(batch, height, width, 3)`.
@@ -86,7 +86,7 @@ def jpeg_compression(images, generators, quality):
 
 
 def pixelate(images, generators, kept):
-    """Reduce and enlarge, averaging over boxes.
+    """Reduces and enlarges, averaging over boxes.
 
     Args:
         images: uint8 `(batch, height, width, 3)`.

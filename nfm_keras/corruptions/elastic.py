@@ -6,7 +6,7 @@ from nfm_keras.corruptions import filters
 
 
 def elastic_transform(images, generators, displacement, smoothness, jitter):
-    """Jitter three points of an image, then shift every pixel a little.
+    """Jitters three points of an image, then shifts every pixel a little.
 
     Args:
         images: uint8 `(batch, height, width, 3)`.
@@ -37,7 +37,7 @@ def elastic_transform(images, generators, displacement, smoothness, jitter):
 
 
 def affine(shifts, height, width):
-    """Where each pixel of an affine map is read from.
+    """Returns where each pixel of an affine map is read from.
 
     Three corners of a square in the middle, a third of the shorter side away from the
     centre, move by `shifts`.
@@ -60,7 +60,7 @@ def affine(shifts, height, width):
 
 
 def displaced(fields, sigma, factor):
-    """Where each pixel of a displacement is read from.
+    """Returns where each pixel of a displacement is read from.
 
     Args:
         fields: `(2, batch, height, width)` uniform in [-1,1]; for x, then for y.
@@ -80,7 +80,7 @@ def displaced(fields, sigma, factor):
 
 
 def sample(pixels, across, down, border):
-    """Read images between their pixels, bilinearly.
+    """Reads images between their pixels, bilinearly.
 
     Args:
         pixels: `(batch, height, width, channels)` float32.

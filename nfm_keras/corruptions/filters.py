@@ -18,7 +18,7 @@ level, which float32 may have missed by 0.0001 from below."""
 
 
 def to_planes(images):
-    """uint8 images to planes.
+    """Turns uint8 images into planes.
 
     Args:
         images: uint8 `(batch, height, width, channels)`.
@@ -32,12 +32,12 @@ def to_planes(images):
 
 
 def to_images(planes):
-    """Planes to uint8 images `(batch, height, width, channels)`, truncated."""
+    """Turns planes into uint8 images `(batch, height, width, channels)`, truncated."""
     return np.ascontiguousarray(truncate(planes).transpose(0, 2, 3, 1))
 
 
 def truncate(levels):
-    """Grey levels to uint8, cut off at 0 and 255 and truncated, never rounded.
+    """Turns grey levels into uint8, cut off at 0 and 255 and truncated, never rounded.
 
     Args:
         levels: float array. It is overwritten.
@@ -52,7 +52,7 @@ def truncate(levels):
 
 
 def separable(planes, rows, columns):
-    """Filter along rows and columns.
+    """Filters along rows and columns.
 
     Args:
         planes: `(..., height, width)` float32.
@@ -63,7 +63,7 @@ def separable(planes, rows, columns):
 
 
 def gaussian(planes, sigma, mode="nearest", truncate=4):
-    """Gaussian blur.
+    """Blurs with a Gaussian.
 
     Args:
         planes: `(..., height, width)` float32.
@@ -93,7 +93,7 @@ def _gaussian_matrix(size, sigma, mode, truncate):
 
 @functools.lru_cache(maxsize=256)
 def zoom_matrix(size, zoom):
-    """One side of a zoom into the middle of an image that keeps its size.
+    """Returns a zoom into the middle of an image that keeps its size, along one side.
 
     The middle ceil(size / zoom) pixels are enlarged bilinearly, first and last pixel
     onto first and last, and what is too much is trimmed evenly.
@@ -118,7 +118,7 @@ def zoom_matrix(size, zoom):
 
 
 def correlate(planes, kernel):
-    """Correlate with a small kernel, the image mirrored at its border pixels.
+    """Correlates with a small kernel, the image mirrored at its border pixels.
 
     Args:
         planes: `(..., height, width)` float32.

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from nfm_keras.corruptions import filters, weather
-from nfm_keras.data import images as perturbations
+from nfm_keras.data.images import image_generators
 
 TEXTURES = "frost"
 SYNTHETIC = "frost (synthetic)"
@@ -22,7 +22,7 @@ _ROWS, _COLUMNS = 512, 1024  # of a drawn texture
 
 
 def frost(images, generators, share, amount, stride, textures):
-    """Lay a random piece of one of the textures over each image.
+    """Lays a random piece of one of the textures over each image.
 
     Args:
         images: uint8 `(batch, height, width, 3)`.
@@ -52,7 +52,7 @@ def frost(images, generators, share, amount, stride, textures):
 
 
 def frost_source(frost_dir=None):
-    """Where the textures of `frost` come from.
+    """Returns the textures of `frost`, and a label that says where they come from.
 
     The benchmark's photographs are not part of this package. They are read from
     `frost_dir`, or from an installed package that carries them (`imagecorruptions`,
@@ -68,7 +68,7 @@ def frost_source(frost_dir=None):
         `(rows, columns, 3)`.
 
     Raises:
-        ValueError: `frost_dir` lacks a texture.
+        ValueError: If `frost_dir` lacks a texture.
     """
     if frost_dir is not None:
         missing = [
@@ -106,7 +106,7 @@ def _read(folder):
 def _drawn():
     """Five textures: ridges of fractals as needles, a smoother fractal as haze."""
     textures = []
-    for generator in perturbations.image_generators(0, "frost textures", range(5)):
+    for generator in image_generators(0, "frost textures", range(5)):
         draws = generator.uniform(-1, 1, (4, _ROWS * _ROWS - 1))
         rough, fine = weather.plasma(draws[:2], 1.7)
         haze = np.concatenate(weather.plasma(draws[2:], 2.2), axis=1)

@@ -13,12 +13,14 @@ import numpy as np
 from keras import ops
 
 from nfm_keras.backend.host import call_from_tensorflow, call_host
-from nfm_keras.corruptions import SEVERITIES, STANDARD, Corruption
+from nfm_keras.checks import check_number
+from nfm_keras.corruptions.constants import SEVERITIES, STANDARD
+from nfm_keras.corruptions.corruption import Corruption
 from nfm_keras.data.images import image_generators
 
 
 def corrupt_map(kinds=STANDARD, severities=SEVERITIES, seed=0):
-    """A function for `tf.data.Dataset.map` that corrupts batches.
+    """Returns a function for `tf.data.Dataset.map` that corrupts batches.
 
     Each image gets one of the kinds and severities, all equally likely. What is drawn
     for an image depends on (seed, number of its batch, its place in the batch) and on
@@ -37,7 +39,7 @@ def corrupt_map(kinds=STANDARD, severities=SEVERITIES, seed=0):
         dtype and shape. It runs on the host and in Python, one call at a time.
 
     Raises:
-        ValueError: unknown kind or severity, or none.
+        ValueError: If a kind or severity is unknown, or there is none.
 
     Example:
 
@@ -89,8 +91,8 @@ class RandomCorruption(keras.layers.Layer):
         Same as the input, of the same dtype and range.
 
     Raises:
-        ValueError: unknown kind or severity, or none; rate out of [0, 1]; images of
-            another rank or dtype.
+        ValueError: If a kind or severity is unknown, there is none, or the rate is out
+            of [0, 1]; when called, if the images are of another rank or dtype.
 
     Example:
 
@@ -108,8 +110,7 @@ class RandomCorruption(keras.layers.Layer):
         # Images come through in the dtype in which they come.
         super().__init__(autocast=False, **kwargs)
         self._corruptions = _corruptions(kinds, severities)
-        if not 0 <= rate <= 1:
-            raise ValueError(f"`rate` must lie between 0 and 1. Received: {rate!r}")
+        check_number("rate", rate, least=0, most=1)
         self.kinds, self.severities = tuple(kinds), tuple(severities)
         self.rate, self.seed = float(rate), int(seed)
         # Not a `SeedGenerator`, whose state is not saved with the model.

@@ -17,7 +17,7 @@ _LEVELS = np.arange(256)
 
 
 def gaussian_noise(images, generators, sigma):
-    """Add N(0, sigma^2), sigma in units of [0,1].
+    """Adds N(0, sigma^2), sigma in units of [0,1].
 
     Args:
         images: uint8 `(batch, height, width, channels)`.
@@ -31,22 +31,22 @@ def gaussian_noise(images, generators, sigma):
 
 
 def shot_noise(images, generators, photons):
-    """Count photons, `photons` on average at full brightness."""
+    """Counts photons, `photons` on average at full brightness."""
     return _draw(images, generators, _alias(shot_table, photons))
 
 
 def impulse_noise(images, generators, amount):
-    """Set a share `amount` of the values to 0 or 255, half each."""
+    """Sets a share `amount` of the values to 0 or 255, half each."""
     return _draw(images, generators, _alias(impulse_table, amount))
 
 
 def speckle_noise(images, generators, sigma):
-    """Add N(0, sigma^2) times the value itself."""
+    """Adds N(0, sigma^2) times the value itself."""
     return _draw(images, generators, _alias(speckle_table, sigma))
 
 
 def gaussian_table(sigma):
-    """Probability of each level after, given each level before.
+    """Returns the probability of each level after, given each level before.
 
     Args:
         sigma: float > 0, in units of [0,1].
@@ -63,19 +63,19 @@ def gaussian_table(sigma):
 
 
 def speckle_table(sigma):
-    """As `gaussian_table`, with a deviation of sigma times the level."""
+    """Returns such a table for a deviation of sigma times the level."""
     return _normal_table(sigma * _LEVELS)
 
 
 def impulse_table(amount):
-    """As `gaussian_table`, for impulse noise."""
+    """Returns such a table for impulse noise."""
     table = np.eye(256) * (1 - amount)
     table[:, [0, 255]] += amount / 2
     return table
 
 
 def shot_table(photons):
-    """As `gaussian_table`, for shot noise: Poisson counts, cut off at `photons`."""
+    """Returns such a table for shot noise: Poisson counts, cut off at `photons`."""
     counts = np.arange(photons)
     mean = photons * _LEVELS[:, None] / 255
     logarithm = special.xlogy(counts, mean) - mean - special.gammaln(counts + 1)

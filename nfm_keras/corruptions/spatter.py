@@ -19,7 +19,7 @@ _SIDE, _SLANT, _KNIGHT = 65536, 91750, 143976
 
 
 def spatter(images, generators, mean, deviation, sigma, threshold, strength, mud):
-    """Splash drops on each image.
+    """Splashes drops on each image.
 
     Args:
         images: uint8 `(batch, height, width, 3)`.
@@ -48,7 +48,7 @@ def spatter(images, generators, mean, deviation, sigma, threshold, strength, mud
 
 
 def water(layers):
-    """How much of the water's colour each pixel gets.
+    """Returns how much of the water's colour each pixel gets.
 
     Args:
         layers: uint8 `(batch, height, width)`, 0 where it is dry.
@@ -67,7 +67,7 @@ def water(layers):
 
 
 def edges(layers):
-    """Canny's edges between 50 and 150, from 3 x 3 Sobel gradients and their L1 norm.
+    """Finds Canny's edges from 50 to 150, by 3 x 3 Sobel gradients and their L1 norm.
 
     Args:
         layers: uint8 `(batch, height, width)`.
@@ -90,8 +90,10 @@ def edges(layers):
 
 
 def distance(marks):
-    """Distance to the nearest mark: the shortest path of steps to the side (1), aslant
-    (1.4) and as a knight moves (2.1969).
+    """Returns the distance to the nearest mark.
+
+    It is the shortest path of steps to the side (1), aslant (1.4) and as a knight moves
+    (2.1969).
 
     Args:
         marks: bool `(batch, height, width)`.
@@ -116,7 +118,7 @@ def distance(marks):
     for rows in (paths, paths[::-1, ::-1]):
         for row in range(2, height + 2):
             line = _nearer(rows, row, width)
-            # To the side as often as you like: a running minimum after the slope.
+            # Any number of steps to the side: a running minimum, the slope taken off.
             line -= along
             np.minimum.accumulate(line, axis=0, out=line)
             rows[row, 2:-2] = line + along
@@ -124,7 +126,7 @@ def distance(marks):
 
 
 def equalise(layers):
-    """Spread the grey levels of each image evenly over 0 to 255.
+    """Spreads the grey levels of each image evenly over 0 to 255.
 
     Args:
         layers: uint8 `(batch, height, width)`.

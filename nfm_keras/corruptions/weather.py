@@ -8,7 +8,7 @@ _GREY = np.array([0.299, 0.587, 0.114], "float32")
 
 
 def snow(images, generators, mean, deviation, zoom, threshold, radius, sigma, share):
-    """Flakes that fall at a random angle, over an image whitened by them.
+    """Lets flakes fall at a random angle over an image whitened by them.
 
     Args:
         images: uint8 `(batch, height, width, 3)`.
@@ -35,7 +35,7 @@ def snow(images, generators, mean, deviation, zoom, threshold, radius, sigma, sh
 
 
 def fallen(layers, zoom, threshold, radius, sigma, angles):
-    """The flakes of `snow`, given its draws.
+    """Returns the flakes of `snow`, given its draws.
 
     Args:
         layers: `(batch, height, width)` float32, in units of [0,1].
@@ -53,7 +53,7 @@ def fallen(layers, zoom, threshold, radius, sigma, angles):
 
 
 def fog(images, generators, amount, decay):
-    """Mist with the texture of a plasma fractal.
+    """Lays mist with the texture of a plasma fractal over images.
 
     Args:
         images: uint8 `(batch, height, width, 3)`.
@@ -74,7 +74,7 @@ def fog(images, generators, amount, decay):
 
 
 def plasma(draws, decay):
-    """Diamond-square fractals that wrap around, scaled to [0,1].
+    """Returns diamond-square fractals that wrap around, scaled to [0,1].
 
     Args:
         draws: `(batch, size * size - 1)` floats in [-1,1], size a power of two. From
@@ -104,7 +104,7 @@ def plasma(draws, decay):
 
 
 def _refine(fractals, step, roughness, draws):
-    """Fill in the middles of all squares, then of all diamonds, of one scale."""
+    """Fills in the middles of all squares, then of all diamonds, of one scale."""
     corners = fractals[:, ::step, ::step]
     squares, above, beside = (
         np.float32(roughness) * draw.reshape(corners.shape).astype("float32")

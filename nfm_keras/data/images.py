@@ -1,18 +1,9 @@
-"""White noise and salt and pepper, in two protocols, and the ids of perturbations.
+"""Images as the package takes them, and random numbers that belong to an image.
 
-An id such as `salt_and_pepper@0.04` or `pgd@8/255` is what flags, records, plots and
-tests call a perturbation. The protocols differ, and their numbers must not be mixed:
-
-* `reference`: what the published tables were measured with, taken from the authors'
-  code. White noise of level sigma on the *normalised* image, not clipped; salt and
-  pepper on the first channel alone.
-* `pixel`: what the paper's text says (appendix F.1). Noise on [0,1] pixels, clipped;
-  salt and pepper on whole pixels.
-
-The authors reseed their generator with every batch, so that each batch meets the same
-noise and the result depends on the batch size. Here every image has a seed of its own,
-from (seed, kind, severity, image index), in both protocols: the law of the noise is the
-same, and batch size, order and Keras backend change nothing.
+The authors of the method reseed their generator with every batch of an evaluation, so
+that each batch meets the same noise and the result depends on the batch size. Here
+every image has bits of its own: the law of what is drawn is the same, and batch size,
+order and Keras backend change nothing.
 """
 
 import hashlib
@@ -21,13 +12,17 @@ import numpy as np
 
 
 def as_images(images):
-    """Images as float32 in [0,1], or one error that says what is wrong with them.
+    """Returns images as float32 in [0,1].
 
     Args:
         images: `(batch, ...)`, uint8 (divided by 255) or float in [0,1].
 
+    Returns:
+        float32 array of that shape.
+
     Raises:
-        ValueError: empty, no batch dimension, another type, or out of [0,1].
+        ValueError: If there are none, or no batch dimension, for another type, or for
+            values out of [0,1].
 
     Example:
 
@@ -57,7 +52,7 @@ def as_images(images):
 
 
 def image_generators(seed, stream, indices, repeat=0):
-    """One NumPy generator after another, each keyed by its image alone.
+    """Yields a NumPy generator for each image, keyed by that image alone.
 
     Philox turns (key, counter) into random bits. The key is a hash of seed and stream,
     the counter starts at the image's index in its highest word, so two images never
@@ -65,8 +60,8 @@ def image_generators(seed, stream, indices, repeat=0):
 
     Args:
         seed: int.
-        stream: str naming what is drawn.
-        indices: integer index of each image.
+        stream: str, the name of what is drawn.
+        indices: Integer index of each image.
         repeat: int, for several independent draws on one image.
 
     Yields:

@@ -1,13 +1,10 @@
-"""Accuracy, its confidence interval and the comparison of two classifiers.
-
-All in percent, like every score.
-"""
+"""Labels and logits: what is wrong with them, and which samples are right."""
 
 import numpy as np
 
 
 def hits(logits, labels):
-    """Which samples are classified correctly.
+    """Returns which samples are classified correctly.
 
     Args:
         logits: `(batch, classes)` floats.
@@ -17,7 +14,7 @@ def hits(logits, labels):
         `(batch,)` bool array. Of several equal logits the first class counts.
 
     Raises:
-        ValueError: the logits are not a matrix of finite numbers, or a label does not
+        ValueError: If the logits are no matrix of finite numbers, or a label does not
             fit them.
 
     Example:
@@ -32,7 +29,7 @@ def hits(logits, labels):
 
 
 def are_probabilities(logits):
-    """Which rows look like the output of a softmax, in half precision too.
+    """Returns which rows look like the output of a softmax, in half precision too.
 
     Args:
         logits: `(batch, classes)` numbers.
@@ -51,14 +48,14 @@ def are_probabilities(logits):
 
 
 def check_logits(logits, n):
-    """Logits as an array, or one error that says what is wrong with them.
+    """Returns logits as an array, once they are checked.
 
     Args:
         logits: `(n, classes)` finite numbers.
-        n: number of images.
+        n: int, how many images there are.
 
     Raises:
-        ValueError: wrong shape, NaN or infinite.
+        ValueError: For another shape, NaN or infinite numbers.
 
     Example:
 
@@ -82,15 +79,15 @@ def check_logits(logits, n):
 
 
 def check_labels(labels, n, num_classes=None):
-    """Labels as an int32 array, or one error that says what is wrong with them.
+    """Returns labels as an int32 array `(n,)`, once they are checked.
 
     Args:
         labels: `(n,)` or `(n, 1)` integers in `[0, num_classes)`.
-        n: number of images.
+        n: int, how many images there are.
         num_classes: int, or None to leave the upper end unchecked.
 
     Raises:
-        ValueError: wrong shape, type or range.
+        ValueError: For another shape, type or range.
 
     Example:
 

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 
 from nfm_keras import corruptions
-from nfm_keras.corruptions.official import fingerprint, frost_fingerprint
+from nfm_keras.corruptions.cache import fingerprint, frost_fingerprint
 from nfm_keras.evaluation.conditions import Condition
 
 

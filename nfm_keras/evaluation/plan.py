@@ -6,7 +6,8 @@ import os
 from nfm_keras import corruptions
 from nfm_keras.attacks import from_perturbation
 from nfm_keras.checks import check_count, unknown
-from nfm_keras.corruptions.official import Cache, open_official
+from nfm_keras.corruptions.cache import Cache
+from nfm_keras.corruptions.official import open_official
 from nfm_keras.evaluation.conditions import Attacked, Noisy
 from nfm_keras.evaluation.corrupted import Corrupted
 from nfm_keras.evaluation.noise import CURVES, curve, parse

@@ -10,7 +10,7 @@ from keras import ops
 
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.checks import check_count
-from nfm_keras.corruptions.official import fingerprint
+from nfm_keras.corruptions.cache import fingerprint
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import are_probabilities, check_labels, hits
 from nfm_keras.records.ids import check_protocol

@@ -1,8 +1,8 @@
+from .cost import estimate as estimate
 from .experiment import LIMITS as LIMITS
 from .experiment import Experiment as Experiment
 from .experiment import Run as Run
 from .experiment import check_same as check_same
-from .experiment import estimate as estimate
 from .experiment import runs as runs
 from .experiment import unscored as unscored
 from .tables import NAMES as NAMES

@@ -2,25 +2,19 @@
 
 import dataclasses
 import pathlib
-import time
 
-import keras
-import numpy as np
-
-from nfm_keras import data, records, training
-from nfm_keras.checks import unknown
-from nfm_keras.evaluation import rows
+from nfm_keras import records
+from nfm_keras.checks import check_count, unknown
+from nfm_keras.evaluation.plan import Suite, conditions
 from nfm_keras.mixing import schemes
-from nfm_keras.training.run import Config
+from nfm_keras.records.ids import NO_PROTOCOL
+from nfm_keras.records.schema import refuse_difference
+from nfm_keras.training.config import Config
 
 SEED_FOLDER = "seed_{}"
 LABEL = "label"
 LIMITS = ("limit", "attack_limit", "corruption_limit")
 """What may be fewer than all test images, as in `evaluate`."""
-
-# Steps as long as erm's take so many times as long; benchmarks.step measures them.
-_COST = {"puzzlemix": 2.0, "noisymix": 4.2}
-_TIMED = 4  # steps of an epoch that is timed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,14 +66,14 @@ class Experiment:
             if not row.get(LABEL):
                 raise ValueError(f"Row {name!r} must have a label. Received: {row}")
             schemes.lookup(self.config(name, self.seeds[0]).scheme)
-        rows.expand(self.perturbations)
+        conditions(Suite(self.perturbations))
 
     def label(self, row) -> str:
-        """What the paper calls a row."""
+        """Returns what the paper calls a row."""
         return self.rows[row][LABEL]
 
     def config(self, row, seed) -> Config:
-        """The training config of a row and a seed.
+        """Returns the training config of a row and a seed.
 
         Raises:
             ValueError: For a field or value that `Config` refuses.
@@ -93,7 +87,7 @@ class Experiment:
         return Config(**fields)
 
     def scaled(self, seeds=None, rows=None, limits=None, **settings) -> "Experiment":
-        """The experiment with other settings in every row.
+        """Returns the experiment with other settings in every row.
 
         Args:
             seeds: How many seeds to run, the first ones first; `None` for all.
@@ -117,8 +111,8 @@ class Experiment:
         for name in rows or ():
             if name not in self.rows:
                 raise unknown("row", name, self.rows)
-        if seeds is not None and seeds < 1:
-            raise ValueError(f"`seeds` must be at least 1. Received: {seeds}")
+        if seeds is not None:
+            check_count("seeds", seeds)
         count = len(self.seeds) if seeds is None else seeds
         # More than the table has go on counting.
         more = range(max(self.seeds) + 1, max(self.seeds) + 1 + count)
@@ -136,14 +130,21 @@ class Experiment:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One row with one seed: what to train, and where it goes."""
+    """One row with one seed: what to train, and where it goes.
+
+    Args:
+        row: Name of the row.
+        config: `training.Config`.
+        folder: Where it goes.
+    """
 
     row: str
     config: Config
     folder: pathlib.Path
 
     @property
-    def name(self):
+    def name(self) -> str:
+        """Its row and seed, such as `"nfm/seed_0"`."""
         return f"{self.row}/{self.folder.name}"
 
     @property
@@ -156,13 +157,13 @@ class Run:
         path = self.folder / records.FILE
         if not path.exists():
             return None
-        found = records.load(path)
-        check_same(self.config, found, path)
-        return found
+        record = records.load(path)
+        check_same(self.config, record, path)
+        return record
 
 
 def runs(experiment: Experiment, folder) -> list[Run]:
-    """The runs of an experiment, seed by seed: a first whole table comes early.
+    """Returns the runs of an experiment, seed by seed: a first table comes early.
 
     Args:
         experiment: `Experiment`.
@@ -193,21 +194,17 @@ def check_same(config: Config, record, path):
         ValueError: Naming the fields that differ.
     """
     wanted, defaults = config.to_json(), Config().to_json()
-    differ = {
-        name: record.config.get(name, defaults[name])
-        for name, value in wanted.items()
-        if value is not None and value != record.config.get(name, defaults[name])
-    }
-    if differ:
-        raise ValueError(
-            f"{path} is of a run with another config: give another folder, or take it "
-            f"away. Expected { {name: wanted[name] for name in differ} }. "
-            f"Received: {differ}"
-        )
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    refuse_difference(
+        f"{path} is of a run",
+        {name: record.config.get(name, defaults[name]) for name in wanted},
+        wanted,
+        "Give another folder, or take it away.",
+    )
 
 
 def unscored(experiment: Experiment, record, images) -> list[str]:
-    """Ids of the experiment's perturbations that a record has no whole score for.
+    """Returns the ids that an experiment asks for and a record has no whole score for.
 
     Args:
         experiment: `Experiment`.
@@ -221,50 +218,16 @@ def unscored(experiment: Experiment, record, images) -> list[str]:
     """
     scored = {}
     for score in record.scores:
-        if score.protocol in (experiment.protocol, "none"):
+        if score.protocol in (experiment.protocol, NO_PROTOCOL):
             scored[score.perturbation] = max(score.n, scored.get(score.perturbation, 0))
-    limits = [experiment.limits.get(name) or images for name in LIMITS]
-    limit, attack_limit, corruption_limit = (min(each, images) for each in limits)
-
-    def asked(row):
-        if rows.is_attack(row):
-            return min(limit, attack_limit)
-        return min(limit, corruption_limit) if rows.is_corruption(row) else limit
-
-    todo = rows.expand(experiment.perturbations)
-    return [row.id for row in todo if scored.get(row.id, 0) < asked(row)]
-
-
-def estimate(runs, images) -> list[float]:
-    """Roughly how many seconds each of some runs will take here, evaluation left out.
-
-    erm's step is timed once for each network, width, batch size and precision; a
-    scheme's is that times what `benchmarks.step` found.
-
-    Args:
-        runs: List of `Run`.
-        images: How many training images the data set has.
-    """
-    policy = keras.config.dtype_policy()
-    timed, found = {}, []
-    for run in runs:
-        config = run.config
-        plain = Config(
-            scheme="erm",
-            **{name: getattr(config, name) for name in _DECIDING},
-        )
-        if plain not in timed:
-            timed[plain] = _step_seconds(plain)
-        steps = -(-min(config.limit or images, images) // config.batch_size)
-        found.append(timed[plain] * _cost(config) * steps * config.epochs)
-    keras.config.set_dtype_policy(policy)
-    return found
-
-
-_DECIDING = (
-    *("dataset", "network", "width", "depth", "batch_size", "precision", "policy"),
-    *("patch_size", "optimizer", "schedule", "learning_rate", "jit_compile"),
-)
+    limits = {name: experiment.limits.get(name) or images for name in LIMITS}
+    suite = Suite(experiment.perturbations, **limits)
+    return [
+        condition.id
+        for condition in conditions(suite)
+        if scored.get(condition.id, 0)
+        < min(images, suite.limit, condition.limit or images)
+    ]
 
 
 def _taken(scheme, settings):
@@ -274,41 +237,3 @@ def _taken(scheme, settings):
         for name, value in settings.items()
         if name not in techniques or schemes.takes(scheme, name)
     }
-
-
-def _cost(config):
-    if config.scheme == "adversarial":
-        attack = schemes.technique("adversarial", attack_steps=config.attack_steps)
-        return 1 + attack.attack_steps
-    return _COST.get(config.scheme, 1.0)
-
-
-def _step_seconds(config):
-    """Seconds of one training step, once it is compiled."""
-    config, network = training.resolve(config)
-    model = training.compile_model(config, network, steps=_TIMED)
-    known = data.spec(config.dataset)
-    count = _TIMED * config.batch_size
-    images = np.zeros((count, *known.shape), "uint8")
-    labels = np.arange(count) % known.num_classes
-    clock = _Clock()
-    model.fit(
-        *(images, labels),
-        batch_size=config.batch_size,
-        epochs=3,
-        verbose=0,
-        callbacks=[clock],
-    )
-    return min(clock.seconds[1:]) / _TIMED  # the first epoch compiles
-
-
-class _Clock(keras.callbacks.Callback):
-    def __init__(self):
-        super().__init__()
-        self.seconds = []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.begun = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.seconds.append(time.perf_counter() - self.begun)

@@ -1,1 +1,5 @@
 """Drawing from plain values, with matplotlib."""
+
+from nfm_keras import lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(__name__, __file__)

@@ -1,27 +1,12 @@
-"""Figures made from rows of records, never from a model."""
+"""What all figures share: styles, panels, legend, heading and the file."""
 
+import io
 import math
-import pathlib
-import statistics
 import textwrap
 
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
-from nfm_keras import corruptions
-from nfm_keras.reports.aggregate import CORRUPTION_MEAN, caption, columns
-
-_NAMES = {
-    "fgsm": "FGSM", "pgd": "PGD", "apgd_ce": "APGD-CE", "apgd_dlr": "APGD-DLR",
-    "apgd_t": "APGD-T", "fab_t": "FAB-T", "square": "Square",
-    "autoattack": "AutoAttack",
-}  # fmt: skip
-AXES = {
-    "white_noise": "white noise, standard deviation σ",
-    "salt_and_pepper": "salt and pepper, share of pixels γ",
-    **{kind: f"{name}, l∞ ε ([0, 1] pixels)" for kind, name in _NAMES.items()},
-    **{f"{kind}_l2": f"{name}, l2 ε ([0, 1] pixels)" for kind, name in _NAMES.items()},
-}
-"""Axis labels of the kinds of perturbation."""
+from nfm_keras.records.files import whole
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers for print.
 STYLES = (
@@ -29,6 +14,8 @@ STYLES = (
     ("#009E73", "v"), ("#D55E00", "P"), ("#0072B2", "X"), ("#999999", "*"),
 )  # fmt: skip
 DASHES = ("-", "--", ":", "-.")
+
+_LEGEND_LINE = 0.2  # inches
 
 # The schemes of most figures have a colour of their own; one beyond the eight has that
 # of a relative, such as nfm_star that of nfm, with another marker and dashes.
@@ -39,113 +26,57 @@ _STYLED = (
 )
 
 
-def curves(rows, path, *, title=None):
-    """Draw accuracy over severity, one panel a perturbation family.
-
-    One line a row, starting from the clean accuracy at severity 0. The shade is one
-    standard deviation over seeds to either side or, for one seed, the Wilson 95 %
-    interval.
+def place_styles(names):
+    """Returns the colour, marker and dashes of lines, by their place.
 
     Args:
-        rows: list of `nfm_keras.reports.aggregate.Row`.
-        path: PNG, PDF or SVG file to write; its folder is created.
-        title: str.
+        names: iterable of str, with repetitions. The ninth has the first one's colour,
+            but dashed.
 
     Returns:
-        The `matplotlib.figure.Figure` written.
-
-    Raises:
-        ValueError: if there is nothing to draw.
+        Dict from name to line properties of matplotlib.
 
     Example:
 
-    >>> curves(summarise(runs, "pixel"), "curves.png")  # doctest: +SKIP
+    >>> place_styles(["erm", "nfm", "erm"])["nfm"]
+    {'color': '#56B4E9', 'marker': 's', 'linestyle': '-'}
     """
-    panels = families(rows)
-    if not panels:
-        raise ValueError(
-            "Robustness curves need scores under some perturbation. "
-            f"Received: none in {[row.label for row in rows]}"
-        )
-    count = len(panels)
-    figure, axes = panel_grid(count, across=2 if count == 4 else min(count, 3))
-    for axis, family in zip(axes, panels, strict=True):
-        for row, style in zip(rows, styles(rows), strict=True):
-            draw(axis, _curve(row, family), row.label, style)
-        axis.set_xlabel(axis_label(family, rows[0].protocol))
-        axis.set_ylabel("test accuracy (%)")
-        axis.locator_params(axis="x", nbins=6, steps=[1, 2, 5, 10])
-    text = f"{caption(rows)}; {_shade(rows)}"
-    return finish(figure, path, title, text, order=labels(rows))
+    looks = [
+        {"color": color, "marker": marker, "linestyle": dashes}
+        for dashes in DASHES
+        for color, marker in STYLES
+    ]
+    return {n: looks[i % len(looks)] for i, n in enumerate(dict.fromkeys(names))}
 
 
-def families(rows):
-    """The perturbation families that rows have an accuracy for.
+def scheme_styles(schemes, by_place=False):
+    """Returns the colour, marker and dashes of lines, by their scheme.
+
+    Variants of a scheme are told apart by their dashes.
 
     Args:
-        rows: list of `nfm_keras.reports.aggregate.Row`.
+        schemes: list of str, one a line.
+        by_place: bool. Give lines that share a scheme colours of their own.
 
     Returns:
-        List of str without `"clean"`: the panels of `curves`. An attack that was run
-        with several settings is as many families.
+        List of dicts of line properties, in the order of `schemes`.
+
+    Example:
+
+    >>> [style["linestyle"] for style in scheme_styles(["nfm", "erm", "nfm"])]
+    ['-', '-', '--']
     """
-    cells = {name: cell for row in rows for name, cell in row.cells.items()}
-    names = dict.fromkeys(cells[name].family for name in columns(rows))
-    # The corruptions have figures of their own, in the report of an evaluation.
-    known = ("clean", CORRUPTION_MEAN, *corruptions.NAMES)
-    return [name for name in names if name not in known]
-
-
-def histories(rows, path, *, title=None):
-    """Draw training error, test or validation error and training loss over epochs.
-
-    One line a row, the mean over seeds; the shade is one standard deviation to either
-    side. The training error of what mixes labels is on mixed batches, where no network
-    gets far below half a mixture wrong: it has a panel of its own.
-
-    Args:
-        rows: list of `nfm_keras.reports.aggregate.Row`, of any protocol.
-        path: PNG, PDF or SVG file to write; its folder is created.
-        title: str.
-
-    Returns:
-        The `matplotlib.figure.Figure` written.
-
-    Raises:
-        ValueError: if no record has a history.
-
-    Reference: Lim et al., *Noisy Feature Mixup*, ICLR 2022, figure 13.
-    """
-    runs = [record for row in rows for record in row.records]
-    # Where a run holds no image out, what it watches is the test set.
-    sets = {"validation" if r.config.get("validation") else "test" for r in runs}
-    panels = {
-        "accuracy": "training error (%)",
-        "mixed_accuracy": "training error (mixed batches, %)",
-        "val_accuracy": f"{' or '.join(sorted(sets))} error (%)",
-        "loss": "training loss (nats)",
-    }
-    panels = {
-        k: v for k, v in panels.items() if any(run.history.get(k) for run in runs)
-    }
-    if not panels:
-        raise ValueError(
-            "Training curves need a history. "
-            f"Received: none in {[run.name for run in runs]}"
-        )
-    figure, axes = panel_grid(len(panels), across=min(len(panels), 2))
-    for axis, (key, label) in zip(axes, panels.items(), strict=True):
-        for row, style in zip(rows, styles(rows), strict=True):
-            draw(axis, _history(row, key), row.label, style)
-        axis.set_ylabel(label)
-        axis.set_xlabel("epoch")
-        axis.locator_params(axis="x", integer=True)
-    text = caption(rows, measured=False)
-    return finish(figure, path, title, text, order=labels(rows))
+    if by_place and len(set(schemes)) < len(schemes):
+        return [_style(index) for index in range(len(schemes))]
+    order = [*_STYLED, *sorted(set(schemes) - set(_STYLED))]
+    return [
+        _style(order.index(scheme), schemes[:index].count(scheme))
+        for index, scheme in enumerate(schemes)
+    ]
 
 
 def panel_grid(count, across, width=4.0, height=3.4):
-    """An empty figure and its panels.
+    """Returns an empty figure and its panels.
 
     Args:
         count: int, panels.
@@ -168,72 +99,8 @@ def panel_grid(count, across, width=4.0, height=3.4):
     return figure, axes
 
 
-def styles(rows):
-    """Colour, marker and dashes of each row, the same in every figure of the rows.
-
-    By scheme, its variants told apart by their dashes; by row in an experiment in which
-    some rows share a scheme.
-    """
-    schemes = [row.scheme for row in rows]
-    if rows[0].name and len(set(schemes)) < len(schemes):
-        return [_style(index) for index in range(len(rows))]
-    order = [*_STYLED, *sorted(set(schemes) - set(_STYLED))]
-    return [
-        _style(order.index(scheme), schemes[:index].count(scheme))
-        for index, scheme in enumerate(schemes)
-    ]
-
-
-def labels(rows):
-    """What the rows are called, in the order of the legend."""
-    return [row.label for row in rows]
-
-
-def spread(values):
-    """(mean, low, high), one standard deviation to either side."""
-    mean = statistics.fmean(values)
-    deviation = statistics.stdev(values) if len(values) > 1 else 0
-    return mean, mean - deviation, mean + deviation
-
-
-def _style(index, variant=0):
-    turn, at = divmod(index, len(STYLES))
-    marker = STYLES[(at + 3 * turn) % len(STYLES)][1]
-    dashes = DASHES[(turn + variant) % len(DASHES)]
-    return {"color": STYLES[at][0], "marker": marker, "linestyle": dashes}
-
-
-def _curve(row, family):
-    """(severity, mean, low, high) of each cell, the clean accuracy at 0."""
-    cells = [
-        cell
-        for kind in ("clean", family)
-        for cell in row.cells.values()
-        if cell.family == kind
-    ]
-    # A family that was measured at 0 itself replaces the clean accuracy there.
-    points = {cell.severity: (cell.mean, cell.low, cell.high) for cell in cells}
-    return [(severity, *points[severity]) for severity in sorted(points)]
-
-
-def _history(row, key):
-    """(epoch, mean, low, high) of each epoch in which all runs have a number.
-
-    NaN is an epoch that was not evaluated, or a run that diverged: no point there.
-    An accuracy is drawn as the error in percent.
-    """
-    points = []
-    series = zip(*(run.history.get(key, ()) for run in row.records), strict=False)
-    for epoch, values in enumerate(series, start=1):
-        if all(map(math.isfinite, values)):
-            if key.endswith("accuracy"):
-                values = [100 * (1 - value) for value in values]
-            points.append((epoch, *spread(values)))
-    return points
-
-
 def draw(axis, points, label, style):
-    """Draw a line with its shade.
+    """Draws a line with its shade.
 
     Args:
         axis: `matplotlib.axes.Axes`.
@@ -249,41 +116,15 @@ def draw(axis, points, label, style):
     axis.fill_between(x, lows, highs, color=style["color"], alpha=0.15, linewidth=0)
 
 
-def axis_label(family, protocol=None):
-    """What the horizontal axis of a perturbation family says.
-
-    Args:
-        family: str, as in `Cell.family`: a kind, perhaps followed by its settings.
-        protocol: str, which white noise is measured in; None to leave it out.
-
-    Example:
-
-    >>> axis_label("pgd (steps=20)")
-    'PGD, l∞ ε ([0, 1] pixels) (steps=20)'
-    """
-    kind, _, settings = family.partition(" ")
-    label = AXES.get(kind, f"{kind}, severity")
-    if kind == "white_noise" and protocol:
-        reference = protocol == "reference"
-        label += " (after normalisation)" if reference else " ([0, 1] pixels)"
-    return f"{label} {settings}".strip()
-
-
-def _shade(rows):
-    kinds = {cell.deviation is None for row in rows for cell in row.cells.values()}
-    words = {False: "one standard deviation over seeds", True: "Wilson 95 % (one seed)"}
-    return "shade: " + " or ".join(words[kind] for kind in sorted(kinds))
-
-
-def finish(figure, path, title, text, *, grid="both", order=()):
-    """Add grid, legend and heading to a figure, and write it.
+def finish(figure, path, title, caption, *, grid="both", order=()):
+    """Adds grid, legend and heading to a figure, and writes it.
 
     Args:
         figure: `matplotlib.figure.Figure` with its panels drawn; everything that has a
             label is in the legend, once.
         path: PNG, PDF or SVG file to write; its folder is created.
         title: str or None.
-        text: str, small under the title.
+        caption: str, small under the title.
         grid: str. `"both"`, `"x"` or `"y"`.
         order: labels, those that come first in the legend.
 
@@ -299,30 +140,67 @@ def finish(figure, path, title, text, *, grid="both", order=()):
             handles.setdefault(label, handle)
     first = [label for label in order if label in handles]
     handles = {label: handles[label] for label in [*first, *handles]}
-    width = figure.get_size_inches()[0]
+    width, height = figure.get_size_inches()
     labels = [textwrap.fill(label, int(width * 9)) for label in handles]
     fit = int(width * 11 / (max(map(len, labels), default=0) + 7))
-    place = {"loc": "outside lower center", "ncols": max(1, min(len(labels), fit))}
+    across = max(1, min(len(labels), fit))
+    # A long legend must not take its room from the panels.
+    more = max(0, math.ceil(len(labels) / across) - 2)
+    figure.set_size_inches(width, height + _LEGEND_LINE * more)
+    place = {"loc": "outside lower center", "ncols": across}
     figure.legend(handles.values(), labels, fontsize=9, frameon=False, **place)
-    return save(figure, path, title, text)
+    return save(figure, path, title, caption)
 
 
-def save(figure, path, title, text):
-    """Put a heading over a figure and write it.
+def save(figure, path, title, caption):
+    """Puts a heading over a figure and writes it, whole or not at all.
 
     Args:
         figure: `matplotlib.figure.Figure`.
         path: PNG, PDF or SVG file to write; its folder is created.
         title: str or None.
-        text: str, small under the title.
+        caption: str, small under the title.
 
     Returns:
         The figure.
     """
     width = figure.get_size_inches()[0]
-    heading = [textwrap.fill(part, int(width * 13)) for part in (title, text) if part]
-    figure.suptitle("\n".join(heading), fontsize=9)
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    parts = [textwrap.fill(part, int(width * 13)) for part in (title, caption) if part]
+    figure.suptitle("\n".join(parts), fontsize=9)
+    with whole(path) as hidden:
+        figure.savefig(hidden)
     return figure
+
+
+def png(figure):
+    """Returns a figure as the bytes of a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def check_any(values, expected, received):
+    """Refuses to draw nothing.
+
+    Args:
+        values: What would be drawn.
+        expected: str, the start of the error.
+        received: What was given.
+
+    Raises:
+        ValueError: If `values` is empty.
+    """
+    if not len(values):
+        raise ValueError(f"{expected}. Received: {received!r}")
+
+
+def words(name):
+    """Returns a name as text: `jpeg_compression` as `jpeg compression`."""
+    return name.replace("_", " ")
+
+
+def _style(index, variant=0):
+    turn, at = divmod(index, len(STYLES))
+    marker = STYLES[(at + 3 * turn) % len(STYLES)][1]
+    dashes = DASHES[(turn + variant) % len(DASHES)]
+    return {"color": STYLES[at][0], "marker": marker, "linestyle": dashes}

@@ -3,10 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
-from nfm_keras.data import images as perturbations
-from nfm_keras.data import labels as metrics
-from nfm_keras.figures.base import panel_grid, save
-from nfm_keras.figures.robustness import check_any, words
+from nfm_keras.figures.base import check_any, panel_grid, save, words
 
 COLUMNS = 8
 """The most images that `adversarial_examples` shows."""
@@ -15,20 +12,20 @@ _WRONG = "#D55E00"
 
 
 def sample_sheet(samples, path, *, original, title=None, caption=""):
-    """Show one image under every corruption, a row each, next to the original.
+    """Shows one image under every corruption, a row each, next to the original.
 
     Args:
         samples: dict `{kind: images}`, five images of severity 1 to 5 each: uint8,
             `(height, width, 1 or 3)`.
-        path, title, caption: as in `nfm_keras.figures.robustness.accuracy_curves`.
+        path, title, caption: as in `nfm_keras.figures.corruptions.corruption_bars`.
         original: the image without corruption, of the same shape.
 
     Returns:
         The `matplotlib.figure.Figure` written.
 
     Raises:
-        ValueError: no corruption, not five images, or an image of another shape or
-            type.
+        ValueError: If there is no corruption, there are not five images, or an image
+            is of another shape or type.
 
     Example:
 
@@ -75,14 +72,14 @@ def adversarial_examples(
     title=None,
     caption="",
 ):
-    """Show images, what an attack made of them, and the difference magnified.
+    """Shows images, what an attack made of them, and the difference magnified.
 
     Each difference is magnified so that its largest value just reaches black or white;
     grey is no difference. The first eight images are shown.
 
     Args:
         images, adversaries: `(n, height, width, 1 or 3)`, uint8 or float in [0,1].
-        path, title: as in `nfm_keras.figures.robustness.accuracy_curves`.
+        path, title: as in `nfm_keras.figures.corruptions.corruption_bars`.
         labels: `(n,)` integers, the true classes.
         predictions, adversarial_predictions: `(n,)` integers, what the classifier takes
             images and adversaries for; wrong ones are written in red.
@@ -94,7 +91,7 @@ def adversarial_examples(
         The `matplotlib.figure.Figure` written.
 
     Raises:
-        ValueError: no images, bad images, or arguments that do not fit each other.
+        ValueError: If there are no images, or arguments do not fit each other.
 
     Example:
 
@@ -104,12 +101,16 @@ def adversarial_examples(
     ...     image, image + 8 / 255, "cat.png", **taken, classes=["cat", "dog"]
     ... )  # doctest: +SKIP
     """
-    images, adversaries = map(perturbations.as_images, (images, adversaries))
+    images, adversaries = map(_unit, (images, adversaries))
     _check_images(images, adversaries)
     total, number = len(images), min(len(images), COLUMNS)
     true, taken, fooled = (
-        metrics.check_labels(indices, total, len(classes))[:number]
-        for indices in (labels, predictions, adversarial_predictions)
+        _classes(name, indices, total, len(classes))
+        for name, indices in (
+            ("labels", labels),
+            ("predictions", predictions),
+            ("adversarial_predictions", adversarial_predictions),
+        )
     )
     heads = [""] * total if names is None else [f"{_short(name)}\n" for name in names]
     if len(heads) != total:
@@ -156,13 +157,47 @@ def _show(axis, image, **place):
     axis.imshow(picture, interpolation="nearest", **scale, **place)
 
 
+def _unit(images):
+    """Images in [0,1] as floats."""
+    images = np.asarray(images)
+    if images.dtype == np.uint8:
+        return images.astype("float32") / np.float32(255)
+    return images.astype("float32", copy=False)
+
+
 def _check_images(images, adversaries):
     shape = images.shape
+    if not images.size:
+        raise ValueError(
+            f"`images` must be at least one image. Received: shape {shape}"
+        )
     if adversaries.shape != shape or len(shape) != 4 or shape[3] not in (1, 3):
         raise ValueError(
             "`images` and `adversaries` must have one shape, (n, height, width, 1 or "
             f"3). Received: {shape} and {adversaries.shape}"
         )
+    for name, values in (("images", images), ("adversaries", adversaries)):
+        if not (values.min() >= 0 and values.max() <= 1):  # `not`: NaN is caught, too
+            raise ValueError(
+                f"`{name}` must be uint8 or lie in [0,1]. "
+                f"Received: values from {values.min():g} to {values.max():g}"
+            )
+
+
+def _classes(name, indices, total, classes):
+    """Indices of classes, one an image."""
+    indices = np.asarray(indices)
+    if indices.shape != (total,) or not np.issubdtype(indices.dtype, np.integer):
+        raise ValueError(
+            f"`{name}` must have one class for each of the {total} images. "
+            f"Received: shape {indices.shape}, dtype {indices.dtype}"
+        )
+    if indices.min() < 0 or indices.max() >= classes:
+        raise ValueError(
+            f"`{name}` must lie between 0 and {classes - 1}. "
+            f"Received: from {indices.min()} to {indices.max()}"
+        )
+    return indices
 
 
 def _magnify(difference):

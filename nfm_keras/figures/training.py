@@ -1,13 +1,12 @@
-"""Figures of one run: its curves, its draws, the images that it sees."""
+"""Figures of training: curves of one run or of many, draws, the images seen."""
 
-import io
 import math
 
 import numpy as np
 import scipy.stats
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
-from nfm_keras.figures.base import STYLES, panel_grid
+from nfm_keras.figures.base import STYLES, check_any, draw, finish, panel_grid
 
 SHOWN = 16
 """The most images on a contact sheet."""
@@ -55,8 +54,38 @@ def curves(history, watched):
     return figure
 
 
+def histories(panels, path, styles, *, title=None, caption=""):
+    """Draws what many runs logged over the epochs.
+
+    Args:
+        panels: dict `{label of the vertical axis: {run: points}}`, points a list of
+            `(epoch, mean, low, high)`; the shade reaches from low to high.
+        path: PNG, PDF or SVG file to write; its folder is created.
+        styles: dict from run to line properties, in the order of the legend.
+        title: str.
+        caption: str, small under the title.
+
+    Returns:
+        The `matplotlib.figure.Figure` written.
+
+    Raises:
+        ValueError: If there is no panel.
+
+    Reference: Lim et al., *Noisy Feature Mixup*, ICLR 2022, figure 13.
+    """
+    check_any(panels, "`panels` must hold at least one history", panels)
+    figure, axes = panel_grid(len(panels), across=min(len(panels), 2))
+    for axis, (label, lines) in zip(axes, panels.items(), strict=True):
+        for run, points in lines.items():
+            draw(axis, points, run, styles[run])
+        axis.set_ylabel(label)
+        axis.set_xlabel("epoch")
+        axis.locator_params(axis="x", integer=True)
+    return finish(figure, path, title, caption, order=styles)
+
+
 def series_name(name, watched):
-    """What a column of the history is called.
+    """Returns what a column of the history is called.
 
     Args:
         name: Key of the history.
@@ -112,7 +141,7 @@ def contact_sheet(seen, classes=None):
     """Draws the first images of a batch with their labels.
 
     Args:
-        seen: `nfm_keras.mixing.seen.MixedImages`.
+        seen: `nfm_keras.mixing.seen.MixedImages`, or what has its fields.
         classes: Names of the classes; `None` for their numbers.
 
     Returns:
@@ -132,7 +161,7 @@ def contact_sheet(seen, classes=None):
 
 
 def description(seen):
-    """Says where a batch was mixed and with which weights.
+    """Returns where a batch was mixed and with which weights, in words.
 
     Example:
 
@@ -149,7 +178,7 @@ def description(seen):
 
 
 def soft_label(label, classes=None):
-    """The two largest shares of a label, in words.
+    """Returns the two largest shares of a label, in words.
 
     Args:
         label: Floats `(classes,)`.
@@ -167,7 +196,7 @@ def soft_label(label, classes=None):
 
 
 def pixels(images):
-    """Images in [0, 1] as uint8; what noise took out of it is cut off.
+    """Returns images in [0, 1] as uint8; what noise took out of it is cut off.
 
     Example:
 
@@ -175,13 +204,6 @@ def pixels(images):
     [0, 128, 255]
     """
     return np.round(255 * np.clip(images, 0, 1)).astype("uint8")
-
-
-def png(figure):
-    """A figure as the bytes of a PNG file."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    return file.getvalue()
 
 
 def _line(axis, values, label, color):

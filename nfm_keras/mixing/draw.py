@@ -1,14 +1,13 @@
 """The value of a method and what it draws: `Mixing` and `Draw`."""
 
 import dataclasses
-import math
-import numbers
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from nfm_keras.backend import random
+from nfm_keras.checks import check_number
 
 NOISE_LAWS = ("beta_scaled", "gaussian")
 
@@ -63,7 +62,8 @@ class Mixing:
             each feature on its own; `None` for 0.
 
     Raises:
-        ValueError: If a number is negative, NaN or out of its range.
+        ValueError: If a number is out of its range, for another law of the noise, or
+            for sites that are none or twice the same.
 
     Example:
 
@@ -81,21 +81,22 @@ class Mixing:
     sparsity: float | None = None
 
     def __post_init__(self):
-        for name in ("alpha", "beta", "sigma_add", "sigma_mult"):
-            _check_number(name, getattr(self, name), optional=name == "beta")
+        limits = {"probability": 1, "sparsity": 1}
+        for name in ("alpha", "beta", "sigma_add", "sigma_mult", *limits):
+            value = getattr(self, name)
+            if value is not None or name not in ("beta", "sparsity"):
+                check_number(name, value, least=0, most=limits.get(name))
         if self.alpha > 0 and self.beta == 0:
             raise ValueError(
                 "`beta` must be positive where `alpha` is; set alpha=0 to turn "
                 f"mixing off. Received: alpha={self.alpha}, beta={self.beta}"
             )
-        _check_number("probability", self.probability, upper=1.0)
-        _check_number("sparsity", self.sparsity, optional=True, upper=1.0)
         if self.noise not in NOISE_LAWS:
             raise ValueError(
                 f"`noise` must be one of {NOISE_LAWS}. Received: noise={self.noise!r}"
             )
         if self.sites is not None:
-            object.__setattr__(self, "sites", _unique_names(self.sites))
+            object.__setattr__(self, "sites", unique_names(self.sites))
 
     @property
     def mixes(self) -> bool:
@@ -173,13 +174,29 @@ class Mixing:
         return ops.maximum(factors * ops.convert_to_tensor(law, "float32"), 1e-8)
 
     def mix(self, values, draw: Draw):
-        """Mixes a tensor `(batch, ...)` of any rank with its partner."""
+        """Mixes a batch with its partners.
+
+        Args:
+            values: Float tensor `(batch, ...)` of any rank.
+            draw: A `Draw`.
+
+        Returns:
+            Tensor like `values`.
+        """
         if not self.mixes:
             return values
         return interpolate(values, ops.take(values, draw.partner, axis=0), draw.lam)
 
     def perturb(self, features, draw: Draw):
-        """Applies multiplicative, then additive noise to `(batch, ...)` features."""
+        """Applies multiplicative, then additive noise.
+
+        Args:
+            features: Float tensor `(batch, ...)` of any rank.
+            draw: A `Draw`.
+
+        Returns:
+            Tensor like `features`.
+        """
         if not (self.sigma_add or self.sigma_mult):
             return features
         dtype = keras.backend.standardize_dtype(features.dtype)
@@ -189,13 +206,13 @@ class Mixing:
         rank = len(features.shape)
         # Not `+=`: PyTorch would write into the caller's tensor.
         if self.sigma_mult:
-            strength = _along_batch(
-                _constant(self.sigma_mult * scale_mult, dtype), rank
-            )
+            strength = _constant(self.sigma_mult * scale_mult, dtype)
+            strength = _along_batch(strength, rank)
             xi = self._multiplicative(high, dtype)
             features = features * ops.stop_gradient(1 + strength * kept_mult * xi)
         if self.sigma_add:
-            strength = _along_batch(_constant(self.sigma_add * scale_add, dtype), rank)
+            strength = _constant(self.sigma_add * scale_add, dtype)
+            strength = _along_batch(strength, rank)
             xi = random.noise_normal(low, dtype)
             features = features + strength * kept_add * xi
         return features
@@ -208,18 +225,27 @@ class Mixing:
         return tuple(ops.cast(half >= round(bar), dtype) for half in halves)
 
     def _multiplicative(self, half, dtype):
+        """Multiplicative noise of scale 1, from 16 random bits."""
         # The authors' code draws U(-1, 1) here, where equation (2) has the
         # same law for both noises.
         uniform = self.noise == "beta_scaled"
         return (random.noise_uniform if uniform else random.noise_normal)(half, dtype)
 
     def apply(self, features, draw: Draw):
-        """Mixes, then perturbs: what the chosen site does to its features."""
+        """Mixes, then perturbs: what the chosen site does to its features.
+
+        Args:
+            features: Float tensor `(batch, ...)` of any rank.
+            draw: A `Draw`.
+
+        Returns:
+            Tensor like `features`.
+        """
         return self.perturb(self.mix(features, draw), draw)
 
 
 def interpolate(a, b, lam):
-    """M_lam(a, b) = lam * a + (1 - lam) * b, for features and labels alike.
+    """Returns M_lam(a, b) = lam * a + (1 - lam) * b, for features and labels alike.
 
     Args:
         a: Float tensor `(batch, ...)`.
@@ -236,8 +262,9 @@ def interpolate(a, b, lam):
 
 
 def _constant(value, dtype):
-    """What was drawn has no gradient; unless told so, TensorFlow builds one for
-    everything that a conditional reads."""
+    """What was drawn, as a constant of the gradient."""
+    # Unless told so, TensorFlow builds a gradient for everything that a conditional
+    # reads.
     return ops.stop_gradient(ops.cast(value, dtype))
 
 
@@ -248,20 +275,15 @@ def _along_batch(value, rank):
     return value
 
 
-def _check_number(name, value, optional=False, upper=math.inf):
-    if optional and value is None:
-        return
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, numbers.Real)
-        or not 0 <= value <= upper
-        or value == math.inf
-    ):
-        limits = f"in [0, {upper:g}]" if upper < math.inf else "finite and at least 0"
-        raise ValueError(f"`{name}` must be a number {limits}. Received: {value!r}")
+def unique_names(names):
+    """Returns the names of sites as a tuple, once they are checked.
 
+    Args:
+        names: A name, or an iterable of names.
 
-def _unique_names(names):
+    Raises:
+        ValueError: If there is none, or one is there twice.
+    """
     names = (names,) if isinstance(names, str) else tuple(names)
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice:

@@ -1,4 +1,4 @@
-"""The method: what is drawn, and what a draw does to features and labels."""
+"""A site: the layer at which a training step may mix and perturb."""
 
 import keras
 from keras import ops, tree
@@ -57,8 +57,8 @@ class NoisyFeatureMixup(keras.layers.Layer):
         _check_float(inputs, self.name)
         if len(layers) == 1 and mixing.probability == 1:
             return _apply_all(mixing, draw, inputs)
-        # One conditional a site: a switch over whole networks, or arithmetic
-        # that does nothing at the other sites, costs several times as much.
+        # One conditional a site. A switch over whole networks, or arithmetic that
+        # does nothing at the other sites, costs several times as much.
         return ops.cond(
             ops.equal(draw.site, index),
             lambda: _apply_all(mixing, draw, inputs),
@@ -70,6 +70,7 @@ class NoisyFeatureMixup(keras.layers.Layer):
 
 
 def _apply_all(mixing, draw, inputs):
+    """Applies the draw to all tensors of a structure, with a noise for each."""
     if not tree.is_nested(inputs):
         return mixing.apply(inputs, draw)
     flat = [

@@ -2,6 +2,8 @@
 
 import keras
 
+from nfm_keras.checks import check_count, unknown
+
 RAMPS = ("constant", "rise", "fall")
 
 
@@ -17,7 +19,8 @@ class MixingSchedule(keras.callbacks.Callback):
             perturbed; `None` for never.
 
     Raises:
-        ValueError: If `off_epoch` is negative, or the model is not `scheduled`.
+        ValueError: If `off_epoch` is no integer or negative, or the model is not
+            `scheduled`.
 
     Example:
 
@@ -26,8 +29,8 @@ class MixingSchedule(keras.callbacks.Callback):
 
     def __init__(self, alpha=None, noise=None, off_epoch=None):
         super().__init__()
-        if off_epoch is not None and off_epoch < 0:
-            raise ValueError(f"`off_epoch` must be at least 0. Received: {off_epoch}")
+        if off_epoch is not None:
+            check_count("off_epoch", off_epoch, least=0)
         self.alpha, self.noise = alpha or _one, noise or _one
         self.off_epoch = off_epoch
 
@@ -44,11 +47,14 @@ class MixingSchedule(keras.callbacks.Callback):
 
 
 def ramp(name, epochs):
-    """Returns a function of the epoch.
+    """Returns a factor as a function of the epoch.
 
     Args:
         name: `"constant"`: 1; `"rise"`: from 1 / epochs to 1; `"fall"`: the reverse.
         epochs: Length of the run.
+
+    Returns:
+        Function of the epoch, from 0: a float.
 
     Raises:
         ValueError: For another name.
@@ -59,7 +65,7 @@ def ramp(name, epochs):
     [0.25, 0.5, 0.75, 1.0]
     """
     if name not in RAMPS:
-        raise ValueError(f"A ramp must be one of {RAMPS}. Received: {name!r}")
+        raise unknown("ramp", name, RAMPS)
     if name == "constant":
         return _one
     if name == "rise":

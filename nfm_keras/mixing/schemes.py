@@ -1,18 +1,19 @@
-"""Scheme names and what they stand for: one table."""
+"""Scheme names and what they stand for: one table.
+
+The table is plain values, which take no import of Keras: reports and flags read it too.
+"""
 
 import dataclasses
+import functools
 import types
 from typing import NamedTuple
 
 from nfm_keras.checks import unknown
-from nfm_keras.mixing.draw import Mixing
-from nfm_keras.mixing.techniques.adversarial import Adversarial
-from nfm_keras.mixing.techniques.base import Technique
-from nfm_keras.mixing.techniques.cutmix import CutMix
-from nfm_keras.mixing.techniques.noisymix import NoisyMix
-from nfm_keras.mixing.techniques.puzzlemix import PuzzleMix
+from nfm_keras.mixing import techniques
 
 _FIRST, _ALL = "first", None
+_CUTTING = ("CutMix", "PuzzleMix")
+"""Techniques that cut images, and can neither take features nor add noise."""
 
 
 class Scheme(NamedTuple):
@@ -23,7 +24,8 @@ class Scheme(NamedTuple):
         sigma_add: As in `Mixing`.
         sigma_mult: As in `Mixing`.
         sites: The input alone, or all sites of the model.
-        technique: The class of what is done to the images beside; `None` for nothing.
+        technique: Name of the class in `mixing.techniques` of what is done to the
+            images beside; `None` for nothing.
         sparsity: As in `Mixing`.
         label_smoothing: As in `SmoothedCrossentropy`; `None` for plain labels.
     """
@@ -32,37 +34,34 @@ class Scheme(NamedTuple):
     sigma_add: float = 0.0
     sigma_mult: float = 0.0
     sites: str | None = _FIRST
-    technique: type[Technique] | None = None
+    technique: str | None = None
     sparsity: float | None = None
     label_smoothing: float | None = None
 
 
-# The noise levels are those of the paper's tables; the commands of the authors' code
-# halve them for noisy mixup, and their noise is `noise_reference`, whose alpha makes
-# lam 0 or 1. The starred model of the paper is `nfm_star`.
 SCHEMES = types.MappingProxyType(
     {
         "erm": Scheme(),
-        "label_smoothing": Scheme(label_smoothing=0.1),
         "noise": Scheme(0.0, 0.4, 0.2),
         "noise_reference": Scheme(1e-8, 0.2, 0.0),
+        "label_smoothing": Scheme(label_smoothing=0.1),
         "mixup": Scheme(1.0, 0.0, 0.0),
-        "noisy_mixup": Scheme(1.0, 0.4, 0.2),
+        "cutmix": Scheme(1.0, technique="CutMix"),
+        "puzzlemix": Scheme(1.0, technique="PuzzleMix"),
         "manifold_mixup": Scheme(1.0, 0.0, 0.0, _ALL),
+        "noisy_mixup": Scheme(1.0, 0.4, 0.2),
         "nfm": Scheme(1.0, 0.4, 0.2, _ALL),
         "nfm_star": Scheme(1.0, 1.0, 0.5, _ALL),
-        "cutmix": Scheme(1.0, technique=CutMix),
-        "puzzlemix": Scheme(1.0, technique=PuzzleMix),
-        "adversarial": Scheme(technique=Adversarial),
-        "noisymix": Scheme(1.0, 0.5, 0.5, _ALL, NoisyMix, sparsity=0.65),
+        "adversarial": Scheme(technique="Adversarial"),
+        "noisymix": Scheme(1.0, 0.5, 0.5, _ALL, "NoisyMix", sparsity=0.65),
     }
 )
+"""All schemes, in the order of the paper's tables.
 
-# Field of a technique -> the schemes that have it.
-_FIELDS = {}
-for _name, _row in SCHEMES.items():
-    for _field in dataclasses.fields(_row.technique) if _row.technique else ():
-        _FIELDS.setdefault(_field.name, []).append(_name)
+The noise levels are those of the tables; the commands of the authors' code halve them
+for noisy mixup, and their noise is `noise_reference`, whose alpha makes lam 0 or 1. The
+starred model of the paper is `nfm_star`.
+"""
 
 
 def lookup(scheme: str) -> Scheme:
@@ -84,7 +83,7 @@ def lookup(scheme: str) -> Scheme:
     return SCHEMES[scheme]
 
 
-def mixing(scheme: str, site_names, **overrides) -> Mixing:
+def mixing(scheme: str, site_names, **overrides):
     """Returns the `Mixing` of a scheme for a model with the given sites.
 
     Args:
@@ -94,6 +93,9 @@ def mixing(scheme: str, site_names, **overrides) -> Mixing:
         **overrides: Fields of `Mixing` that replace the scheme's; `None` keeps
             the scheme's.
 
+    Returns:
+        A `Mixing`.
+
     Raises:
         ValueError: For an unknown scheme; for sites or noise that it has no use for.
 
@@ -102,6 +104,8 @@ def mixing(scheme: str, site_names, **overrides) -> Mixing:
     >>> mixing("nfm", ["site_0", "site_1"], sigma_add=1.0).sites
     ('site_0', 'site_1')
     """
+    from nfm_keras.mixing.draw import Mixing  # which imports Keras
+
     row, names = lookup(scheme), tuple(site_names)
     settings = {
         "alpha": row.alpha,
@@ -111,19 +115,22 @@ def mixing(scheme: str, site_names, **overrides) -> Mixing:
         "sparsity": row.sparsity,
     }
     settings.update({k: v for k, v in overrides.items() if v is not None})
-    found = Mixing(**settings)
-    if row.technique in (CutMix, PuzzleMix):
-        _check_input_only(scheme, found, names[:1])
-    return found
+    value = Mixing(**settings)
+    if row.technique in _CUTTING:
+        _check_input_only(scheme, value, names[:1])
+    return value
 
 
-def technique(scheme: str, **settings) -> Technique | None:
-    """Returns the `Technique` of a scheme, or `None` for one that only mixes.
+def technique(scheme: str, **settings):
+    """Returns the technique of a scheme.
 
     Args:
         scheme: One of `SCHEMES`.
         **settings: Fields of the technique that replace its defaults; `None` keeps the
             default.
+
+    Returns:
+        A `Technique`, or `None` for a scheme that only mixes.
 
     Raises:
         ValueError: For an unknown scheme, or a field that is not its technique's.
@@ -139,25 +146,40 @@ def technique(scheme: str, **settings) -> Technique | None:
         if not takes(scheme, name):
             raise ValueError(
                 f"`{name}` must not be set for scheme {scheme!r}; it belongs to "
-                f"{', '.join(_FIELDS.get(name, ['no scheme']))}. Received: {value!r}"
+                f"{', '.join(_fields().get(name, ['no scheme']))}. Received: {value!r}"
             )
-    return None if kind is None else kind(**settings)
+    return None if kind is None else getattr(techniques, kind)(**settings)
 
 
 def takes(scheme: str, field: str) -> bool:
     """Returns whether a setting is one of the scheme's technique.
+
+    Args:
+        scheme: Name of a scheme.
+        field: Name of a setting.
 
     Example:
 
     >>> takes("adversarial", "attack_steps"), takes("nfm", "attack_steps")
     (True, False)
     """
-    return scheme in _FIELDS.get(field, ())
+    return scheme in _fields().get(field, ())
 
 
 def technique_fields() -> tuple[str, ...]:
     """Returns the names of all settings of all techniques."""
-    return tuple(_FIELDS)
+    return tuple(_fields())
+
+
+@functools.cache
+def _fields():
+    """Field of a technique -> the schemes that have it."""
+    schemes = {}
+    for name, row in SCHEMES.items():
+        kind = row.technique and getattr(techniques, row.technique)
+        for field in dataclasses.fields(kind) if kind else ():
+            schemes.setdefault(field.name, []).append(name)
+    return schemes
 
 
 def _check_input_only(scheme, mixing, first):

@@ -1,4 +1,4 @@
-"""The draw in force, thread by thread."""
+"""The draw in force: what the layers at the sites ask for, thread by thread."""
 
 import contextlib
 import threading
@@ -7,6 +7,8 @@ from nfm_keras.mixing.draw import Draw, Mixing
 
 
 class _Scopes(threading.local):
+    """The scopes of a thread, the inner ones last."""
+
     def __init__(self):
         self.stack = []
 
@@ -30,8 +32,9 @@ def mixing_scope(mixing: Mixing, draw: Draw, layers):
 
     Example:
 
-        with mixing_scope(mixing, draw, site_layers(model, mixing.sites)):
-            logits = model(images, training=True)
+    >>> sites = site_layers(model, mixing.sites)  # doctest: +SKIP
+    >>> with mixing_scope(mixing, draw, sites):  # doctest: +SKIP
+    ...     logits = model(images, training=True)
     """
     _SCOPES.stack.append((mixing, draw, tuple(layers)))
     try:
@@ -41,5 +44,10 @@ def mixing_scope(mixing: Mixing, draw: Draw, layers):
 
 
 def current_scope():
-    """Returns `(mixing, draw, layers)` of the scope in force, or `None`."""
+    """Returns the scope in force.
+
+    Returns:
+        `(mixing, draw, layers)` as `mixing_scope` was given them; `None` outside of
+        every scope.
+    """
     return _SCOPES.stack[-1] if _SCOPES.stack else None

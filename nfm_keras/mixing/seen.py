@@ -1,4 +1,4 @@
-"""What the network sees: the images of a training step, mixed, and the steps' draws."""
+"""What a network sees: the images of a training step, mixed, and the steps' draws."""
 
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ class MixedImages(NamedTuple):
 
 
 def mixed_images(model, images, labels, step, at_input=False) -> MixedImages:
-    """Shows a batch as the network is trained on it at a step.
+    """Returns a batch as the network is trained on it at a step.
 
     Every draw is a pure function of the model's seed and the step, so that this is
     what `fit` did, or will do, with this batch at that step. Where the site drawn is
@@ -81,7 +81,7 @@ def mixed_images(model, images, labels, step, at_input=False) -> MixedImages:
 
 
 def step_draws(model, batch_size):
-    """Makes the function that draws sites and lam of many steps at once.
+    """Returns a function that draws sites and lam of many steps at once.
 
     Args:
         model: `NFMModel`.
@@ -101,7 +101,8 @@ def step_draws(model, batch_size):
     size = batch_size if model.mixing.per_sample else 1
 
     def one(arguments):
-        draw = _draw(model, arguments[0], size, *arguments[1:])
+        step, *levels = arguments
+        draw = model.draw_at(step, size, *levels)
         return draw.site, draw.lam
 
     run = compiled(lambda *arguments: ops.map(one, arguments))
@@ -128,18 +129,12 @@ def site_names(model) -> list[str]:
     return names if wanted is None else [name for name in names if name in wanted]
 
 
-def _draw(model, step, batch_size, levels=None):
-    count = max(1, len(site_names(model)))
-    return model.mixing.draw(model.seed, step, batch_size, count, levels=levels)
-
-
 def _prepared(model, images, labels, step):
     """The `Batch` of the step, whose `site_draw` the sites follow."""
-    mixing = model.mixing
-    draw = _draw(model, step, ops.shape(images)[0], model.current_levels())
+    draw = model.draw_at(step, ops.shape(images)[0])
     if model.technique is not None:
         return model.technique.prepare(model, images, labels, draw)
-    return Batch(images, draw, None if mixing.is_identity else draw)
+    return Batch(images, draw, None if model.mixing.is_identity else draw)
 
 
 def _at_site(model, batch, at_input):
@@ -171,17 +166,20 @@ def _stem(model, layer):
     features = keras.Model(model.model.input, layer.output)
     probe = np.random.default_rng(0).random(model.model.input_shape[1:], "float32")
     probes = np.stack([np.zeros_like(probe), np.ones_like(probe), probe])
-    found = ops.convert_to_numpy(ops.cast(features(probes, training=False), "float32"))
-    if found.shape != probes.shape:
+    answers = ops.cast(features(probes, training=False), "float32")
+    answers = ops.convert_to_numpy(answers)
+    if answers.shape != probes.shape:
         return None
-    offset, scale = found[0], found[1] - found[0]
+    offset, scale = answers[0], answers[1] - answers[0]
     # Half precision, where the network normalises in it, has two digits.
-    if not np.allclose(offset + scale * probe, found[2], atol=0.02) or not scale.all():
+    linear = np.allclose(offset + scale * probe, answers[2], atol=0.02)
+    if not linear or not scale.all():
         return None
     return layer, features, offset, scale
 
 
 def _any_stem(model):
+    """`_stem` of the first site at the input, or an error."""
     layers = (x for x in model.model.layers if isinstance(x, NoisyFeatureMixup))
     stem = next(filter(None, (_stem(model, layer) for layer in layers)), None)
     if stem is None:
@@ -193,6 +191,7 @@ def _any_stem(model):
 
 
 def _soft_labels(model, labels, draw):
+    """Labels as shares of the classes, mixed."""
     classes = model.model.output_shape[-1]
     if len(labels.shape) < 2 or labels.shape[-1] != classes:
         labels = ops.one_hot(ops.reshape(labels, (-1,)), classes)

@@ -1,11 +1,11 @@
 """Where a network may be mixed: find the sites, put them in, take them out."""
 
-import difflib
-
 import keras
 from keras import tree
 
-from nfm_keras.mixing.draw import _unique_names
+from nfm_keras.backend import keras_private
+from nfm_keras.checks import did_you_mean
+from nfm_keras.mixing.draw import unique_names
 from nfm_keras.mixing.layer import NoisyFeatureMixup
 
 
@@ -17,7 +17,7 @@ def find_sites(model) -> list[str]:
             a nested model is named `"nested/site"`.
 
     Returns:
-        List of names.
+        List of str.
 
     Raises:
         ValueError: If a site is called more than once in the graph.
@@ -35,13 +35,13 @@ def site_layers(model, names=None) -> list[NoisyFeatureMixup]:
     Raises:
         ValueError: If a name is not that of a site.
     """
-    found = _sites(model)
+    sites = _sites(model)
     if names is None:
-        return list(found.values())
+        return list(sites.values())
     for name in names:
-        if name not in found:
-            raise ValueError(_unknown("site", name, list(found)))
-    return [layer for name, layer in found.items() if name in names]
+        if name not in sites:
+            raise _unknown("site", name, list(sites))
+    return [layer for name, layer in sites.items() if name in names]
 
 
 def insert_sites(model, after):
@@ -75,7 +75,7 @@ def insert_sites(model, after):
     >>> find_sites(model)
     ['site_input', 'site_conv2_block3_out']
     """
-    return _splice(_functional(model), _unique_names(after), prefix="")
+    return _splice(_functional(model), unique_names(after), prefix="")
 
 
 def remove_sites(model):
@@ -83,6 +83,9 @@ def remove_sites(model):
 
     Args:
         model: Functional or Sequential model, or an `NFMModel`.
+
+    Raises:
+        ValueError: For a model without a graph.
     """
     model = _functional(getattr(model, "model", model))
 
@@ -100,7 +103,7 @@ def remove_sites(model):
 def _sites(model, prefix=""):
     """name -> layer, nested models included."""
     model = getattr(model, "model", model)  # an NFMModel's functional model
-    found = {}
+    sites = {}
     for layer in model.layers:
         if isinstance(layer, NoisyFeatureMixup):
             inner = {prefix + layer.name: layer}
@@ -110,11 +113,12 @@ def _sites(model, prefix=""):
             continue
         if inner:
             _check_called_once(model, layer, prefix + layer.name)
-        found.update(inner)
-    return found
+        sites.update(inner)
+    return sites
 
 
 def _splice(model, names, prefix):
+    """The model with sites after the layers named, and `prefix` before their names."""
     here = {name for name in names if "/" not in name}
     below = {}
     for name in names:
@@ -169,8 +173,8 @@ def _check_names(model, known, here, below, prefix):
         if name == "input":
             continue
         if name not in known:
-            near = ["input"] * (not prefix) + list(known)
-            raise ValueError(_unknown("layer", prefix + name, near))
+            names = ["input"] * (not prefix) + list(known)
+            raise _unknown("layer", prefix + name, names)
         if name in below and not _is_graph(known[name]):
             raise ValueError(
                 f"'{prefix}{name}' must be a nested functional model to have "
@@ -180,10 +184,7 @@ def _check_names(model, known, here, below, prefix):
 
 
 def _check_called_once(model, layer, name):
-    graph = getattr(model, "_functional", None) or model  # a Sequential's own
-    by_depth = getattr(graph, "_nodes_by_depth", {})  # empty: a model without a graph
-    nodes = (node for depth in by_depth.values() for node in depth)
-    calls = sum(node.operation is layer for node in nodes)
+    calls = keras_private.number_of_calls(model, layer)
     if calls > 1:
         raise ValueError(
             f"A site needs a place that the graph passes once. Received: '{name}', "
@@ -192,9 +193,10 @@ def _check_called_once(model, layer, name):
 
 
 def _functional(model):
+    """The model as a graph, that of a Sequential one, or an error."""
     if isinstance(model, keras.Sequential) and model.built:
         return keras.Model(model.inputs, model.outputs, name=model.name)
-    if not _is_graph(model) or not hasattr(model, "_nodes_by_depth"):
+    if not _is_graph(model) or not keras_private.has_graph(model):
         raise ValueError(
             "Sites need a functional model, or a Sequential one that is built "
             "(give it a keras.Input). For any other, put `NoisyFeatureMixup` "
@@ -212,9 +214,9 @@ def _has_sites(layer):
 
 
 def _unknown(kind, name, known):
-    near = difflib.get_close_matches(name, known, n=5, cutoff=0.4) or known[:10]
-    return (
-        f"No {kind} of that name in the model. Expected one of: "
-        f"{', '.join(map(repr, near)) or 'none, the model has no sites'}. "
-        f"Received: {name!r}"
+    """The error for a name that is not in a model: it may have hundreds of others."""
+    some = ", ".join(map(repr, known[:10])) or "none"
+    return ValueError(
+        f"No {kind} of that name in the model.{did_you_mean(name, known)} The first of "
+        f"{len(known)}: {some}. Received: {name!r}"
     )

@@ -1,11 +1,12 @@
 """Parts that several networks share."""
 
-import math
-import numbers
 import random
 
 import keras
 from keras import layers
+
+from nfm_keras.backend import batch_norm
+from nfm_keras.checks import check_number
 
 # PyTorch's default for convolutions and dense layers, with which the published
 # numbers were made: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
@@ -37,33 +38,21 @@ class BatchNormalization(layers.BatchNormalization):
     def call(self, inputs, training=None, mask=None):
         if not (training and self.trainable) or not self._fuses(inputs, mask):
             return super().call(inputs, training=training, mask=mask)
-        import tensorflow as tf
-
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=tf.convert_to_tensor(self.gamma),
-            offset=tf.convert_to_tensor(self.beta),
-            mean=tf.zeros((0,)),
-            variance=tf.zeros((0,)),
-            epsilon=self.epsilon,
+        outputs, mean, variance = batch_norm.normalized(
+            inputs, self.gamma, self.beta, self.epsilon
         )
-        # The kernel gives the unbiased variance; Keras keeps the population's.
-        count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
-        variance *= (count - 1) / count
         self._move(self.moving_mean, mean)
         self._move(self.moving_variance, variance)
         return outputs
 
     def _fuses(self, inputs, mask):
         return (
-            keras.backend.backend() == "tensorflow"
-            and len(inputs.shape) == 4
+            batch_norm.has_kernel(inputs)
             and self.axis in (-1, 3)
             and self.scale
             and self.center
             and mask is None
             and not (self.renorm or self.synchronized)
-            and keras.backend.standardize_dtype(inputs.dtype) != "float64"
         )
 
     def _move(self, average, value):
@@ -106,7 +95,14 @@ class SavedDropout(layers.Dropout):
 
 
 def image_input(input_shape):
-    """`keras.Input` of `(height, width, channels)`, named `images`."""
+    """Returns the `keras.Input` of a network of images, named `images`.
+
+    Args:
+        input_shape: `(height, width, channels)`.
+
+    Raises:
+        ValueError: For a shape of another length.
+    """
     if len(input_shape) != 3:
         raise ValueError(
             "`input_shape` must be (height, width, channels). "
@@ -116,7 +112,16 @@ def image_input(input_shape):
 
 
 def normalize(x, mean, std):
-    """[0, 1] images -> standardised ones, in float32 whatever the policy."""
+    """Standardises [0, 1] images, in float32 whatever the policy.
+
+    Args:
+        x: Symbolic tensor `(batch, ..., channels)`.
+        mean: Per channel; `None` for no normalisation.
+        std: Their standard deviation.
+
+    Returns:
+        Symbolic tensor like `x`.
+    """
     if mean is None:
         return x
     scale = [1 / s for s in std]
@@ -127,10 +132,22 @@ def normalize(x, mean, std):
 def conv(
     x, filters, kernel, strides=1, name=None, initializer=TORCH_UNIFORM, bias=False
 ):
-    """Convolution padded symmetrically as in PyTorch.
+    """Applies a convolution that is padded symmetrically, as in PyTorch.
 
     Padding "same" is that for stride 1, but at stride 2 it pads only the lower
     right of an image of even size, which shifts the grid by a pixel.
+
+    Args:
+        x: Symbolic tensor `(batch, height, width, channels)`.
+        filters: Number of channels of the result.
+        kernel: Side of the kernel, odd.
+        strides: Pixels between the places of the kernel.
+        name: Of the layer.
+        initializer: Of the kernel.
+        bias: Whether it has one.
+
+    Returns:
+        Symbolic tensor `(batch, height / strides, width / strides, filters)`.
     """
     if strides > 1 and kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, name=name and f"{name}_pad")(x)
@@ -146,38 +163,50 @@ def conv(
 
 
 def logits(x, num_classes):
-    """Dense layer without activation, in float32."""
+    """Applies the last layer: dense, without activation, in float32.
+
+    Args:
+        x: Symbolic tensor `(batch, features)`.
+        num_classes: Number of logits.
+    """
     return layers.Dense(
         num_classes, kernel_initializer=TORCH_UNIFORM, dtype="float32", name="logits"
     )(x)
 
 
 def norm_relu(x, name, momentum=0.9):
+    """Applies batch normalisation and ReLU.
+
+    Args:
+        x: Symbolic tensor.
+        name: That the names of both layers begin with.
+        momentum: As in `BatchNormalization`.
+    """
     x = BatchNormalization(momentum=momentum, name=f"{name}_norm")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
 def dropped(x, rate, name, noise_shape=None):
-    """`x` through `SavedDropout`, or `x` itself where nothing is dropped."""
+    """Applies `SavedDropout`, where anything is dropped.
+
+    Args:
+        x: Symbolic tensor.
+        rate: As in `SavedDropout`; at 0 there is no layer.
+        name: Of the layer.
+        noise_shape: As in `SavedDropout`.
+    """
     return SavedDropout(rate, noise_shape, name=name)(x) if rate > 0 else x
 
 
 def channels(width, base):
-    """`base` channels times `width`, at least one."""
-    if not isinstance(width, numbers.Real) or not 0 < width < math.inf:
-        raise ValueError(f"`width` must be positive. Received: width={width!r}")
+    """Returns a number of channels times the width of a network, at least one.
+
+    Args:
+        width: Positive number.
+        base: int, the channels at width 1.
+
+    Raises:
+        ValueError: For another width.
+    """
+    check_number("width", width, above=0)
     return max(1, round(base * width))
-
-
-def check_count(name, value):
-    """Raises unless `value` is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(
-            f"`{name}` must be an integer of at least 1. Received: {name}={value!r}"
-        )
-
-
-def check_rate(name, value):
-    """Raises unless `value` is a share that leaves something: in [0, 1)."""
-    if not isinstance(value, numbers.Real) or not 0 <= value < 1:
-        raise ValueError(f"`{name}` must be in [0, 1). Received: {name}={value!r}")

@@ -15,7 +15,7 @@ from nfm_keras.networks.blocks import (
 
 
 def preact_resnet18(input_shape, num_classes, width=1.0, **options):
-    """PreActResNet-18 for 32x32 images, as the paper's tables used it.
+    """Builds PreActResNet-18 for 32x32 images, as the paper's tables used it.
 
     11.17 M parameters and 0.56 G multiply-adds at `width=1`; `width=2` is what
     the paper calls Wide ResNet-18, with 44.6 M. Sites: the normalised input and
@@ -26,6 +26,19 @@ def preact_resnet18(input_shape, num_classes, width=1.0, **options):
         num_classes: Number of logits.
         width: Multiplies the channels 64, 128, 256, 512.
         **options: See `preact_resnet`.
+
+    Returns:
+        `keras.Model` from [0, 1] images `(batch, *input_shape)` to logits.
+
+    Raises:
+        ValueError: For a bad `input_shape`, `width` or `identity_skip`.
+
+    Example:
+
+    >>> model = preact_resnet18((32, 32, 3), 10, width=0.25)
+
+    Reference:
+        [He et al., 2016](https://arxiv.org/abs/1603.05027).
     """
     stages = [(channels(width, base), 2) for base in (64, 128, 256, 512)]
     return preact_resnet(
@@ -34,10 +47,26 @@ def preact_resnet18(input_shape, num_classes, width=1.0, **options):
 
 
 def small_resnet(input_shape, num_classes, width=1.0, **options):
-    """A pre-activated network of three one-block stages, for 8x8 to 28x28 images.
+    """Builds a pre-activated network of three one-block stages.
 
-    16, 32 and 64 channels at `width=1`, 77 thousand parameters. Sites: the
+    For images of 8x8 to 28x28 pixels; 77 thousand parameters at `width=1`. Sites: the
     normalised input and the outputs of stages 1 and 2.
+
+    Args:
+        input_shape: `(height, width, channels)`.
+        num_classes: Number of logits.
+        width: Multiplies the channels 16, 32, 64.
+        **options: See `preact_resnet`.
+
+    Returns:
+        `keras.Model` from [0, 1] images `(batch, *input_shape)` to logits.
+
+    Raises:
+        ValueError: For a bad `input_shape`, `width` or `identity_skip`.
+
+    Example:
+
+    >>> model = small_resnet((8, 8, 1), 10)
     """
     stages = [(channels(width, base), 1) for base in (16, 32, 64)]
     return preact_resnet(
@@ -73,6 +102,9 @@ def preact_resnet(
 
     Returns:
         `keras.Model` from [0, 1] images `(batch, *input_shape)` to logits.
+
+    Raises:
+        ValueError: For a bad `input_shape` or `identity_skip`.
     """
     if identity_skip not in ("preact", "input"):
         raise ValueError(

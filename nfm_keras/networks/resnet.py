@@ -22,7 +22,7 @@ _INITIALIZER = {
 
 
 def resnet50(input_shape, num_classes, width=1.0, **options):
-    """ResNet-50 for 224x224 images, as the paper's ImageNet table used it.
+    """Builds ResNet-50 for 224x224 images, as the paper's ImageNet table used it.
 
     25.6 M parameters and 4.1 G multiply-adds at `width=1` and 1000 classes. Sites:
     the normalised input and the outputs of stages 1 to 3.
@@ -32,6 +32,12 @@ def resnet50(input_shape, num_classes, width=1.0, **options):
         num_classes: Number of logits.
         width: Multiplies the channels 64, 128, 256, 512 of the bottlenecks.
         **options: See `resnet`.
+
+    Returns:
+        `keras.Model` from [0, 1] images `(batch, *input_shape)` to logits.
+
+    Raises:
+        ValueError: For a bad `input_shape` or `width`.
 
     Example:
 
@@ -45,7 +51,22 @@ def resnet50(input_shape, num_classes, width=1.0, **options):
 
 
 def resnet101(input_shape, num_classes, width=1.0, **options):
-    """ResNet-101: `resnet50` with 23 blocks in the third stage, 44.5 M parameters."""
+    """Builds ResNet-101: `resnet50` with 23 blocks in the third stage.
+
+    44.5 M parameters at `width=1` and 1000 classes.
+
+    Args:
+        input_shape: As in `resnet50`.
+        num_classes: As there.
+        width: As there.
+        **options: As there.
+
+    Returns:
+        `keras.Model` from [0, 1] images `(batch, *input_shape)` to logits.
+
+    Raises:
+        ValueError: For a bad `input_shape` or `width`.
+    """
     stages = _stages(width, (3, 4, 23, 3))
     return resnet(input_shape, num_classes, stages, name="resnet101", **options)
 

@@ -93,7 +93,7 @@ def load(path):
     return dataclasses.replace(record, scores=scores)
 
 
-def paths(folder):
+def paths(folder, names=(FILE,)):
     """Returns where the records under a folder are, in order.
 
     Hidden folders are passed over: they hold work in progress. So are SavedModels,
@@ -101,6 +101,7 @@ def paths(folder):
 
     Args:
         folder: Path of a folder, or of one record file.
+        names: Names of the files to look for, where others than records are meant.
 
     Returns:
         List of `pathlib.Path`.
@@ -115,7 +116,7 @@ def paths(folder):
         raise FileNotFoundError(f"No folder of runs at {folder}.")
     return [
         path
-        for path in sorted(folder.rglob(FILE))
+        for path in sorted(path for name in names for path in folder.rglob(name))
         if not any(p.startswith(".") for p in path.relative_to(folder).parts)
         and not path.with_name("saved_model.pb").exists()
     ]

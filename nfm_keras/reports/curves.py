@@ -1,51 +1,33 @@
-"""Figures of rows of records under common corruptions."""
+"""Figures of aggregates: accuracy over severity, under corruptions, and training."""
 
+import math
 import statistics
 
-from matplotlib.figure import Figure  # not pyplot: no global state, no display
+from nfm_keras import figures
+from nfm_keras.corruptions.constants import NAMES, PAPER, SEVERITIES, STANDARD
+from nfm_keras.figures.base import DASHES, scheme_styles
+from nfm_keras.figures.corruptions import corruption_panels
+from nfm_keras.reports import captions
+from nfm_keras.reports.aggregate import scores_by_id
+from nfm_keras.reports.cells import CORRUPTION_MEAN, corruption_mean
+from nfm_keras.reports.columns import order
 
-from nfm_keras import corruptions
-from nfm_keras.figures.base import DASHES, draw, finish, labels, spread, styles
-from nfm_keras.reports.aggregate import accuracies, caption
-
-_HATCHES = dict(zip(DASHES, (None, "////", "....", "xxxx"), strict=True))
-_BARS = 3  # the severity the paper draws
-
-
-def corruptions_shown(rows):
-    """The panels of `corruption_bars` that rows have an accuracy for.
-
-    Args:
-        rows: list of `nfm_keras.reports.aggregate.Row`.
-
-    Returns:
-        Dict from panel to the corruptions in it. `"paper"` and `"standard"`, accuracy
-        over severity, need a mean over all six, or all 15, in some row; `"bars"`
-        and `"more"`, one group of bars a corruption, what was measured at severity 3.
-    """
-    means = {"paper": corruptions.PAPER, "standard": corruptions.STANDARD}
-    more = [kind for kind in corruptions.NAMES if kind not in corruptions.PAPER]
-    bars = {"bars": corruptions.PAPER, "more": more}
-    panels = {
-        panel: kinds
-        for panel, kinds in means.items()
-        if any(_averages(row, kinds) for row in rows)
-    }
-    for panel, kinds in bars.items():
-        there = [kind for kind in kinds if any(_bar(row, kind) for row in rows)]
-        panels |= {panel: there} if there else {}
-    return panels
+_SHOWN = 3  # the severity of the single corruptions that the paper draws
+_MEANS = {
+    f"severity (mean of the paper's {len(PAPER)} corruptions)": PAPER,
+    f"severity (mean of the {len(STANDARD)} standard corruptions)": STANDARD,
+}
 
 
-def corruption_bars(rows, path, *, title=None):
-    """Draw accuracy under corruptions: by severity, and each one at severity 3.
+def curves(aggregates, path, *, title=None):
+    """Draws accuracy over severity, one panel a family of perturbations.
 
-    By severity, it is the mean over the six corruptions that the paper draws and,
-    beside it, over the 15 of the benchmark. Shades and whiskers are one standard
-    deviation over seeds to either side.
+    One line an aggregate, starting from the clean accuracy at severity 0. The shade is
+    one standard deviation over seeds to either side or, for one seed, the Wilson 95 %
+    interval.
 
     Args:
-        rows: list of `nfm_keras.reports.aggregate.Row`.
+        aggregates: list of `nfm_keras.reports.aggregate.Aggregate`.
         path: PNG, PDF or SVG file to write; its folder is created.
         title: str.
 
@@ -53,80 +35,212 @@ def corruption_bars(rows, path, *, title=None):
         The `matplotlib.figure.Figure` written.
 
     Raises:
-        ValueError: if there is nothing to draw.
+        ValueError: If there is nothing to draw.
+
+    Example:
+
+    >>> curves(over_settings(runs, "pixel"), "curves.png")  # doctest: +SKIP
+    """
+    panels = families(a.cells for a in aggregates)
+    if not panels:
+        raise ValueError(
+            "Robustness curves need scores under some perturbation. "
+            f"Received: none in {[a.label for a in aggregates]}"
+        )
+    return figures.accuracy_curves(
+        {f: {a.label: points(a.cells, f) for a in aggregates} for f in panels},
+        path,
+        title=title,
+        caption=f"{captions.of_aggregates(aggregates)}; {_shade(aggregates)}",
+        styles=styles(aggregates),
+        protocol=aggregates[0].protocol,
+    )
+
+
+def families(rows):
+    """Returns the families of perturbations that have a curve.
+
+    Args:
+        rows: iterable of dicts of `nfm_keras.reports.cells.Cell`.
+
+    Returns:
+        List of str in the order of the columns, without `"clean"`. The corruptions have
+        figures of their own. An attack that was run with several settings is as many
+        families.
+    """
+    names = {cell.family for cells in rows for cell in cells.values()}
+    names -= {"clean", CORRUPTION_MEAN, *NAMES}
+    return sorted(names, key=lambda family: order(family, 0.0))
+
+
+def points(cells, family):
+    """Returns the curve of a family, the clean accuracy at severity 0.
+
+    Args:
+        cells: dict of `nfm_keras.reports.cells.Cell`.
+        family: str.
+
+    Returns:
+        List of `(severity, mean, low, high)`, by severity; empty where the family was
+        not measured.
+    """
+    if all(cell.family != family for cell in cells.values()):
+        return []
+    # A family that was measured at 0 itself replaces the clean accuracy there.
+    curve = {
+        cell.severity: (cell.mean, cell.low, cell.high)
+        for kind in ("clean", family)
+        for cell in cells.values()
+        if cell.family == kind
+    }
+    return [(severity, *curve[severity]) for severity in sorted(curve)]
+
+
+def histories(aggregates, path, *, title=None):
+    """Draws training error, test or validation error and training loss over epochs.
+
+    One line an aggregate, the mean over seeds; the shade is one standard deviation to
+    either side. The training error of what mixes labels is on mixed batches, where no
+    network gets far below half a mixture wrong: it has a panel of its own.
+
+    Args:
+        aggregates: list of `nfm_keras.reports.aggregate.Aggregate`, of any protocol.
+        path: PNG, PDF or SVG file to write; its folder is created.
+        title: str.
+
+    Returns:
+        The `matplotlib.figure.Figure` written.
+
+    Raises:
+        ValueError: If no record has a history.
+
+    Reference: Lim et al., *Noisy Feature Mixup*, ICLR 2022, figure 13.
+    """
+    runs = [record for a in aggregates for record in a.records]
+    # Where a run holds no image out, what it watches is the test set.
+    sets = {"validation" if r.config.get("validation") else "test" for r in runs}
+    panels = {
+        "accuracy": "training error (%)",
+        "mixed_accuracy": "training error (mixed batches, %)",
+        "val_accuracy": f"{' or '.join(sorted(sets))} error (%)",
+        "loss": "training loss (nats)",
+    }
+    lines = {
+        label: {a.label: _history(a, key) for a in aggregates}
+        for key, label in panels.items()
+        if any(run.history.get(key) for run in runs)
+    }
+    if not lines:
+        raise ValueError(
+            "Training curves need a history. "
+            f"Received: none in {[run.name for run in runs]}"
+        )
+    caption = captions.of_aggregates(aggregates, measured=False)
+    looks = styles(aggregates)
+    return figures.histories(lines, path, looks, title=title, caption=caption)
+
+
+def corruptions(aggregates, path, *, title=None):
+    """Draws accuracy under corruptions: by severity, and each one at severity 3.
+
+    By severity, it is the mean over the six corruptions that the paper draws and,
+    beside it, over the 15 of the benchmark, where all of them have a score. Shades and
+    whiskers are one standard deviation over seeds to either side.
+
+    Args:
+        aggregates: list of `nfm_keras.reports.aggregate.Aggregate`.
+        path: PNG, PDF or SVG file to write; its folder is created.
+        title: str.
+
+    Returns:
+        The `matplotlib.figure.Figure` written, None where there is nothing to draw.
 
     Reference: Lim et al., *Noisy Feature Mixup*, ICLR 2022, figure 6.
     """
-    panels = corruptions_shown(rows)
-    if not panels:
-        raise ValueError(
-            "A figure of corruptions needs all of the paper's six at one severity, or "
-            f"any at {_BARS}. Received: neither in {[row.label for row in rows]}"
-        )
-    lines = [panel for panel in ("paper", "standard") if panel in panels]
-    bars = [panel for panel in ("bars", "more") if panel in panels]
-    layout = ([lines * (2 // len(lines))] if lines else []) + [
-        [bar] * 2 for bar in bars
-    ]
-    figure = Figure((8, 2.6 * len(layout) + 1.2), dpi=150, layout="constrained")
-    axes = figure.subplot_mosaic(layout)
-    for panel in lines:
-        _lines(axes[panel], rows, panels[panel])
-    for panel in bars:
-        _bars(axes[panel], rows, panels[panel])
-    text = caption(rows)
-    if any(row.seeds > 1 for row in rows):
-        text += "; shade and whiskers: one standard deviation over seeds"
-    if any(style["linestyle"] != DASHES[0] for style in styles(rows)):
-        text += "; what is dashed above is hatched below"
-    return finish(figure, path, title, text, grid="y", order=labels(rows))
+    lines = {
+        label: {a.label: _by_severity(a, kinds) for a in aggregates}
+        for label, kinds in _MEANS.items()
+    }
+    lines = {label: by_row for label, by_row in lines.items() if any(by_row.values())}
+    others = [kind for kind in NAMES if kind not in PAPER]
+    bars = [bar for kinds in (PAPER, others) if (bar := _bars(aggregates, kinds))]
+    if not lines and not bars:
+        return None
+    caption, looks = captions.of_aggregates(aggregates), styles(aggregates)
+    if any(a.seeds > 1 for a in aggregates):
+        caption += "; shade and whiskers: one standard deviation over seeds"
+    if any(style["linestyle"] != DASHES[0] for style in looks.values()):
+        caption += "; what is dashed above is hatched below"
+    return corruption_panels(
+        lines, bars, path, looks, severity=_SHOWN, title=title, caption=caption
+    )
 
 
-def _lines(axis, rows, kinds):
-    for row, style in zip(rows, styles(rows), strict=True):
-        draw(axis, _averages(row, kinds), row.label, style)
-    standard = "standard " if kinds == corruptions.STANDARD else ""
-    whose = "the" if standard else "the paper's"
-    axis.set_xlabel(f"severity (mean of {whose} {len(kinds)} {standard}corruptions)")
-    axis.set_xticks(corruptions.SEVERITIES)
-    axis.set_ylabel("test accuracy (%)")
+def styles(aggregates):
+    """Returns colour, marker and dashes of each label, the same in every figure.
+
+    By scheme, its variants told apart by their dashes; by row in an experiment in which
+    some rows share a scheme.
+
+    Args:
+        aggregates: list of `nfm_keras.reports.aggregate.Aggregate`.
+    """
+    schemes = [a.scheme for a in aggregates]
+    looks = scheme_styles(schemes, by_place=bool(aggregates[0].name))
+    return {a.label: look for a, look in zip(aggregates, looks, strict=True)}
 
 
-def _bars(axis, rows, kinds):
-    """One group a corruption, one bar a row; rows without any leave no room."""
-    drawn = [
-        (row, style)
-        for row, style in zip(rows, styles(rows), strict=True)
-        if any(_bar(row, kind) for kind in kinds)
-    ]
-    width = min(0.84 / len(drawn), 0.3)
-    for index, (row, style) in enumerate(drawn):
-        shift = (index - (len(drawn) - 1) / 2) * width
-        bars = [
-            (at + shift, *bar) for at, k in enumerate(kinds) for bar in _bar(row, k)
-        ]
-        x, _, means, lows, highs = zip(*bars, strict=True)
-        look = {"color": style["color"], "hatch": _HATCHES[style["linestyle"]]}
-        axis.bar(x, means, width, label=row.label, edgecolor="white", lw=0.3, **look)
-        if row.seeds > 1:
-            axis.vlines(x, lows, highs, color="0.3", linewidth=0.8)
-    names = [kind.replace("_", "\n") for kind in kinds]
-    axis.set_xticks(range(len(kinds)), names)
-    axis.tick_params(axis="x", length=0, labelsize=7)
-    axis.set_xlim(-0.6, len(kinds) - 0.4)
-    axis.set_ylabel(f"test accuracy (%)\nat severity {_BARS}")
+def _history(aggregate, key):
+    """(epoch, mean, low, high) of each epoch in which all runs have a number.
+
+    NaN is an epoch that was not evaluated, or a run that diverged: no point there.
+    An accuracy is drawn as the error in percent.
+    """
+    curve = []
+    series = zip(*(run.history.get(key, ()) for run in aggregate.records), strict=False)
+    for epoch, values in enumerate(series, start=1):
+        if all(map(math.isfinite, values)):
+            if key.endswith("accuracy"):
+                values = [100 * (1 - value) for value in values]
+            curve.append((epoch, *_spread(values)))
+    return curve
 
 
-def _bar(row, kind):
-    return [point for point in _averages(row, [kind]) if point[0] == _BARS]
+def _spread(values):
+    """(mean, low, high), one standard deviation to either side."""
+    mean = statistics.fmean(values)
+    deviation = statistics.stdev(values) if len(values) > 1 else 0
+    return mean, mean - deviation, mean + deviation
 
 
-def _averages(row, kinds):
+def _by_severity(aggregate, kinds, severities=SEVERITIES):
     """(severity, mean, low, high) of the mean over kinds, where all have a score."""
-    points, runs = [], [accuracies(run, row.protocol) for run in row.records]
-    for severity in corruptions.SEVERITIES:
-        names = [f"{kind}@{severity}" for kind in kinds]
-        scored = [run for run in runs if all(name in run for name in names)]
-        means = [statistics.fmean(run[name] for name in names) for run in scored]
-        points += [(severity, *spread(means))] if means else []
-    return points
+    runs = [scores_by_id(run, aggregate.protocol) for run in aggregate.records]
+    curve = []
+    for severity in severities:
+        means = [corruption_mean(scores, kinds, [severity]) for scores in runs]
+        means = [mean[0] for mean in means if mean]
+        curve += [(severity, *_spread(means))] if means else []
+    return curve
+
+
+def _bars(aggregates, kinds):
+    """Label -> kind -> (mean, low, high) at one severity, of what was measured."""
+    rows = {a.label: {kind: _bar(a, kind) for kind in kinds} for a in aggregates}
+    measured = [kind for kind in kinds if any(row[kind] for row in rows.values())]
+    bars = {
+        label: {kind: row[kind] for kind in measured} for label, row in rows.items()
+    }
+    return bars if measured else None
+
+
+def _bar(aggregate, kind):
+    for _, mean, low, high in _by_severity(aggregate, [kind], [_SHOWN]):
+        return (mean, low, high) if aggregate.seeds > 1 else (mean, None, None)
+    return None
+
+
+def _shade(aggregates):
+    kinds = {cell.deviation is None for a in aggregates for cell in a.cells.values()}
+    words = {False: "one standard deviation over seeds", True: "Wilson 95 % (one seed)"}
+    return "shade: " + " or ".join(words[kind] for kind in sorted(kinds))

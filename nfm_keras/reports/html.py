@@ -6,7 +6,8 @@ from xml.etree import ElementTree  # escapes all text, and closes every tag
 
 from PIL import Image
 
-from nfm_keras.figures import training as run_figures
+from nfm_keras.figures.base import png
+from nfm_keras.table import texts
 
 _STYLE = """
 body { font: 15px/1.45 sans-serif; color: #222; max-width: 62em; margin: 2em auto;
@@ -38,6 +39,9 @@ figcaption { font-size: 0.8em; line-height: 1.25; white-space: pre-line; }
 """
 
 
+_TAGS = {"": "span", "aside": "em", "code": "code"}
+
+
 def start(title):
     """Begins a page.
 
@@ -62,7 +66,7 @@ def start(title):
 
 
 def text(html):
-    """The page as str."""
+    """Returns the page as str."""
     content = ElementTree.tostring(html, encoding="unicode", method="html")
     return f"<!DOCTYPE html>\n{content}\n"
 
@@ -79,44 +83,62 @@ def note(body, text):
     add(body, "p", text, **{"class": "note"})
 
 
-def table(body, head, rows, numbers=()):
+def table(body, content):
     """Adds a table and returns it.
 
     Args:
         body: Element to add it to.
-        head: Sequence of str.
-        rows: Sequences of str.
-        numbers: Which columns are numbers, set to the right.
+        content: `nfm_keras.table.Table`; columns set to the right are of the class
+            `number`.
+
+    Example:
+
+    >>> from nfm_keras.table import Table
+    >>> html, body = start("A page")
+    >>> len(table(body, Table(["scheme"], [["erm"], ["nfm"]])).findall("tbody/tr"))
+    2
     """
     element = add(body, "table")
-    parts = (("thead", "th", [head]), ("tbody", "td", rows))
-    for part, tag, lines in parts:
+    parts = (("thead", "th", [content.header]), ("tbody", "td", content.rows))
+    for part, tag, rows in parts:
         part = add(element, part)
-        for line in lines:
+        for cells in rows:
             row = add(part, "tr")
-            for column, cell in enumerate(line):
-                right = {"class": "number"} if column in numbers else {}
-                add(row, tag, cell, **right)
+            for cell, align in zip(cells, content.align):
+                right = {"class": "number"} if align == "r" else {}
+                _fill(add(row, tag, **right), cell)
     return element
 
 
 def figure(body, drawing, alt):
     """Adds a `matplotlib.figure.Figure`; nothing for `None`."""
     if drawing is not None:
-        element = image(body, run_figures.png(drawing), alt)
+        element = image(body, png(drawing), alt)
         element.set("class", "figure")
         element.set("style", f"width: {5.5 * drawing.get_size_inches()[0]:.0f}em")
 
 
-def image(parent, png, alt):
+def image(parent, content, alt):
     """Adds the bytes of a PNG file as an image, and returns it."""
-    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
     return add(parent, "img", src=source, alt=alt)
 
 
 def encoded(pixels):
-    """uint8 pixels `(height, width, 1 or 3)` as the bytes of a PNG file."""
+    """Returns uint8 pixels `(height, width, 1 or 3)` as the bytes of a PNG file."""
     file = io.BytesIO()
     picture = pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels
     Image.fromarray(picture).save(file, format="png")
     return file.getvalue()
+
+
+def _fill(element, cell):
+    """Puts a cell into an element, its styles and links as elements of their own."""
+    parts = texts(cell)
+    if len(parts) == 1 and not (parts[0].link or parts[0].style):
+        element.text = parts[0].text
+        return
+    for part in parts:
+        place = add(element, "a", href=part.link) if part.link else element
+        child = add(place, _TAGS[part.style], part.text)
+        (place if part.link else child).tail = " "

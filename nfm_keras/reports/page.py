@@ -4,21 +4,17 @@ import math
 import pathlib
 from typing import NamedTuple
 
-import keras
-
-from nfm_keras import data, records
-from nfm_keras.figures import training as run_figures
-from nfm_keras.mixing.seen import site_names
+from nfm_keras import records
+from nfm_keras.figures import training as figures
 from nfm_keras.records import history
-from nfm_keras.reports import html as html_page
-from nfm_keras.training import inputs as run_inputs
+from nfm_keras.reports import html, seen
+from nfm_keras.table import Table
+from nfm_keras.training import inputs
 
 FILE = "report.html"
 """Name of the page inside the run's folder."""
 
 CONFIG = "config.json"
-
-_SHOWN = 4  # images of each batch
 
 
 class Run(NamedTuple):
@@ -75,17 +71,8 @@ def find(folder):
     Raises:
         FileNotFoundError: If there is no such folder.
     """
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"No folder of runs at {folder}.")
-    files = [path for name in (records.FILE, CONFIG) for path in folder.rglob(name)]
-    found = {path.parent for path in files}
-    return sorted(
-        path
-        for path in found
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not (path / "saved_model.pb").exists()
-    )
+    paths = records.paths(folder, (records.FILE, CONFIG))
+    return sorted({path.parent for path in paths})
 
 
 def write(folder, data_dir=None):
@@ -98,7 +85,7 @@ def write(folder, data_dir=None):
 
     Args:
         folder: The run's, finished or not (`read`).
-        data_dir: As in `nfm_keras.data.load.load`.
+        data_dir: As in `nfm_keras.data.load`.
 
     Returns:
         Path of the page.
@@ -118,6 +105,28 @@ def write(folder, data_dir=None):
     return path
 
 
+def write_pages(folders, data_dir=None):
+    """Writes the page of every run under some folders.
+
+    Args:
+        folders: Paths, looked through as `find` does.
+        data_dir: As in `write`.
+
+    Yields:
+        Path of each page, once it is written.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If there is no run, or a file is broken.
+    """
+    runs = [run for folder in folders for run in find(folder)]
+    if not runs:
+        names = ", ".join(map(str, folders))
+        raise ValueError(f"A page needs a run. Received: none under {names}")
+    for run in runs:
+        yield write(run, data_dir)
+
+
 def page(run, data_dir=None) -> str:
     """Returns the page of a `Run` as text.
 
@@ -125,19 +134,25 @@ def page(run, data_dir=None) -> str:
         run: `Run`.
         data_dir: As in `write`.
     """
-    html, body = html_page.start(f"{_title(run)}: {_name(run)}")
-    _heading(body, run)
-    _results(body, run)
+    whole, body = html.start(f"{_title(run)}: {_name(run)}")
+    _add_heading(body, run)
+    _add_training(body, run)
     config, model, problem = _rebuilt(run)
-    html_page.add(body, "h2", "What the network sees")
+    html.add(body, "h2", "What the network sees")
     if model is None:
-        html_page.note(body, f"Not shown: the network cannot be built again. {problem}")
+        html.note(body, f"Not shown: the network cannot be built again. {problem}")
     else:
-        _inputs(body, run, config, model, data_dir)
-    _scores(body, run)
-    _settings(body, run, config, model)
-    _origin(body, run)
-    return html_page.text(html)
+        seen.add_inputs(
+            *(body, config, model),
+            folder=run.folder,
+            epochs=_epochs(run),
+            backend=run.record and run.record.versions.get("backend"),
+            data_dir=data_dir,
+        )
+    _add_scores(body, run)
+    _add_settings(body, run, config, model)
+    _add_origin(body, run)
+    return html.text(whole)
 
 
 def _title(run):
@@ -148,8 +163,8 @@ def _name(run):
     return run.record.name if run.record else run.folder.resolve().name
 
 
-def _heading(body, run):
-    html_page.add(body, "h1", _title(run))
+def _add_heading(body, run):
+    html.add(body, "h1", _title(run))
     epochs, done = run.config["epochs"], _epochs(run)
     facts = [f"seed {run.config['seed']}"]
     if run.record is None:
@@ -158,31 +173,28 @@ def _heading(body, run):
         facts += [f"{epochs} epochs in {_duration(run.record.seconds)}"]
         facts += [f"begun {run.record.started}"]
         facts += [f"{run.record.parameters:,} parameters"]
-    html_page.note(body, f"Run {_name(run)}: {', '.join(facts)}.")
+    html.note(body, f"Run {_name(run)}: {', '.join(facts)}.")
 
 
-def _results(body, run):
-    html_page.add(body, "h2", "Training")
+def _add_training(body, run):
+    html.add(body, "h2", "Training")
     measured = {
         name: values
         for name, values in run.history.items()
         if name not in ("seconds", "learning_rate") and any(map(math.isfinite, values))
     }
     if not measured:
-        html_page.note(body, "No epoch is over yet, or none is recorded.")
+        html.note(body, "No epoch is over yet, or none is recorded.")
         return
     watched, order = _watched(run), sorted(measured, key=lambda n: ("loss" in n, n))
     rows = [_extremes(name, measured[name], watched) for name in order]
-    head = ("", "last", "epoch", "best", "epoch")
-    html_page.table(body, head, rows, numbers=(1, 2, 3, 4))
-    html_page.note(
+    html.table(body, Table(["", "last", "epoch", "best", "epoch"], rows, "lr"))
+    html.note(
         body,
         "Accuracies are in percent. The classifier is that of the last epoch; the best "
         f"one on the {watched} set is for information.",
     )
-    html_page.figure(
-        body, run_figures.curves(run.history, watched), "Curves over the epochs"
-    )
+    html.figure(body, figures.curves(run.history, watched), "Curves over the epochs")
 
 
 def _extremes(name, values, watched):
@@ -190,36 +202,29 @@ def _extremes(name, values, watched):
     points = [(v, e) for e, v in enumerate(values, start=1) if math.isfinite(v)]
     best = (max if accuracy else min)(points, key=lambda point: point[0])
     label = "accuracy" if accuracy else name.removeprefix("val_")
-    cells = [f"{label} ({run_figures.series_name(name, watched)})"]
+    cells = [f"{label} ({figures.series_name(name, watched)})"]
     for value, epoch in (points[-1], best):
         cells += [f"{100 * value:.2f}" if accuracy else f"{value:.4f}", str(epoch)]
     return cells
 
 
-def _scores(body, run):
+def _add_scores(body, run):
     if run.record is None or not run.record.scores:
         return
-    html_page.add(body, "h2", "Robustness")
+    html.add(body, "h2", "Robustness")
+    head = "perturbation", "protocol", "accuracy (%)", "95 % interval", "images"
     rows = [
         (
             score.perturbation,
             score.protocol,
             f"{score.value:.2f}",
             f"{score.low:.2f} to {score.high:.2f}",
-            str(score.n),
+            score.n,
             _settings_text(score.settings),
         )
         for score in run.record.scores
     ]
-    head = (
-        "perturbation",
-        "protocol",
-        "accuracy (%)",
-        "95 % interval",
-        "images",
-        "settings",
-    )
-    html_page.table(body, head, rows, numbers=(2, 3, 4))
+    html.table(body, Table([*head, "settings"], rows, "llrrrl"))
 
 
 def _settings_text(settings):
@@ -230,109 +235,39 @@ def _settings_text(settings):
 def _rebuilt(run):
     """`(config, model, None)`, or `(None, None, why not)`."""
     try:
-        return *run_inputs.rebuild(run.config), None
+        return *inputs.rebuild(run.config), None
     except ValueError as error:
         return None, None, str(error)
 
 
-def _inputs(body, run, config, model, data_dir):
-    epochs = _epochs(run) or config.epochs
-    try:
-        splits = data.load(
-            config.dataset, data_dir, limit=config.limit, validation=config.validation
-        )
-    except FileNotFoundError:
-        html_page.note(
-            body, f"Not shown: the images of {config.dataset} are not at hand."
-        )
-        return
-    weights = run.folder / "classifier.keras"
-    if model.technique is not None and weights.exists():
-        run_inputs.load_weights(model, weights)
-    sheet = html_page.add(body, "div", **{"class": "batches"})
-    for seen in run_inputs.seen_batches(config, model, splits.train, epochs):
-        _batch(sheet, seen, splits.train.spec.classes)
-    if model.technique is not None:
-        name = type(model.technique).__name__
-        source = "the trained" if weights.exists() else "an untrained"
-        html_page.note(
-            body, f"What {name} asks of the network is answered by {source} one."
-        )
-    _same_backend(body, run)
-    if not model.mixing.is_identity:
-        _draws(body, config, model, splits.train, epochs)
-
-
-def _same_backend(body, run):
-    """Says so where the draws are not those of the run: each backend has its own."""
-    there = run.record and run.record.versions.get("backend")
-    here = keras.backend.backend()
-    if there not in (None, here):
-        html_page.note(
-            body,
-            f"Drawn with {here}. The run was on {there}, whose draws have the same law "
-            "and are others.",
-        )
-
-
-def _batch(sheet, seen, classes):
-    text = f"Epoch {seen.epoch}, first batch: {run_figures.description(seen.mixed)}"
-    if seen.is_deeper:
-        text += "; shown as if mixed at the input"
-    row = html_page.add(sheet, "div", **{"class": "batch"})
-    html_page.note(row, f"{text}.")
-    labels = seen.mixed.labels[:_SHOWN]
-    for image, label in zip(run_figures.pixels(seen.mixed.images), labels):
-        figure = html_page.add(row, "figure")
-        words = run_figures.soft_label(label, classes)
-        html_page.image(figure, html_page.encoded(image), words)
-        html_page.add(figure, "figcaption", words.replace(", ", "\n"))
-
-
-def _draws(body, config, model, split, epochs):
-    steps = run_inputs.steps_per_epoch(config, split)
-    sites, lam, laws = run_inputs.run_draws(config, model, steps, epochs)
-    figure = run_figures.draws(sites, lam, site_names(model), laws)
-    if figure is None:
-        return
-    html_page.add(body, "h2", "Where and how much was mixed")
-    html_page.figure(body, figure, "Histograms of the sites and of lambda")
-    html_page.note(
-        body,
-        f"The draws of {len(sites):,} of {steps * epochs:,} steps, spread evenly over "
-        f"{epochs} epochs.",
-    )
-
-
-def _settings(body, run, config, model):
+def _add_settings(body, run, config, model):
     """What differs from the defaults of the scheme and the network comes first."""
-    usual = {} if config is None else run_inputs.defaults(config, model).to_json()
+    usual = {} if config is None else inputs.defaults(config, model).to_json()
     values = run.config if config is None else config.to_json()
     what = ("scheme", "dataset", "network")
     differs = {name for name in values if usual and values[name] != usual[name]}
     order = sorted(values, key=lambda n: (n not in what, n not in differs))
-    html_page.add(body, "h2", "Settings")
+    html.add(body, "h2", "Settings")
     rows = [(n, _text(values[n]), _text(usual[n]) if usual else "") for n in order]
-    table = html_page.table(body, ("setting", "value", "default"), rows)
+    table = html.table(body, Table(["setting", "value", "default"], rows))
     for name, row in zip(order, table.findall("tbody/tr")):
         if name in differs:
             row.set("class", "differs")
     if usual:
-        html_page.note(
+        html.note(
             body, "Bold: other than the default of this scheme, data set and network."
         )
 
 
-def _origin(body, run):
+def _add_origin(body, run):
     if run.record is None:
         return
-    html_page.add(body, "h2", "Versions and hardware")
+    html.add(body, "h2", "Versions and hardware")
     facts = run.record.versions | run.record.hardware
-    html_page.table(
-        body, ("", ""), [(name, _text(value)) for name, value in facts.items()]
-    )
-    html_page.add(body, "h2", "To repeat it")
-    html_page.add(body, "pre", run.record.command)
+    rows = [(name, _text(value)) for name, value in facts.items()]
+    html.table(body, Table(["", ""], rows))
+    html.add(body, "h2", "To repeat it")
+    html.add(body, "pre", run.record.command)
 
 
 def _epochs(run):

@@ -1,14 +1,10 @@
-"""Tables and figures of many runs, from their records."""
+"""The report of many runs: tables and figures, from their records."""
 
 import pathlib
 
 from nfm_keras import records
-from nfm_keras.figures import base as plots
-from nfm_keras.mixing import schemes
-from nfm_keras.reports import aggregate as summary
-from nfm_keras.reports import columns as tables
-from nfm_keras.reports import curves as corruption_plots
-from nfm_keras.reports.latex import to_latex
+from nfm_keras.records.schema import refuse_difference
+from nfm_keras.reports import aggregate, curves, tables
 
 # Of a scheme, but no field of a config as they stand.
 _RESOLVED = {"sites", "technique"}
@@ -33,11 +29,12 @@ def write(runs, folder, *, title=None, columns=None, paper=False):
     folder = pathlib.Path(folder)
     if not runs:
         raise ValueError("A report needs at least one record. Received: none")
-    protocols = summary.protocols(runs)
+    protocols = aggregate.protocols(runs)
     for protocol in protocols:
         place = folder if len(protocols) == 1 else folder / protocol
-        _scores(summary.summarise(runs, protocol), place, title, columns, paper)
-    _history(summary.summarise(runs, "none"), folder, title)
+        rows = aggregate.over_settings(runs, protocol)
+        _write_scores(rows, place, title, columns, paper)
+    _write_history(aggregate.over_settings(runs, "none"), folder, title)
 
 
 def write_experiment(experiment, runs, folder, *, title=None, columns=None):
@@ -53,7 +50,7 @@ def write_experiment(experiment, runs, folder, *, title=None, columns=None):
         columns: Columns of the table; `None` for the paper's.
 
     Returns:
-        The rows, a list of `nfm_keras.reports.aggregate.Row`.
+        List of `nfm_keras.reports.aggregate.Aggregate`, a row each.
 
     Raises:
         FileNotFoundError: If there is no folder of runs.
@@ -64,11 +61,34 @@ def write_experiment(experiment, runs, folder, *, title=None, columns=None):
 
     >>> write_experiment(load("table1"), "results/table1", "report")  # doctest: +SKIP
     """
-    rows = summary.arrange(experiment, find(experiment, runs))
+    rows = aggregate.of_experiment(experiment, find(experiment, runs))
     title, folder = title or experiment.title, pathlib.Path(folder)
-    _scores(rows, folder, title, columns, experiment.paper is not None)
-    _history(rows, folder, title)
+    _write_scores(rows, folder, title, columns, experiment.paper is not None)
+    _write_history(rows, folder, title)
     return rows
+
+
+def read(folders, *, skip_broken=False):
+    """Reads the records of all runs under some folders.
+
+    Args:
+        folders: Paths, looked through as `records.find` does.
+        skip_broken: Warn about a broken record and go on without it.
+
+    Returns:
+        List of `Record`.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If there is no record, or one is broken.
+    """
+    runs = [r for f in folders for r in records.find(f, skip_broken=skip_broken)]
+    if not runs:
+        names = ", ".join(map(str, folders))
+        raise ValueError(
+            f"A report needs a {records.FILE}. Received: none under {names}"
+        )
+    return runs
 
 
 def find(experiment, folder):
@@ -85,20 +105,27 @@ def find(experiment, folder):
         FileNotFoundError: If there is no folder of runs.
         ValueError: If a record is broken, or contradicts its row or its folder.
     """
-    folder = pathlib.Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"No folder of runs at {folder}.")
-    found = {}
+    paths, runs = records.paths(folder), {}
     for name, row in experiment.rows.items():
-        paths = folder.glob(f"{name}/seed_*/{records.FILE}")
-        runs = {path: records.load(path) for path in paths}
-        for path, record in runs.items():
-            # What all rows share may be scaled; the captions say to what.
-            own = {k: v for k, v in row.items() if k != "label"}
-            _check(record, {"scheme": experiment.settings.get("scheme")} | own, path)
-        ordered = sorted(runs.items(), key=lambda run: run[1].config.get("seed"))
-        found[name] = dict(ordered)
-    return found
+        # What all rows share may be scaled; the captions say to what.
+        own = {key: value for key, value in row.items() if key != "label"}
+        wanted = {"scheme": experiment.settings.get("scheme")} | own
+        loaded = {path: records.load(path) for path in _of_row(paths, folder, name)}
+        for path, record in loaded.items():
+            _check(record, wanted, path)
+        ordered = sorted(loaded.items(), key=lambda run: run[1].config.get("seed"))
+        runs[name] = dict(ordered)
+    return runs
+
+
+def _of_row(paths, folder, name):
+    """The paths of the records in `<folder>/<name>/seed_<n>`."""
+    row = pathlib.Path(folder, name)
+    return [
+        path
+        for path in paths
+        if path.parent.parent == row and path.parent.name.startswith("seed_")
+    ]
 
 
 def _check(record, wanted, path):
@@ -106,20 +133,20 @@ def _check(record, wanted, path):
 
     What the row does not set is the scheme's, where that decides.
     """
-    kind = schemes.lookup(wanted["scheme"])
-    decided = {k: v for k, v in kind._asdict().items() if k not in _RESOLVED}
-    stated = {k: v for k, v in wanted.items() if v is not None}
-    held = record.config | {
-        k: getattr(record, k) for k in ("scheme", "dataset", "network")
-    }
-    expected = decided | stated
-    differ = [k for k, v in expected.items() if _plain(v) != held.get(k)]
-    if differ:
-        raise ValueError(
-            f"{path} is not of the row in whose folder it lies. Expected "
-            f"{ {k: expected[k] for k in differ} }. "
-            f"Received: { {k: held.get(k) for k in differ} }"
-        )
+    from nfm_keras.mixing import schemes  # needs Keras, which a table does not wait for
+
+    kind = schemes.lookup(wanted["scheme"])._asdict()
+    decided = {key: value for key, value in kind.items() if key not in _RESOLVED}
+    stated = {key: value for key, value in wanted.items() if value is not None}
+    expected = {key: _plain(value) for key, value in (decided | stated).items()}
+    names = {key: getattr(record, key) for key in ("scheme", "dataset", "network")}
+    held = record.config | names
+    refuse_difference(
+        f"{path} is of a run",
+        expected,
+        {key: held.get(key) for key in expected},
+        "It must be of the row in whose folder it lies.",
+    )
     if path.parent.name != f"seed_{record.config.get('seed')}":
         raise ValueError(
             f"{path} must hold the seed of its folder. "
@@ -131,23 +158,27 @@ def _plain(value):
     return list(value) if isinstance(value, tuple) else value  # as JSON reads back
 
 
-def _scores(rows, folder, title, columns, paper):
-    folder.mkdir(parents=True, exist_ok=True)
-    heading = f"# {title}\n\n" if title else ""
-    markdown = tables.to_markdown(rows, columns, paper=paper, folder=folder)
-    texts = {
-        "table.md": heading + markdown,
-        "table.csv": tables.to_csv(rows, paper=paper, folder=folder),
-        "table.tex": to_latex(rows, columns, paper=paper, title=title),
-    }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    if plots.families(rows):
-        plots.curves(rows, folder / "curves.png", title=title)
-    if corruption_plots.corruptions_shown(rows):
-        corruption_plots.corruption_bars(rows, folder / "corruptions.png", title=title)
+def _write_scores(rows, folder, title, columns, paper):
+    """Writes the tables of aggregates of one protocol, and their figures."""
+    notes = tables.remarks(rows, "*paper*", paper=paper)
+    table = tables.to_read(rows, columns, paper=paper, folder=folder)
+    heading = [f"# {title}"] if title else []
+    markdown = "\n\n".join([*heading, *notes, table.to_markdown()])
+    records.write_text(folder / "table.md", markdown)
+
+    table = tables.with_every_number(rows, paper=paper, folder=folder)
+    records.write_text(folder / "table.csv", table.to_csv())
+
+    notes = tables.remarks(rows, "paper", paper=paper)
+    caption = " ".join([*([f"{title}."] if title else []), *notes])
+    table = tables.to_read(rows, columns, paper=paper, grouped=True)
+    records.write_text(folder / "table.tex", table.to_latex(caption))
+
+    if curves.families(row.cells for row in rows):
+        curves.curves(rows, folder / "curves.png", title=title)
+    curves.corruptions(rows, folder / "corruptions.png", title=title)
 
 
-def _history(rows, folder, title):
+def _write_history(rows, folder, title):
     if any(record.history for row in rows for record in row.records):
-        plots.histories(rows, folder / "history.png", title=title)
+        curves.histories(rows, folder / "history.png", title=title)

@@ -1,19 +1,21 @@
 """The model card: what a version folder holds, for the person who deploys it."""
 
+from nfm_keras.table import Table, Text
+
 
 def model_card(title, signatures, classes, record=None, float16=None):
-    """Writes what is known of an exported classifier, as Markdown.
+    """Returns what is known of an exported classifier, as Markdown.
 
     Args:
-        title: str: name and version.
-        signatures: list of `nfm_keras.serving.signatures.Signature`.
-        classes: iterable of str, in the order of the logits.
-        record: `nfm_keras.records.run.Record` of the run, or None.
-        float16: None, or the largest difference of an output that weights in half
+        title: str, name and version.
+        signatures: List of `nfm_keras.serving.signatures.Signature`.
+        classes: Iterable of str, in the order of the logits.
+        record: `nfm_keras.records.Record` of the run, with its scores, or `None`.
+        float16: `None`, or the largest difference of an output that weights in half
             precision make, on random images.
 
     Returns:
-        str. Headings, tables and sentences; no path of the machine.
+        str: headings, tables and sentences; no path of the machine.
 
     Example:
 
@@ -42,13 +44,19 @@ def _run(record):
 
 def _asking(signatures):
     rows = [
-        (f"`{s.name}`", f"`{s.spec.name}`", s.spec.dtype.name, _shape(s.spec), s.about)
-        for s in signatures
+        (
+            _code(signature.name),
+            _code(signature.spec.name),
+            signature.spec.dtype.name,
+            _shape(signature.spec),
+            signature.about,
+        )
+        for signature in signatures
     ]
-    head = ("signature", "input", "type", "shape", "what it takes")
+    header = ("signature", "input", "type", "shape", "what it takes")
     return [
         "## Signatures\n",
-        _table(head, rows),
+        Table(header, rows).to_markdown(),
         "Outputs: `logits` and `probabilities`, float32 (batch, classes), and "
         "`classes`, the name of the most probable class, string (batch,). "
         "`features`, where it is there, gives `features` alone. Images are normalised "
@@ -66,36 +74,36 @@ def _scores(record):
         return ["## Scores\n", "None were recorded.\n"]
     rows = [
         (
-            f"`{s.perturbation}`",
-            s.protocol,
-            f"{s.value:.2f}",
-            f"{s.low:.2f} to {s.high:.2f}",
-            s.n,
+            _code(score.perturbation),
+            score.protocol,
+            f"{score.value:.2f}",
+            f"{score.low:.2f} to {score.high:.2f}",
+            score.n,
         )
-        for s in record.scores
+        for score in record.scores
     ]
-    head = ("perturbation", "protocol", "accuracy in %", "95 % interval", "images")
+    header = ("perturbation", "protocol", "accuracy in %", "95 % interval", "images")
     return [
         "## Scores\n",
         "Of the test images, measured on the model before its export.\n",
-        _table(head, rows),
+        Table(header, rows).to_markdown(),
     ]
 
 
 def _training(record):
     if record is None:
         return []
-    config = [(f"`{key}`", f"`{value}`") for key, value in record.config.items()]
+    rows = [(_code(name), _code(str(value))) for name, value in record.config.items()]
     versions = ", ".join(f"{name} {text}" for name, text in record.versions.items())
     begun = f"Begun {record.started}, {record.seconds:.0f} s"
-    return ["## Training\n", f"{begun}; {versions}.\n", _table(("setting", ""), config)]
+    table = Table(("setting", "value"), rows).to_markdown()
+    return ["## Training\n", f"{begun}; {versions}.\n", table]
+
+
+def _code(text):
+    return Text(text, style="code")
 
 
 def _shape(spec):
     sizes = ["batch", *(size or "any" for size in spec.shape[1:])]
     return f"({', '.join(map(str, sizes))}{',' if len(sizes) == 1 else ''})"
-
-
-def _table(head, rows):
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)

@@ -6,9 +6,10 @@ import re
 import keras
 import numpy as np
 
+from nfm_keras.backend import keras_private
 from nfm_keras.serving import signatures
 
-# Ops that draw numbers. Not only those named Random: keras.random.truncated_normal,
+# Ops that draw numbers. Not all are named Random: keras.random.truncated_normal,
 # categorical and tf.random.Generator have others.
 _RANDOM_OP = re.compile(
     "Random|Multinomial|TruncatedNormal|StatefulUniform|StatefulStandardNormal"
@@ -26,8 +27,8 @@ def check_classifier(classifier):
         classifier: Keras model, built.
 
     Raises:
-        RuntimeError: under another backend than TensorFlow.
-        ValueError: if it holds `NoisyFeatureMixup` layers, has several inputs or
+        RuntimeError: Under another backend than TensorFlow.
+        ValueError: If it holds `NoisyFeatureMixup` layers, has several inputs or
             outputs, or ends in a softmax.
     """
     _check_backend()
@@ -38,7 +39,7 @@ def check_classifier(classifier):
             "A classifier has one input and one output. "
             f"Received: {len(inputs)} input(s), {len(outputs)} output(s)"
         )
-    last = outputs[0]._keras_history.operation
+    last, _ = keras_private.source(outputs[0])
     activation = getattr(last, "activation", None)
     softmax = activation is keras.activations.softmax
     if softmax or isinstance(activation or last, keras.layers.Softmax):
@@ -55,7 +56,7 @@ def check_graph(folder):
         folder: `pathlib.Path` of a SavedModel.
 
     Raises:
-        ValueError: for an op that draws random numbers or calls Python, or an object
+        ValueError: For an op that draws random numbers or calls Python, or an object
             that needs Keras to be loaded.
     """
     from tensorflow.core.protobuf import saved_model_pb2
@@ -73,14 +74,14 @@ def check_outputs(model, folder, float16=False):
 
     Args:
         model: Keras model from images to logits, or to logits and features.
-        folder: of the SavedModel made from it.
-        float16: bool. Whether its weights were rounded to half precision.
+        folder: Folder of the SavedModel made from it.
+        float16: Whether its weights were rounded to half precision.
 
     Returns:
-        float. The largest difference of an output.
+        float, the largest difference of an output.
 
     Raises:
-        RuntimeError: if an output differs by more than rounding explains: 1e-5 in
+        RuntimeError: If an output differs by more than rounding explains: 1e-5 in
             float32, 2^-8 in float16, 2^-5 in bfloat16, times the largest output where
             that is above 1.
     """
@@ -91,7 +92,7 @@ def check_outputs(model, folder, float16=False):
     with tf.device("/CPU:0"):
         outputs = keras.tree.flatten(model(tf.constant(images), training=False))
         answers = _ask(folder, images)
-    outputs = [tf.cast(each, tf.float32).numpy() for each in outputs]
+    outputs = [tf.cast(output, tf.float32).numpy() for output in outputs]
     expected = dict(zip(("logits", signatures.FEATURES), outputs))
     allowed = rounding(model, float16)
     return max(
@@ -107,7 +108,7 @@ def example_images(model, batch=2):
 
     Args:
         model: Keras model of one input. A side that is free is 32 long.
-        batch: how many.
+        batch: How many.
 
     Returns:
         float32 `(batch, ...)` in [0, 1].
@@ -117,31 +118,46 @@ def example_images(model, batch=2):
     return (pixels / 255).astype(np.float32)
 
 
-def compare(what, found, expected, allowed):
+def compare(what, received, expected, allowed, to="the model's"):
     """Returns the largest difference of two arrays.
 
     Args:
         what: str, for the error: `"The SavedModel's logits"`.
-        found, expected: arrays of one shape.
+        received, expected: Arrays.
         allowed: float, times the largest expected value where that is above 1.
+        to: str, for the error: whose the expected values are.
 
     Raises:
-        RuntimeError: if they differ by more, or are not finite.
+        RuntimeError: If they differ by more or in shape, or are not finite.
+
+    Example:
+
+    >>> compare("The logits", [1.0, 2.0], [1.0, 2.5], allowed=0.5)
+    0.5
     """
+    received, expected = np.asarray(received), np.asarray(expected)
+    same = received.shape == expected.shape
+    error = float(np.max(np.abs(received - expected))) if same else np.inf
     allowed *= max(1.0, float(np.max(np.abs(expected))))
-    error = float(np.max(np.abs(np.asarray(found) - expected)))
     if not error <= allowed:  # written so that NaN fails
         raise RuntimeError(
-            f"{what} must equal the model's to {allowed:.1e}. "
+            f"{what} must equal {to} to {allowed:.1e}. "
             f"Received: a difference of {error:.1e}"
         )
     return error
 
 
 def rounding(model, float16=False):
-    """Returns the difference that a model's types explain, relative to its outputs."""
-    # Half precision: a compiled graph fuses and orders ops otherwise than eager mode.
-    types = {layer.compute_dtype for layer in model._flatten_layers()}
+    """Returns the difference that a model's types explain, relative to its outputs.
+
+    In half precision it is larger than the rounding of one number: a compiled graph
+    fuses and orders ops otherwise than eager mode.
+
+    Args:
+        model: Keras model.
+        float16: Whether its weights were rounded to half precision.
+    """
+    types = {layer.compute_dtype for layer in keras_private.nested_layers(model)}
     if "bfloat16" in types:
         return 2**-5
     return 2**-8 if float16 or "float16" in types else 1e-5
@@ -159,7 +175,7 @@ def _check_backend():
 
 def _check_sites(classifier):
     # By class name too, so that a copy loaded under another module is caught.
-    layers = list(classifier._flatten_layers(include_self=False))
+    layers = keras_private.nested_layers(classifier)
     sites = [layer.name for layer in layers if _is_site(layer)]
     if sites:
         raise ValueError(

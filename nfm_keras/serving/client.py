@@ -17,8 +17,8 @@ class ServingError(RuntimeError):
     """What a server refused, in its own words.
 
     Attributes:
-        code: of the protocol: HTTP's status (int), the name of gRPC's (str), or None
-            where there was no answer.
+        code: That of the protocol: HTTP's status (int), the name of gRPC's (str), or
+            `None` where there was no answer.
     """
 
     def __init__(self, code, message):
@@ -32,16 +32,21 @@ class Names(NamedTuple):
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 
+    @classmethod
+    def of(cls, inputs, outputs):
+        """Returns the sorted names of two iterables of them."""
+        return cls(tuple(sorted(inputs)), tuple(sorted(outputs)))
+
 
 def request_body(values, signature, rows=False):
     """Writes the JSON body of a REST `predict` request for a signature of one input.
 
     Args:
-        values: array of numbers `(batch, ...)`, or a list of bytes, which travel as
+        values: Array of numbers `(batch, ...)`, or a list of bytes, which travel as
             base64 under the key `b64`.
-        signature: str.
-        rows: bool. The format by rows (`instances`) instead of columns (`inputs`).
-            The server answers in the same one.
+        signature: str, its name.
+        rows: Whether to write rows (`instances`) instead of columns (`inputs`). The
+            server answers in the same format.
 
     Returns:
         bytes.
@@ -55,7 +60,7 @@ def request_body(values, signature, rows=False):
     b'{"signature_name": "serving_bytes", "instances": [{"b64": "YWJj"}]}'
     """
     if isinstance(values, list):
-        values = [{"b64": base64.b64encode(each).decode()} for each in values]
+        values = [{"b64": base64.b64encode(file).decode()} for file in values]
     else:
         values = np.asarray(values).tolist()
     key = "instances" if rows else "inputs"
@@ -66,9 +71,9 @@ def read_reply(reply, names):
     """Reads the answer to a `predict` request, of either format.
 
     Args:
-        reply: dict, the JSON object.
-        names: of the signature's outputs. A server leaves the name of an only output
-            out.
+        reply: Dict, the JSON object.
+        names: Names of the signature's outputs. A server leaves out the name of an
+            only output.
 
     Returns:
         Dict of arrays, float32 or str.
@@ -92,12 +97,12 @@ class RestClient:
     """Asks a model through the REST interface.
 
     Args:
-        url: str. `http://host:8501/v1/models/NAME`, or that and `/versions/2`.
-        timeout: float. Seconds to wait for an answer.
+        url: str, `http://host:8501/v1/models/NAME`, or that and `/versions/2`.
+        timeout: float, seconds to wait for an answer.
 
     Raises:
-        ValueError: if the address is not one of a model.
-        ServingError: from every method, for a server that cannot be reached or
+        ValueError: If the address is not one of a model.
+        ServingError: From every method, for a server that cannot be reached or
             refuses.
 
     Example:
@@ -117,21 +122,21 @@ class RestClient:
         self.name, self._timeout = url.rstrip("/"), timeout
 
     def status(self):
-        """Returns dict from version to state, such as `{1: "AVAILABLE"}`."""
+        """Returns a dict from version to state, such as `{1: "AVAILABLE"}`."""
         versions = self._ask("")["model_version_status"]
-        return {int(each["version"]): each["state"] for each in versions}
+        return {int(entry["version"]): entry["state"] for entry in versions}
 
     def metadata(self):
-        """Returns dict from signature to `Names`."""
-        found = self._ask("/metadata")["metadata"]["signature_def"]["signature_def"]
+        """Returns a dict from signature to `Names`."""
+        reply = self._ask("/metadata")["metadata"]["signature_def"]["signature_def"]
         return {
-            name: Names(tuple(sorted(each["inputs"])), tuple(sorted(each["outputs"])))
-            for name, each in found.items()
-            if each.get("inputs")
+            name: Names.of(signature["inputs"], signature["outputs"])
+            for name, signature in reply.items()
+            if signature.get("inputs")
         }
 
     def predict(self, values, signature, rows=False):
-        """Returns dict of outputs, arrays of float32 or str; see `request_body`."""
+        """Returns a dict of outputs, arrays of float32 or str; see `request_body`."""
         reply = self._ask(":predict", request_body(values, signature, rows))
         content = reply.get("outputs", reply.get("predictions"))
         named = isinstance(content if "outputs" in reply else content[0], dict)
@@ -154,13 +159,13 @@ class GrpcClient:
     """Asks a model through the gRPC interface.
 
     Args:
-        address: str. `host:8500`.
-        model: str. Its name.
-        timeout: float. Seconds to wait for an answer.
+        address: str, `host:8500`.
+        model: str, the name of the model.
+        timeout: float, seconds to wait for an answer.
 
     Raises:
-        RuntimeError: if the stubs are not installed.
-        ServingError: from every method, for a server that cannot be reached or
+        RuntimeError: If the stubs are not installed.
+        ServingError: From every method, for a server that cannot be reached or
             refuses.
 
     Example:
@@ -177,37 +182,38 @@ class GrpcClient:
         self._models = self._apis.models.ModelServiceStub(channel)
 
     def status(self):
-        """Returns dict from version to state, such as `{1: "AVAILABLE"}`."""
+        """Returns a dict from version to state, such as `{1: "AVAILABLE"}`."""
         request = self._apis.status.GetModelStatusRequest()
         reply = self._ask(self._models.GetModelStatus, request)
         state = self._apis.status.ModelVersionStatus.State.Name
-        return {each.version: state(each.state) for each in reply.model_version_status}
+        versions = reply.model_version_status
+        return {entry.version: state(entry.state) for entry in versions}
 
     def metadata(self):
-        """Returns dict from signature to `Names`."""
+        """Returns a dict from signature to `Names`."""
         request = self._apis.metadata.GetModelMetadataRequest()
         request.metadata_field.append("signature_def")
         reply = self._ask(self._predictions.GetModelMetadata, request)
-        found = self._apis.metadata.SignatureDefMap()
-        reply.metadata["signature_def"].Unpack(found)
+        signatures = self._apis.metadata.SignatureDefMap()
+        reply.metadata["signature_def"].Unpack(signatures)
         return {
-            name: Names(tuple(sorted(each.inputs)), tuple(sorted(each.outputs)))
-            for name, each in found.signature_def.items()
-            if each.inputs
+            name: Names.of(signature.inputs, signature.outputs)
+            for name, signature in signatures.signature_def.items()
+            if signature.inputs
         }
 
     def predict(self, values, signature):
-        """Returns dict of outputs, arrays of float32 or str.
+        """Returns a dict of outputs, arrays of float32 or str.
 
         Args:
-            values: array of the signature's type, or a list of bytes.
-            signature: str, of one input.
+            values: Array of the signature's type, or a list of bytes.
+            signature: str, the name of one with a single input.
         """
         import tensorflow as tf
 
         request = self._apis.predict.PredictRequest()
         request.model_spec.signature_name = signature
-        # Of these models, files have this name and all other inputs the other.
+        # In the models that `export` writes.
         name = "image_bytes" if isinstance(values, list) else "images"
         request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
         reply = self._ask(self._predictions.Predict, request)
@@ -263,5 +269,5 @@ def _message(body):
 def _array(values):
     values = np.asarray(values)
     if values.dtype.kind == "O":  # bytes, as gRPC has all strings
-        return np.array([each.decode() for each in values.tolist()])
+        return np.array([value.decode() for value in values.tolist()])
     return values if values.dtype.kind == "U" else values.astype(np.float32)

@@ -17,7 +17,7 @@ _LUMA = (19595, 38470, 7471)
 
 
 def decode(files, shape):
-    """Decodes and resizes files to the images a network takes. For TensorFlow graphs.
+    """Decodes and resizes files to the images that a network takes, in a graph.
 
     * Colour, grey, palette and alpha images of any bit depth become `channels`: grey is
       repeated, colour is weighed by ITU-R BT.601 (Pillow's `convert("L")`), alpha is
@@ -28,14 +28,14 @@ def decode(files, shape):
     * The orientation that a camera notes (EXIF) is ignored.
 
     Args:
-        files: string `(batch,)`: the bytes of a JPEG or PNG each.
+        files: string tensor `(batch,)`, each the bytes of a JPEG or PNG.
         shape: `(height, width, channels)` of the result, 1 or 3 channels.
 
     Returns:
         float32 `(batch, height, width, channels)` in [0, 1].
 
     Raises:
-        tensorflow.errors.InvalidArgumentError: when it runs, for a file that is no JPEG
+        tensorflow.errors.InvalidArgumentError: When it runs, for a file that is no JPEG
             or PNG, is cut short, or declares more than `MAX_PIXELS` pixels. The whole
             batch fails; the next one is not affected.
 
@@ -54,8 +54,8 @@ def decode(files, shape):
     # Resizing one by one takes longer than decoding, also where it changes nothing.
     images = tf.cond(
         tf.reduce_all(sides == shape[:2]),
-        lambda: tf.cast(_each(files, lambda x: x, shape, tf.uint8), tf.float32),
-        lambda: _each(files, lambda x: _resized(x, shape), shape, tf.float32),
+        lambda: tf.cast(_images(files, lambda x: x, shape, tf.uint8), tf.float32),
+        lambda: _images(files, lambda x: _resized(x, shape), shape, tf.float32),
     )
     return images / 255.0
 
@@ -72,7 +72,7 @@ def _sides(files):
     with tf.control_dependencies([known]):
         pngs, jpegs = tf.where(png)[:, 0], tf.where(jpeg)[:, 0]
     return tf.dynamic_stitch(
-        [tf.cast(each, tf.int32) for each in (pngs, jpegs)],
+        [tf.cast(places, tf.int32) for places in (pngs, jpegs)],
         [_png_sides(tf.gather(files, pngs)), _jpeg_sides(tf.gather(files, jpegs))],
     )
 
@@ -112,7 +112,7 @@ def _expect(fine, act, what, values):
     return tf.raw_ops.Assert(condition=tf.reduce_all(fine), data=parts, summarize=4)
 
 
-def _each(files, change, shape, dtype):
+def _images(files, change, shape, dtype):
     import tensorflow as tf
 
     def image(file):

@@ -1,14 +1,14 @@
 """A classifier as one ONNX or LiteRT file, for runtimes that are not TensorFlow's."""
 
 import importlib.util
-import os
 import pathlib
-import tempfile
 import warnings
 
 import numpy as np
 
-from nfm_keras.serving import checks as export_checks
+from nfm_keras import records
+from nfm_keras.checks import unknown
+from nfm_keras.serving import checks
 
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
 """Format -> suffix of its files."""
@@ -24,17 +24,17 @@ def export_file(classifier, path, format):
     comparison, LiteRT by the interpreter inside TensorFlow.
 
     Args:
-        classifier: as for `nfm_keras.serving.saved_model.export`, in float32.
-        path: file to write, without its suffix; it must not exist yet.
+        classifier: As in `export`, in float32.
+        path: File to write, without its suffix; it must not exist yet.
         format: `"onnx"` (needs the packages `onnx` and `tf2onnx`) or `"litert"`.
 
     Returns:
         `pathlib.Path` of the file, `path` with `.onnx` or `.tflite`.
 
     Raises:
-        ValueError: if the model is none to export.
-        FileExistsError: if the file exists.
-        RuntimeError: if a package is missing, under another backend than TensorFlow, or
+        ValueError: If the model is none to export, or the format is unknown.
+        FileExistsError: If the file exists.
+        RuntimeError: If a package is missing, under another backend than TensorFlow, or
             if the file's outputs differ from the model's by more than rounding.
 
     Example:
@@ -42,28 +42,27 @@ def export_file(classifier, path, format):
     >>> export_file(classifier, "models/digits", "litert")  # doctest: +SKIP
     PosixPath('models/digits.tflite')
     """
-    export_checks.check_classifier(classifier)
+    checks.check_classifier(classifier)
     _check_packages(format)
     target = pathlib.Path(f"{path}{SUFFIXES[format]}")
     if target.exists():
         raise FileExistsError(f"{target} exists; a model is never overwritten")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    images = export_checks.example_images(classifier)
+    images = checks.example_images(classifier)
     # Before the conversion: to ONNX, Keras converts only what was called.
     expected = np.asarray(classifier(images, training=False))
-    with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
-        temporary = pathlib.Path(folder, target.name)
+    with records.whole(target) as file:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tf2onnx on NumPy 2, LiteRT's new address
-            classifier.export(str(temporary), format=format, verbose=False)
-            answer = _RUN[format](temporary, images)
-        allowed = export_checks.rounding(classifier)
-        export_checks.compare(f"The logits of {target.name}", answer, expected, allowed)
-        os.rename(temporary, target)
+            classifier.export(str(file), format=format, verbose=False)
+            logits = _RUN[format](file, images)
+        allowed = checks.rounding(classifier)
+        checks.compare(f"The logits of {target.name}", logits, expected, allowed)
     return target
 
 
 def _check_packages(format):
+    if format not in SUFFIXES:
+        raise unknown("format", format, SUFFIXES)
     missing = [name for name in _NEEDS[format] if not importlib.util.find_spec(name)]
     if missing:
         raise RuntimeError(

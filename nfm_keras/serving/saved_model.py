@@ -4,16 +4,23 @@ TensorFlow backend only: SavedModel is its format. A `.keras` file written under
 another backend loads under TensorFlow and is exported from there.
 """
 
-import os
+import dataclasses
+import errno
 import pathlib
-import shutil
 
 import keras
 
 from nfm_keras import records
-from nfm_keras.serving import checks as export_checks
-from nfm_keras.serving import signatures, warmup
+from nfm_keras.checks import check_count
+from nfm_keras.records.evaluation import FILE as EVALUATION
+from nfm_keras.serving import checks, signatures, warmup
 from nfm_keras.serving.card import model_card
+
+CARD = "model_card.md"
+EXTRA = "assets.extra"
+"""Where TensorFlow Serving looks for what is beside a model."""
+
+_CLASSES = "classes.txt"
 
 
 def export(
@@ -22,73 +29,71 @@ def export(
     *,
     version=None,
     record=None,
+    evaluation=None,
     classes=None,
     features=False,
     float16=False,
 ):
-    """Write a classifier as version folder `<path>/<version>/` of a SavedModel.
+    """Writes a classifier as version folder `<path>/<version>/` of a SavedModel.
 
     The folder is written under a hidden name beside its place, loaded again, every
     signature compared with the Keras model, and only then renamed: a server that
     watches `path` never sees half a model, and a version that is there is never
-    touched.
+    changed.
 
-    `nfm_keras.serving.signatures.signatures` says what it may be asked: images in [0, 1]
-    (`serving_default`), uint8 images (`serving_uint8`), JPEG and PNG files
+    `nfm_keras.serving.signatures.signatures` says what it may be asked: images in
+    [0, 1] (`serving_default`), uint8 images (`serving_uint8`), JPEG and PNG files
     (`serving_bytes`). Beside the network lie `model_card.md` and, in `assets.extra`,
     `classes.txt` and warm-up requests (`nfm_keras.serving.warmup`).
 
     Args:
         classifier: Keras model from images in [0, 1] to logits, built, without
             `NoisyFeatureMixup` layers.
-        path: folder of the model, `savedmodels/<name>`; created if needed.
-        version: int above 0. The next free one if None.
-        record: `nfm_keras.records.run.Record` to write inside as `record.json`.
-        classes: iterable of str, one name a logit; the numbers from 0 if None.
-        features: bool. Add the signature `features`, the input of the last layer.
-        float16: bool. Store the weights in half precision: half the size, and
+        path: Folder of the model, `savedmodels/<name>`; created if needed.
+        version: int above 0; `None` for the next free one.
+        record: `nfm_keras.records.Record` of the run, to write inside as `record.json`.
+            The model card tells its scores.
+        evaluation: `nfm_keras.records.Evaluation` that the scores are of, to write
+            inside as `evaluation.json`; `None` for one of the record's scores alone.
+        classes: Iterable of str, one name a logit; `None` for the numbers from 0.
+        features: Whether to add the signature `features`, the input of the last layer.
+        float16: Whether to store the weights in half precision: half the size, and
             outputs that the rounding changes, by how much the model card says.
 
     Returns:
         `pathlib.Path` of the version folder.
 
     Raises:
-        ValueError: if the model holds mixing layers, a random op or one that calls
+        ValueError: If the model holds mixing layers, a random op or one that calls
             Python, ends in a softmax, has several inputs or outputs, if `classes` does
             not fit, or if its last layer has no features or a weight no half.
-        FileExistsError: if `version` is there already.
-        RuntimeError: under another backend, or if the SavedModel's outputs differ
+        FileExistsError: If `version` is there already.
+        RuntimeError: Under another backend, or if the SavedModel's outputs differ
             from the model's by more than rounding (1e-5 in float32).
 
     Example:
 
-    >>> from nfm_keras import export  # doctest: +SKIP
-    >>> export.export(classifier, "savedmodels/cifar10_nfm")  # doctest: +SKIP
+    >>> export(classifier, "savedmodels/cifar10_nfm")  # doctest: +SKIP
     PosixPath('savedmodels/cifar10_nfm/1')
     """
-    export_checks.check_classifier(classifier)
-    classes = _checked_classes(classifier, classes)
-    names = classes or [str(number) for number in range(classifier.output_shape[-1])]
+    checks.check_classifier(classifier)
+    names = _class_names(classifier, classes)
     model = signatures.with_features(classifier) if features else classifier
     offered = signatures.signatures(model, names, float16)
     path = pathlib.Path(path)
-    path.mkdir(parents=True, exist_ok=True)
-    target = path / str(_version(path, version))
-    # Not tempfile.mkdtemp: only the owner could read what it makes.
-    temporary = path / f".{target.name}.{os.getpid()}.tmp"
-    try:
-        _write(offered, temporary)
-        export_checks.check_graph(temporary)
-        changed = export_checks.check_outputs(model, temporary, float16)
-        _add_notes(temporary, record, classes)
-        title = f"{target.parent.name}, version {target.name}"
+    target = path / str(_free_version(path, version))
+    record, evaluation = _with_scores(record, evaluation)
+    with records.whole(target) as folder:
+        _write(offered, folder)
+        checks.check_graph(folder)
+        changed = checks.check_outputs(model, folder, float16)
+        _add_run(folder, record, evaluation)
+        title = f"{path.name}, version {target.name}"
         card = model_card(title, offered, names, record, changed if float16 else None)
-        (temporary / "model_card.md").write_text(card, encoding="utf-8")
-        warmup.write(temporary / "assets.extra", path.name, _requests(model, offered))
-        _publish(temporary, target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        records.write_text(folder / CARD, card)
+        _add_extra(folder / EXTRA, None if classes is None else names)
+        warmup.write(folder / EXTRA, path.name, _requests(model, offered))
+        _check_still_free(target)
     return target
 
 
@@ -96,7 +101,7 @@ def classify(path, images):
     """Classifies images with an exported model, as a client of a server would.
 
     Args:
-        path: version folder that `export` returned.
+        path: Version folder that `export` returned.
         images: uint8 `(batch, height, width, channels)`.
 
     Returns:
@@ -112,39 +117,56 @@ def classify(path, images):
 
     path = pathlib.Path(path)
     servable = tf.saved_model.load(str(path))
-    outputs = servable.signatures["serving_uint8"](images=tf.constant(images))
-    names = path / "assets.extra" / "classes.txt"
-    names = names.read_text(encoding="utf-8").splitlines() if names.exists() else None
-    best = outputs["probabilities"].numpy()
-    labels = best.argmax(1)
+    outputs = servable.signatures[signatures.UINT8](images=tf.constant(images))
+    file = path / EXTRA / _CLASSES
+    names = file.read_text(encoding="utf-8").splitlines() if file.exists() else None
+    probabilities = outputs["probabilities"].numpy()
     return [
-        (names[k] if names else str(k), float(row[k])) for k, row in zip(labels, best)
+        (names[best] if names else str(best), float(row[best]))
+        for best, row in zip(probabilities.argmax(1), probabilities)
     ]
 
 
-def _checked_classes(classifier, classes):
-    if classes is None:
-        return None
-    classes, expected = [str(name) for name in classes], classifier.output_shape[-1]
-    if len(classes) != expected:
+def _class_names(classifier, classes):
+    count = classifier.output_shape[-1]
+    names = [str(name) for name in (range(count) if classes is None else classes)]
+    if len(names) != count:
         raise ValueError(
-            f"`classes` must hold {expected} names, one a logit. "
-            f"Received: {len(classes)}"
+            f"`classes` must hold {count} names, one a logit. Received: {len(names)}"
         )
-    return classes
+    return names
 
 
-def _version(path, version):
+def _free_version(path, version):
+    path.mkdir(parents=True, exist_ok=True)
     taken = [int(entry.name) for entry in path.iterdir() if entry.name.isdecimal()]
     if version is None:
         return max(taken, default=0) + 1
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise ValueError(f"`version` must be an int above 0. Received: {version!r}")
+    check_count("version", version)
     if version in taken:
         raise FileExistsError(
             f"{path / str(version)} exists; a version is never changed"
         )
     return version
+
+
+def _check_still_free(target):
+    """Refuses to take the place of what another process has exported meanwhile."""
+    if target.exists():
+        reason = "it appeared meanwhile; a version is never changed"
+        raise FileExistsError(errno.EEXIST, reason)
+
+
+def _with_scores(record, evaluation):
+    """Returns both with all scores that either has; an evaluation only if there are."""
+    if record is None:
+        return None, evaluation
+    scores = records.merge(record.scores, evaluation.scores if evaluation else ())
+    if scores:
+        about = record.name, record.dataset
+        evaluation = evaluation or records.Evaluation(*about, images="", probe=[])
+        evaluation = dataclasses.replace(evaluation, scores=scores)
+    return dataclasses.replace(record, scores=scores), evaluation
 
 
 def _write(offered, folder):
@@ -158,28 +180,19 @@ def _write(offered, folder):
     archive.write_out(str(folder), verbose=False)
 
 
-def _add_notes(folder, record, classes):
+def _add_run(folder, record, evaluation):
     if record is not None:
         records.save(record, folder / records.FILE)
-    extra = folder / "assets.extra"  # where TensorFlow Serving looks for extras
-    extra.mkdir()
+    if evaluation is not None:
+        records.save_evaluation(evaluation, folder / EVALUATION)
+
+
+def _add_extra(folder, classes):
+    folder.mkdir()
     if classes is not None:
-        text = "".join(f"{name}\n" for name in classes)
-        (extra / "classes.txt").write_text(text, encoding="utf-8")
+        records.write_text(folder / _CLASSES, "".join(f"{name}\n" for name in classes))
 
 
 def _requests(model, offered):
-    image = export_checks.example_images(model, batch=1)
+    image = checks.example_images(model, batch=1)
     return {s.name: (s.spec.name, signatures.example(s.name, image)) for s in offered}
-
-
-def _publish(temporary, target):
-    try:
-        # os.rename refuses a target that holds a model, so of two exports that
-        # chose the same version one fails and neither is lost.
-        os.rename(temporary, target)
-    except OSError as error:
-        if target.exists():
-            message = f"{target} appeared meanwhile; a version is never changed"
-            raise FileExistsError(message) from None
-        raise OSError(error.errno, f"Cannot write {target}: {error.strerror}") from None

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from nfm_keras.backend import keras_private
 from nfm_keras.serving import decoding
 
 FLOAT = "serving_default"
@@ -17,10 +18,11 @@ class Signature(NamedTuple):
     """One way to ask a model.
 
     Attributes:
-        name: what a request calls it.
-        function: from the one input to a dict of named outputs; a graph can trace it.
+        name: str. What a request calls it.
+        function: Function of the one input that returns a dict of named outputs; a
+            graph can trace it.
         spec: `tf.TensorSpec` of the input, with its name.
-        about: one line for a reader.
+        about: str. What it takes, for a reader.
     """
 
     name: str
@@ -38,24 +40,24 @@ def signatures(model, names, float16=False):
     * `serving_default`: `images`, float32 `(batch, height, width, channels)` in [0, 1].
     * `serving_uint8`: `images`, uint8 of the same shape, in [0, 255].
     * `serving_bytes`: `image_bytes`, string `(batch,)`: JPEG or PNG files, see
-      `nfm_keras.serving.decoding.decode`. Only where the network takes images of a fixed size
-      with 1 or 3 channels; `serving_uint8` only where it takes images at all.
+      `nfm_keras.serving.decoding.decode`. Only where the network takes images of a
+      fixed size with 1 or 3 channels; `serving_uint8` only where it takes images.
     * `features`: images as `serving_default` takes them to `features`, float32, the
       model's second output. Only for a model that `with_features` made.
 
-    Any batch size will do but none: an empty batch is an InvalidArgumentError.
+    Any batch size will do but 0: an empty batch is an InvalidArgumentError.
 
     Args:
         model: Keras model from images in [0, 1] to logits, or to logits and features.
-        names: str for each logit.
-        float16: bool. Store the weights in half precision; the graph casts them back
-            to the type that they had, so only storage is saved and rounded.
+        names: Iterable of str, one a logit.
+        float16: Whether to store the weights in half precision; the graph casts them
+            back to the type that they had, so only storage is saved and rounded.
 
     Returns:
         List of `Signature`. They share one graph of the network and one set of weights.
 
     Raises:
-        ValueError: if a weight is too large for half precision.
+        ValueError: If a weight is too large for half precision.
     """
     import tensorflow as tf
 
@@ -72,17 +74,17 @@ def signatures(model, names, float16=False):
             "classes": best,
         }
 
-    found = [Signature(FLOAT, serve, images, "images in [0, 1]")]
+    offered = [Signature(FLOAT, serve, images, "images in [0, 1]")]
     if len(shape) == 4:
-        found.append(_uint8(serve, shape))
+        offered.append(_uint8(serve, shape))
     if len(shape) == 4 and None not in shape[1:] and shape[-1] in (1, 3):
-        found.append(_bytes(serve, shape[1:]))
+        offered.append(_bytes(serve, shape[1:]))
     if len(model.outputs) == 2:
         about = "images in [0, 1], to what the last layer sees"
-        found.append(
+        offered.append(
             Signature(FEATURES, lambda x: {FEATURES: run(x)[1]}, images, about)
         )
-    return found
+    return offered
 
 
 def with_features(classifier):
@@ -93,13 +95,11 @@ def with_features(classifier):
             there may be layers of one input, such as an activation.
 
     Raises:
-        ValueError: if the output is reached in another way.
+        ValueError: If the output is reached in another way.
     """
     tensor = classifier.outputs[0]
     while True:
-        layer, node, _ = tensor._keras_history
-        # Not layer.input: a layer that is in several models has several.
-        inputs = layer._inbound_nodes[node].input_tensors
+        layer, inputs = keras_private.source(tensor)
         if isinstance(layer, keras.layers.Dense):
             return keras.Model(classifier.inputs, [*classifier.outputs, inputs[0]])
         if len(inputs) != 1:
@@ -115,7 +115,7 @@ def example(name, images):
     """Returns what a client sends to a signature for some images.
 
     Args:
-        name: of the signature.
+        name: Name of the signature.
         images: float32 `(batch, ...)` in [0, 1], multiples of 1/255 for equal answers.
 
     Returns:
@@ -129,7 +129,7 @@ def example(name, images):
     pixels = tf.cast(tf.round(images * 255.0), tf.uint8)
     if name == UINT8:
         return pixels
-    return tf.stack([tf.io.encode_png(each) for each in pixels])
+    return tf.stack([tf.io.encode_png(image) for image in pixels])
 
 
 def _uint8(serve, shape):
@@ -160,22 +160,23 @@ def _network(model, float16):
 
     def run(images):
         shape = tf.shape(images)
-        # Some kernels refuse no images, in words of their own.
-        some = tf.raw_ops.Assert(
+        # Some kernels refuse an empty batch, in words of their own.
+        not_empty = tf.raw_ops.Assert(
             condition=shape[0] > 0,
             data=["A batch must hold an image. Received: images of shape", shape],
             summarize=4,
         )
-        with tf.control_dependencies([some]):
+        with tf.control_dependencies([not_empty]):
             images = tf.identity(images)
         # float32 out whatever the compute type: a client should not have to know.
         outputs = keras.tree.flatten(call(images))
-        return [tf.cast(each, tf.float32) for each in outputs]
+        return [tf.cast(output, tf.float32) for output in outputs]
 
     return run
 
 
 def _half(model):
+    """Returns the model's call with weights that are stored in half precision."""
     import tensorflow as tf
 
     groups = model.trainable_variables, model.non_trainable_variables

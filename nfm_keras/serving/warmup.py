@@ -17,10 +17,10 @@ def write(folder, model, requests):
     Args:
         folder: `pathlib.Path` of `assets.extra`.
         model: str. Name of the model.
-        requests: dict from a signature's name to `(input name, tensor)`.
+        requests: Dict from a signature's name to `(input name, tensor)`.
 
     Returns:
-        `pathlib.Path` of the file, or None.
+        `pathlib.Path` of the file; `None` where it is not written.
 
     Example:
 

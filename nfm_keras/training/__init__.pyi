@@ -1,9 +1,12 @@
+from . import distribution as distribution
 from .build import compile_model as compile_model
+from .build import resolve as resolve
 from .config import Config as Config
-from .config import resolve as resolve
-from .fit import CHECKPOINTS as CHECKPOINTS
-from .run import CLASSIFIER as CLASSIFIER
-from .run import CONFIG as CONFIG
-from .run import check_folder as check_folder
+from .finite_loss import FiniteLoss as FiniteLoss
+from .finite_loss import TrainingDiverged as TrainingDiverged
+from .folder import CHECKPOINTS as CHECKPOINTS
+from .folder import CLASSIFIER as CLASSIFIER
+from .folder import CONFIG as CONFIG
+from .folder import check_folder as check_folder
 from .run import to_record as to_record
 from .run import train as train

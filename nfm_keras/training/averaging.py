@@ -31,19 +31,29 @@ class Averages(keras.layers.Layer):
         self.built = True
 
     def update(self, network):
-        """Takes the weights of the network as they are into the mean."""
+        """Takes the network's weights of now into the mean.
+
+        Args:
+            network: The functional model.
+        """
         self.count.assign(self.count + 1)
         for mean, variable in zip(self.means, network.trainable_variables):
             mean.assign(mean + (variable - mean) / self.count)
 
     def apply_to(self, network):
-        """Gives the mean to a network of the same weights."""
+        """Gives the mean to a network.
+
+        Args:
+            network: Functional model with weights of the same shapes.
+        """
         for mean, variable in zip(self.means, network.trainable_variables):
             variable.assign(mean)
 
 
 class WeightAveraging(keras.callbacks.Callback):
-    """Takes the weights at the end of each epoch from one on into the averages.
+    """Averages the weights at the ends of all epochs from one on.
+
+    The model has `averages`, an `Averages`.
 
     Args:
         first: The first epoch whose end counts, from 0.
@@ -63,15 +73,15 @@ class WeightAveraging(keras.callbacks.Callback):
 
 
 def refresh_statistics(model, batches, steps):
-    """Runs training passes that change nothing but what batch norm has averaged.
+    """Runs training passes that change nothing but batch normalisation's averages.
 
     The passes mix and perturb as the model's training steps do, since those made the
-    statistics that are replaced.
+    averages that are replaced.
 
     Args:
-        model: `NFMModel`, with the weights that the statistics are wanted for.
+        model: `NFMModel`, with the weights that the averages are wanted for.
         batches: Iterable of `(images, labels)`.
-        steps: How many of them to take; the statistics forget all but the last
+        steps: How many batches to take; the averages forget all but about the last
             1 / (1 - momentum).
 
     Reference:

@@ -1,12 +1,16 @@
-"""Callbacks that say more of a run: its learning rate, its accuracy under noise."""
+"""Callbacks that say how a run goes: rate, accuracy under noise, history, time left."""
+
+import sys
+import time
 
 import keras
 import numpy as np
-from keras import ops
 
 from nfm_keras.backend.classifier import PlainClassifier
-from nfm_keras.data import labels as metrics
+from nfm_keras.backend.keras_private import learning_rate_at, step_count
+from nfm_keras.data.labels import hits
 from nfm_keras.evaluation.noise import parse
+from nfm_keras.records import history
 from nfm_keras.records.ids import NOISES
 
 
@@ -22,19 +26,13 @@ class LearningRate(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         optimizer = self.model.optimizer
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # loss scaling
-        rate = optimizer._learning_rate
-        if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-            # Not `optimizer.learning_rate`: that is the next step's. Nor `iterations`:
-            # those are updates, while gradients accumulate.
-            rate = rate(optimizer._iterations - 1)
-        logs["learning_rate"] = float(ops.convert_to_numpy(rate))
+        logs["learning_rate"] = learning_rate_at(optimizer, step_count(optimizer) - 1)
 
 
 class NoisyAccuracy(keras.callbacks.Callback):
     """Measures the accuracy under one noise whenever `fit` validates.
 
-    The noise is that of `nfm_keras.evaluation.scoring`, keyed by image: every epoch, and every
+    The noise is that of `nfm_keras.evaluate`, keyed by image: every epoch, and every
     run, meets the same, and the last epoch's number is the one that an evaluation of
     the classifier gives. It is put into the logs as `key`, for
     `"white_noise@0.1"` as `val_accuracy_white_noise@0.1`, in [0, 1] as `val_accuracy`.
@@ -102,9 +100,62 @@ class NoisyAccuracy(keras.callbacks.Callback):
 
     def _hits(self, start):
         indices = range(start, min(start + self.batch_size, len(self.images)))
-        logits = self._classifier.logits(self._noisy(indices))
-        return metrics.hits(ops.convert_to_numpy(logits), self.labels[indices])
+        noisy = self._noisy(indices)
+        logits = self._classifier.logits_of(noisy, self.batch_size)
+        return hits(logits, self.labels[indices])
 
     def _noisy(self, indices):
         images = self.images[indices.start : indices.stop]
         return self.perturbation(images, indices, **self._settings)
+
+
+class HistoryFile(keras.callbacks.Callback):
+    """Writes the history of a run as a table after each epoch.
+
+    Args:
+        path: The file, `history.csv`.
+        checkpoint: The run's `nfm_keras.training.checkpoints.Checkpoint`, which keeps
+            the history. It has to come before in the list.
+
+    Example:
+
+    >>> HistoryFile("runs/nfm/history.csv", checkpoint)  # doctest: +SKIP
+    """
+
+    def __init__(self, path, checkpoint):
+        super().__init__()
+        self.path, self.checkpoint = path, checkpoint
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.write()
+
+    def write(self):
+        """Writes all epochs that the checkpoint knows of."""
+        seconds = {"seconds": self.checkpoint.epoch_seconds}
+        history.write_history(self.path, self.checkpoint.history | seconds)
+
+
+class TimeLeft(keras.callbacks.Callback):
+    """Says after each epoch when the run will be over.
+
+    Args:
+        epochs: Length of the run.
+
+    Example:
+
+    >>> callback = TimeLeft(epochs=200)
+    """
+
+    def __init__(self, epochs):
+        super().__init__()
+        self.epochs = epochs
+
+    def on_train_begin(self, logs=None):
+        self._begun, self._done = time.monotonic(), 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._done += 1
+        seconds = (time.monotonic() - self._begun) / self._done
+        left = (self.epochs - epoch - 1) * seconds
+        minutes = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
+        print(f"epoch {epoch + 1}/{self.epochs} done, {minutes} left", file=sys.stderr)

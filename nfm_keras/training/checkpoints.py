@@ -1,4 +1,8 @@
-"""Checkpoints: whole or not there, and a way back to the newest."""
+"""Checkpoints: whole or not there, and a way back to the newest.
+
+Ours, not `keras.callbacks.BackupAndRestore`: that one writes in place, begins an epoch
+again from its first step, and keeps neither the history nor the config.
+"""
 
 import hashlib
 import pathlib
@@ -11,9 +15,11 @@ import keras
 import numpy as np
 
 from nfm_keras import records
-from nfm_keras.mixing.finite import check
-from nfm_keras.training import interrupt
-from nfm_keras.training.distribution import engine as distribution
+from nfm_keras.checks import check_count
+from nfm_keras.records.schema import refuse_difference
+from nfm_keras.training.distribution.engine import Engine
+from nfm_keras.training.finite_loss import check
+from nfm_keras.training.folder import EXIT_CODE
 
 FORMAT = 2
 """Version of what a checkpoint holds. One of any other version is refused."""
@@ -25,9 +31,9 @@ class Checkpoint(keras.callbacks.Callback):
     """Saves all that a run needs to go on, after each epoch and every so many steps.
 
     A checkpoint is a folder, `<folder>/<epochs done>` or
-    `<folder>/<epochs done>-<steps of the next>`, written under a hidden name and
-    renamed when it is complete. It holds weights, optimiser, step, history, the metrics
-    of an epoch that is not over, and what `config` it is of.
+    `<folder>/<epochs done>-<steps of the next>`, which is there once it is complete. It
+    holds weights, optimiser, step, history, the metrics of an epoch that is not over,
+    and the `config` of its run.
 
     Args:
         folder: Where the checkpoints go.
@@ -37,10 +43,10 @@ class Checkpoint(keras.callbacks.Callback):
         every: Save every so many steps, too; `None` for the ends of epochs only.
         steps: Steps in an epoch; needed with `every` or `stop`.
         stop: `threading.Event`. Once it is set, a checkpoint is saved and the process
-            exits with 143 (`interrupt.catch_sigterm`).
+            exits with 143 (`folder.catch_sigterm`).
         extra: Dict of JSON values that `restore` gives back.
-        engine: `distribution.Engine`; `None` for one device. In processes other than
-            the chief nothing is saved, but the history is kept.
+        engine: `distribution.Engine`; `None` for one device. Processes other than the
+            chief save nothing, and keep the history.
 
     Raises:
         ValueError: If `keep` or `every` is not positive.
@@ -64,11 +70,11 @@ class Checkpoint(keras.callbacks.Callback):
     ):
         super().__init__()
         for name, value in (("keep", keep), ("every", every)):
-            if value is not None and value < 1:
-                raise ValueError(f"`{name}` must be at least 1. Received: {value}")
+            if value is not None:
+                check_count(name, value)
         self.folder, self.keep, self.config = pathlib.Path(folder), keep, config
         self.every, self.steps, self.stop = every, steps, stop
-        self.engine = engine or distribution.Engine()
+        self.engine = engine or Engine()
         self.extra, state = extra or {}, state or {}
         self.history = {k: list(v) for k, v in state.get("history", {}).items()}
         self.seconds = state.get("seconds", 0.0)
@@ -79,7 +85,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._begun, self._epoch = time.monotonic(), epoch
         self._done = self._first
         if self._first:
-            # After Keras' own reset, which comes before this.
+            # Here, since Keras resets the metrics just before it calls this.
             variables = self.model.metrics_variables
             for variable, value in zip(variables, self._metrics, strict=True):
                 variable.assign(np.asarray(value, "float64"))
@@ -88,13 +94,13 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         before, self._done = self._done, self._first + batch
         if self.steps is None or self._done == self._first:
-            return  # nothing was done since the last one
+            return  # no step was done since the last checkpoint
         stops = self.stop is not None and self.stop.is_set()
         if stops or (self.every and self._done // self.every > before // self.every):
             self._count_seconds()
             self._write(self._epoch, self._done)
         if stops:
-            raise SystemExit(interrupt.EXIT_CODE)
+            raise SystemExit(EXIT_CODE)
 
     def on_epoch_end(self, epoch, logs=None):
         self._log(epoch, logs or {})
@@ -103,7 +109,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._first = 0
         self._write(epoch + 1)
         if self.stop is not None and self.stop.is_set():
-            raise SystemExit(interrupt.EXIT_CODE)
+            raise SystemExit(EXIT_CODE)
 
     def _count_seconds(self):
         self.seconds += time.monotonic() - self._begun
@@ -126,31 +132,17 @@ class Checkpoint(keras.callbacks.Callback):
             with self.engine.alone():
                 self._save(epoch, step, metrics)
         except OSError as error:
-            reason = error.strerror or str(error).splitlines()[0]
-            place = f"step {step} of epoch {epoch + 1}" if step else f"epoch {epoch}"
-            raise OSError(
-                f"Cannot write the checkpoint of {place} to {self.folder}: "
-                f"{reason}. The last whole one is kept."
-            ) from error
+            reason = str(error.strerror or error).splitlines()[0]
+            raise OSError(f"{reason}. The last whole checkpoint is kept.") from error
 
     def _save(self, epoch, step, metrics):
         name = f"{epoch:04d}-{step:06d}" if step else f"{epoch:04d}"
-        final, hidden = self.folder / name, self.folder / f".{name}.tmp"
-        shutil.rmtree(hidden, ignore_errors=True)
-        try:
-            hidden.mkdir(parents=True)
+        with records.whole(self.folder / name) as hidden:
+            hidden.mkdir()
             self.model.save_weights(hidden / _WEIGHTS)
             state = self._state(epoch, step, hidden) | {"metrics": metrics}
             records.write_json(hidden / _STATE, state)
-            shutil.rmtree(final, ignore_errors=True)
-            hidden.rename(final)
-        finally:
-            shutil.rmtree(hidden, ignore_errors=True)
-        found = _found(self.folder)
-        place = found.index(final)
-        # What is newer was broken, or this run had not begun where it did.
-        for old in (*found[place + 1 :], *found[: place + 1][: -self.keep]):
-            shutil.rmtree(old)
+        _remove_others(self.folder, self.folder / name, self.keep)
 
     def _state(self, epoch, step, folder):
         return self.extra | {
@@ -183,12 +175,14 @@ def restore(model, folder, config=None):
         ValueError: If the newest whole one is of another config or version, or if there
             are checkpoints and none of them is whole.
     """
-    found = newest(folder)
-    if found is None:
+    checkpoint = newest(folder)
+    if checkpoint is None:
         return None
-    path, state = found
-    _check_config(path, state.get("config"), config)
-    if not model.optimizer.built:  # a second time, LossScaleOptimizer begins anew
+    path, state = checkpoint
+    held = state.get("config")
+    if held is not None and config is not None:
+        refuse_difference(f"Checkpoint {path} is of a run", held, config)
+    if not model.optimizer.built:  # built twice, LossScaleOptimizer loses its scale
         model.optimizer.build(model.trainable_variables)
     model.load_weights(path / _WEIGHTS)
     history = state["history"].items()
@@ -197,13 +191,20 @@ def restore(model, folder, config=None):
 
 
 def newest(folder):
-    """The newest whole checkpoint of a folder, as `(path, state)`; `None` without.
+    """Returns the newest whole checkpoint of a folder.
+
+    Args:
+        folder: Where the checkpoints are.
+
+    Returns:
+        `(path, state)`: the checkpoint's folder and a dict as of `restore`; `None`
+        where there is no checkpoint.
 
     Raises:
         ValueError: If it is of another version, or none of several is whole.
     """
-    found = _found(pathlib.Path(folder))
-    for path in reversed(found):
+    paths = _paths(pathlib.Path(folder))
+    for path in reversed(paths):
         try:
             state = _read(path)
         except (OSError, KeyError, TypeError, ValueError) as error:
@@ -218,10 +219,10 @@ def newest(folder):
                 f"format {FORMAT}. Received: {state.get('format', 1)}"
             )
         return path, state
-    if found:
+    if paths:
         raise ValueError(
             f"No checkpoint in {folder} is whole; remove the folder to begin again. "
-            f"Received: {', '.join(path.name for path in found)}"
+            f"Received: {', '.join(path.name for path in paths)}"
         )
     return None
 
@@ -234,21 +235,23 @@ def _read(path):
     return state
 
 
-def _check_config(path, held, wanted):
-    if held is None or wanted is None:
-        return
-    expected, received = records.differing(wanted, held)
-    if expected:
-        raise ValueError(
-            f"Checkpoint {path} is of another config. Expected {expected}. "
-            f"Received: {received}"
-        )
+def _remove_others(folder, last, keep):
+    """Removes all checkpoints but the last one and the few before it.
+
+    What is newer was broken, or is of a run that did not begin where this one did. What
+    is hidden was left by a process that was killed: one at a time writes here.
+    """
+    paths = _paths(folder)
+    end = paths.index(last) + 1
+    others = *paths[end:], *paths[:end][:-keep], *folder.glob(".[0-9]*.tmp")
+    for path in others:
+        shutil.rmtree(path)
 
 
-def _found(folder):
-    """From the oldest to the newest."""
-    found = [p for p in folder.glob("[0-9]*") if re.fullmatch(r"\d+(-\d+)?", p.name)]
-    return sorted(found, key=lambda p: [int(part) for part in p.name.split("-")])
+def _paths(folder):
+    """Returns the folders of the checkpoints, the oldest first."""
+    paths = [p for p in folder.glob("[0-9]*") if re.fullmatch(r"\d+(-\d+)?", p.name)]
+    return sorted(paths, key=lambda p: [int(part) for part in p.name.split("-")])
 
 
 def _sha256(path):

@@ -1,24 +1,23 @@
-"""A run as data: everything that determines it."""
+"""A run as data: everything that determines it.
+
+To import this module takes neither Keras nor NumPy. What a name may be, such as that of
+a network, is asked of the module that knows when a `Config` is made.
+"""
 
 import dataclasses
 
-import keras
+from nfm_keras.checks import check_count, check_number, unknown
 
-from nfm_keras import data, networks
-from nfm_keras.data import augmentation
-from nfm_keras.mixing import finite as guard
-from nfm_keras.mixing import schedule as mixing_schedule
-from nfm_keras.mixing import schemes
-from nfm_keras.mixing.draw import Mixing
-from nfm_keras.mixing.sites import find_sites, site_layers
-from nfm_keras.training import optimizers
-from nfm_keras.training.distribution import engine as distribution
-
-NETWORK_OPTIONS = (
-    *("identity_skip", "final_norm", "depth", "dropout"),
-    *("attention_dropout", "stochastic_depth", "patch_size"),
-)
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+ON_NAN = ("stop", "skip", "rollback")
+"""What a run does about a loss that is not finite: end, go on without it, go back."""
+
+_COUNTS = (
+    *("epochs", "batch_size", "eval_every", "gradient_accumulation"),
+    *("steps_per_execution", "base_batch_size"),
+)
+_COUNTS_FROM_0 = ("seed", "swa_epochs", "off_epoch")
+_NUMBERS_FROM_0 = ("learning_rate", "momentum", "weight_decay")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Config:
     the mixing, of the scheme's technique and `label_smoothing` that are `None` take the
     scheme's values, and stay `None` where it has none; those from `identity_skip` to
     `patch_size` take those of the network's builder. `policy` is one of
-    `augmentation.POLICIES`, done after the crop and the flip of `augment`, or without
+    `policies.POLICIES`, done after the crop and the flip of `augment`, or without
     them.
 
     `batch_size` counts the samples of all replicas of a `distribution`;
@@ -104,62 +103,16 @@ class Config:
     seed: int = 0
 
     def __post_init__(self):
-        for name in (
-            "epochs",
-            "batch_size",
-            "eval_every",
-            "gradient_accumulation",
-            "steps_per_execution",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"`{name}` must be at least 1. Received: {getattr(self, name)}"
-                )
-        for name in ("learning_rate", "momentum", "weight_decay", "seed"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(
-                    f"`{name}` must be finite and at least 0. "
-                    f"Received: {getattr(self, name)}"
-                )
-        for name, known in (
-            ("optimizer", optimizers.OPTIMIZERS),
-            ("schedule", optimizers.SCHEDULES),
-            ("precision", PRECISIONS),
-            ("on_nan", guard.POLICIES),
-            ("distribution", (None, *distribution.DISTRIBUTIONS)),
-            ("alpha_schedule", (None, *mixing_schedule.RAMPS)),
-            ("noise_schedule", (None, *mixing_schedule.RAMPS)),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"`{name}` must be one of {known}. "
-                    f"Received: {getattr(self, name)!r}"
-                )
-        for name in ("global_clipnorm", "base_batch_size"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise ValueError(f"`{name}` must be positive. Received: {value}")
-        if not 0 <= self.swa_epochs <= self.epochs:
-            raise ValueError(
-                f"`swa_epochs` must lie between 0 and the {self.epochs} epochs. "
-                f"Received: {self.swa_epochs}"
-            )
-        if self.swa_epochs and self.ema:
-            raise ValueError(
-                "A run has one kind of averages: `ema` or `swa_epochs`. "
-                f"Received: ema=True, swa_epochs={self.swa_epochs}"
-            )
-        if self.off_epoch is not None and self.off_epoch < 0:
-            raise ValueError(
-                f"`off_epoch` must be at least 0. Received: {self.off_epoch}"
-            )
-        data.spec(self.dataset)
-        if self.policy is not None:
-            augmentation.lookup(self.policy)
         for name, kind in (("sites", str), ("grids", int)):
             if getattr(self, name) is not None:
                 values = tuple(kind(value) for value in getattr(self, name))
                 object.__setattr__(self, name, values)
+        self._check_numbers()
+        self._check_averages()
+        for name, known in choices().items():
+            value = getattr(self, name)
+            if value is not None and value not in known:
+                raise unknown(name, value, known)
 
     def to_json(self) -> dict:
         """Returns the fields as JSON values."""
@@ -167,48 +120,52 @@ class Config:
         lists = {name: fields[name] for name in ("sites", "grids")}
         return fields | {name: v and list(v) for name, v in lists.items()}
 
+    def _check_numbers(self):
+        for least, names in ((1, _COUNTS), (0, _COUNTS_FROM_0)):
+            for name in names:
+                if getattr(self, name) is not None:
+                    check_count(name, getattr(self, name), least)
+        for name in _NUMBERS_FROM_0:
+            check_number(name, getattr(self, name), least=0)
+        if self.global_clipnorm is not None:
+            check_number("global_clipnorm", self.global_clipnorm, above=0)
 
-def resolve(config: Config) -> tuple[Config, keras.Model]:
-    """Builds the network and fills in what the scheme and the network decide.
+    def _check_averages(self):
+        if self.swa_epochs > self.epochs:
+            raise ValueError(
+                f"`swa_epochs` must be at most the {self.epochs} epochs of the run. "
+                f"Received: {self.swa_epochs}"
+            )
+        if self.swa_epochs and self.ema:
+            raise ValueError(
+                "A run has one kind of averages: `ema` or `swa_epochs`. "
+                f"Received: ema=True, swa_epochs={self.swa_epochs}"
+            )
 
-    Returns:
-        `(config, network)`: the config with every field of the mixing set, and the
-        functional model with its sites.
 
-    Raises:
-        ValueError: For an unknown scheme, network, site or noise law, or what the
-            scheme cannot take.
+def choices() -> dict:
+    """Returns the fields of a `Config` that name something, with the names there are.
+
+    Example:
+
+    >>> list(choices()["precision"])
+    ['float32', 'mixed_bfloat16', 'mixed_float16']
     """
-    known = data.spec(config.dataset)
-    options = {name: getattr(config, name) for name in NETWORK_OPTIONS}
-    keras.config.set_dtype_policy(config.precision)
-    network = networks.build(
-        config.network,
-        known.shape,
-        known.num_classes,
-        width=config.width,
-        mean=known.mean,
-        std=known.std,
-        **{name: value for name, value in options.items() if value is not None},
-    )
-    scheme = schemes.lookup(config.scheme)
-    mixing = schemes.mixing(config.scheme, find_sites(network), **mixing_fields(config))
-    site_layers(network, mixing.sites)  # refuses a name that is not a site's
-    settings = mixing.get_config()
-    if config.label_smoothing is None:
-        settings["label_smoothing"] = scheme.label_smoothing
-    technique = schemes.technique(config.scheme, **technique_fields(config))
-    if technique is not None:
-        technique.check(known.shape)
-        settings |= technique.get_config()
-    return dataclasses.replace(config, **settings), network
+    from nfm_keras import data, networks
+    from nfm_keras.data import policies
+    from nfm_keras.mixing import schedule, schemes
+    from nfm_keras.training import distribution, optimizers
 
-
-def mixing_fields(config):
-    """The fields of a config that are `Mixing`'s."""
-    return {f.name: getattr(config, f.name) for f in dataclasses.fields(Mixing)}
-
-
-def technique_fields(config):
-    """The fields of a config that are those of a scheme's technique."""
-    return {name: getattr(config, name) for name in schemes.technique_fields()}
+    return {
+        "scheme": schemes.SCHEMES,
+        "dataset": data.SPECS,
+        "network": networks.NETWORKS,
+        "policy": policies.POLICIES,
+        "alpha_schedule": schedule.RAMPS,
+        "noise_schedule": schedule.RAMPS,
+        "optimizer": optimizers.OPTIMIZERS,
+        "schedule": optimizers.SCHEDULES,
+        "precision": PRECISIONS,
+        "on_nan": ON_NAN,
+        "distribution": distribution.DISTRIBUTIONS,
+    }

@@ -4,37 +4,43 @@ import dataclasses
 import datetime
 import functools
 import pathlib
-import sys
 import threading
-import time
 import warnings
 
 import keras
 
 from nfm_keras import data
-from nfm_keras.mixing import finite as guard
+from nfm_keras.backend.keras_private import build_state
 from nfm_keras.records import history
 from nfm_keras.training import averaging, checkpoints
 from nfm_keras.training.build import (
     compile_model,
     is_scheduled,
     learning_rate,
-    schedule,
+    mixing_schedule,
+    resolve,
 )
-from nfm_keras.training.callbacks import LearningRate, NoisyAccuracy
-from nfm_keras.training.config import Config, resolve
-from nfm_keras.training.distribution import engine as distribution
+from nfm_keras.training.callbacks import (
+    HistoryFile,
+    LearningRate,
+    NoisyAccuracy,
+    TimeLeft,
+)
+from nfm_keras.training.config import Config
+from nfm_keras.training.distribution.agreement import Agreement
+from nfm_keras.training.distribution.engine import Engine
+from nfm_keras.training.finite_loss import FiniteLoss, TrainingDiverged
+from nfm_keras.training.folder import CHECKPOINTS
 from nfm_keras.training.inputs import batches, first_batch
 from nfm_keras.training.tensorboard import TensorBoardLog
 
-CHECKPOINTS = "checkpoints"
-
 _MOST_ROLLBACKS = 5
+_VALIDATED = 250  # images at a time
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """All that `survive` needs.
+    """A run that is ready to train: what to train, where, on what and how.
 
     Attributes:
         config: The resolved `Config`.
@@ -43,18 +49,17 @@ class Job:
         engine: `distribution.Engine`.
         splits: `data.Splits`.
         steps: Steps in an epoch.
-        stop: `threading.Event` that asks for an end.
-        save_every, keep: As in `training.train`.
-        tensorboard, watch, verbose: As in `training.train`.
+        stop: `threading.Event` that asks for an end once it is set.
+        save_every, keep, tensorboard, watch, verbose: As in `training.train`.
     """
 
     config: Config
     network: keras.Model
     folder: pathlib.Path
-    engine: distribution.Engine
+    engine: Engine
     splits: data.Splits
     steps: int
-    stop: threading.Event
+    stop: threading.Event | None = None
     save_every: int | None = None
     keep: int = 2
     tensorboard: bool = False
@@ -67,6 +72,11 @@ class Job:
         return self.folder / CHECKPOINTS
 
     @property
+    def history_file(self):
+        """Where the history is written to."""
+        return self.folder / history.FILE
+
+    @property
     def watched(self):
         """The `data.Split` that is looked at while training.
 
@@ -76,8 +86,11 @@ class Job:
         return self.splits.validation or self.splits.test
 
 
-def survive(job):
-    """Trains to the end, and goes back where a loss is not finite, if it may.
+def train_to_end(job):
+    """Trains from the newest checkpoint to the last epoch.
+
+    Where the loss is not finite any more and the config says `"rollback"`, it goes back
+    to the newest checkpoint and on from there, five times at most.
 
     Args:
         job: `Job`.
@@ -90,51 +103,36 @@ def survive(job):
         TrainingDiverged: If the loss is not finite any more.
         SystemExit: With 143, if `job.stop` was set.
     """
-    found = checkpoints.newest(job.checkpoints)
-    held = found[1] if found else {}
+    _, state = checkpoints.newest(job.checkpoints) or (None, {})
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    started, back = held.get("started", now), held.get("rollbacks", 0)
+    started, rollbacks = state.get("started", now), state.get("rollbacks", 0)
     while True:
         try:
-            return _attempt(job, back, started)
-        except guard.TrainingDiverged as error:
-            if job.config.on_nan != "rollback" or back == _MOST_ROLLBACKS:
+            return _train(job, rollbacks, started)
+        except TrainingDiverged as error:
+            if job.config.on_nan != "rollback" or rollbacks == _MOST_ROLLBACKS:
                 raise
-            back += 1
+            rollbacks += 1
             warnings.warn(
-                f"{error} Going back to the last checkpoint, with the learning rate "
-                f"times {0.5**back:g} (rollback {back} of {_MOST_ROLLBACKS}).",
+                f"{error} Going back to the last checkpoint, with the rate times "
+                f"{0.5**rollbacks:g} (rollback {rollbacks} of {_MOST_ROLLBACKS}).",
                 stacklevel=2,
             )
 
 
-def _attempt(job, back, started):
-    """Trains to the end from the newest checkpoint; returns model and checkpoint."""
-    config = dataclasses.replace(
-        job.config,
-        learning_rate=job.config.learning_rate * 0.5**back,
-        seed=job.config.seed + back,
-    )
-    if back:
-        keras.utils.set_random_seed(config.seed)  # for a run without a checkpoint
-    with job.engine.scope():
-        network = resolve(job.config)[1] if back else job.network
-        model = compile_model(config, network, job.steps)
-    agreement = distribution.Agreement(job.engine, job.stop)
-    logs = watchers(job, config)
+def _train(job, rollbacks, started):
+    """Trains after so many rollbacks; returns model and checkpoint."""
+    config, model = _compiled(job, rollbacks)
+    agreement = Agreement(job.engine, job.stop)
+    logs = log_callbacks(job, config)
     while True:
-        held = job.config.to_json()
-        job.engine.barrier()  # the chief has written what all read
-        with job.engine.scope():
-            state = _restore(model, job, held)
-        if config.schedule == "constant":  # or it is the one of the checkpoint
-            model.optimizer.learning_rate = learning_rate(config, job.steps)
+        state = _restore(model, job, config)
         checkpoint = checkpoints.Checkpoint(
             job.checkpoints,
             state=state,
-            config=held,
+            config=job.config.to_json(),
             steps=job.steps,
-            extra={"rollbacks": back, "started": started},
+            extra={"rollbacks": rollbacks, "started": started},
             engine=job.engine,
             every=job.save_every,
             keep=job.keep,
@@ -152,12 +150,31 @@ def _attempt(job, back, started):
         _fit(model, job, callbacks, epoch, step, end)
 
 
-def _restore(model, job, held):
-    state = checkpoints.restore(model, job.checkpoints, held)
+def _compiled(job, rollbacks):
+    """Returns config and model: after a rollback with a lower rate and other draws."""
+    config = dataclasses.replace(
+        job.config,
+        learning_rate=job.config.learning_rate * 0.5**rollbacks,
+        seed=job.config.seed + rollbacks,
+    )
+    if rollbacks:
+        keras.utils.set_random_seed(config.seed)  # for a run without a checkpoint
+    with job.engine.scope():
+        network = resolve(job.config)[1] if rollbacks else job.network
+        return config, compile_model(config, network, job.steps)
+
+
+def _restore(model, job, config):
+    """Loads the newest checkpoint, if there is one; returns what it says."""
+    job.engine.barrier()  # the chief has written what all read
+    with job.engine.scope():
+        state = checkpoints.restore(model, job.checkpoints, job.config.to_json())
     if state and len(model.metrics_variables) < len(state["metrics"]):
-        # Makes the metrics' variables, which Keras does in the first step only.
         images, labels, _ = job.splits.train
-        model._symbolic_build(data_batch=(images[:2], labels[:2]))
+        build_state(model, (images[:2], labels[:2]))
+    if config.schedule == "constant":
+        # The restored optimizer holds the checkpoint's rate; a rollback halves it.
+        model.optimizer.learning_rate = learning_rate(config, job.steps)
     return state
 
 
@@ -169,11 +186,11 @@ def _fit(model, job, callbacks, epoch, step, end):
         batches(config, job.splits.train, epoch, start_step=step, part=part),
         validation_data=(watched.images, watched.labels),
         validation_freq=[
-            e
-            for e in range(1, config.epochs + 1)
-            if e % config.eval_every == 0 or e == config.epochs
+            number
+            for number in range(1, config.epochs + 1)
+            if number % config.eval_every == 0 or number == config.epochs
         ],
-        validation_batch_size=250,
+        validation_batch_size=_VALIDATED,
         steps_per_epoch=job.steps - step,
         epochs=end,
         initial_epoch=epoch,
@@ -183,24 +200,29 @@ def _fit(model, job, callbacks, epoch, step, end):
     )
 
 
-def watchers(job, config):
-    """The callbacks that add to the logs of an epoch, or write what is no number.
+def log_callbacks(job, config):
+    """Returns the callbacks that add to the logs of an epoch, or show what they cannot.
 
     Args:
         job: `Job`.
         config: Its config, or that after a rollback.
 
+    Returns:
+        List of `keras.callbacks.Callback`.
+
     Raises:
         ImportError: If the package `tensorboard` is missing.
         ValueError: If `watch` is no noise, or cannot be measured here.
     """
-    found, watched = [LearningRate()], job.watched
+    callbacks, watched = [LearningRate()], job.watched
     if job.watch:
         std = watched.spec.std
-        found.append(NoisyAccuracy(watched.images, watched.labels, job.watch, std=std))
+        callbacks.append(
+            NoisyAccuracy(watched.images, watched.labels, job.watch, std=std)
+        )
     if job.tensorboard:
         train = job.splits.train
-        found.append(
+        callbacks.append(
             TensorBoardLog(
                 job.folder / "tensorboard",
                 job.steps,
@@ -209,57 +231,23 @@ def watchers(job, config):
                 train.spec.classes,
             )
         )
-    return found
+    return callbacks
 
 
 def _callbacks(job, checkpoint, logs):
-    """In the order in which they see and change the logs of an epoch."""
+    """Returns callbacks in the order in which they see and change an epoch's logs."""
     config = job.config
-    found = [guard.FiniteLoss(checkpoint.extra["rollbacks"])]
+    callbacks = [FiniteLoss(checkpoint.extra["rollbacks"])]
     if is_scheduled(config):
-        found.append(schedule(config))
+        callbacks.append(mixing_schedule(config))
     if config.swa_epochs:
-        found.append(averaging.WeightAveraging(config.epochs - config.swa_epochs))
-    found += [*logs, checkpoint]
+        callbacks.append(averaging.WeightAveraging(config.epochs - config.swa_epochs))
+    callbacks += [*logs, checkpoint]
     if job.engine.is_chief:
-        found.append(_HistoryFile(job.folder / history.FILE, checkpoint))
+        callbacks.append(HistoryFile(job.history_file, checkpoint))
     if job.verbose:
-        found.append(_TimeLeft(config.epochs))
+        callbacks.append(TimeLeft(config.epochs))
     if config.ema:
         # For the validation only: a checkpoint holds weights and averages apart.
-        found.append(keras.callbacks.SwapEMAWeights())
-    return found
-
-
-def write_history(path, checkpoint):
-    """Writes history.csv with what a `Checkpoint` has logged."""
-    seconds = {"seconds": checkpoint.epoch_seconds}
-    history.write_history(path, checkpoint.history | seconds)
-
-
-class _HistoryFile(keras.callbacks.Callback):
-    """Writes the history after each epoch."""
-
-    def __init__(self, path, checkpoint):
-        super().__init__()
-        self.path, self.checkpoint = path, checkpoint
-
-    def on_epoch_end(self, epoch, logs=None):
-        write_history(self.path, self.checkpoint)
-
-
-class _TimeLeft(keras.callbacks.Callback):
-    """Says after each epoch when the run will be over."""
-
-    def __init__(self, epochs):
-        super().__init__()
-        self.epochs = epochs
-
-    def on_train_begin(self, logs=None):
-        self.begun, self.done = time.monotonic(), 0
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.done += 1
-        left = (self.epochs - epoch - 1) * (time.monotonic() - self.begun) / self.done
-        minutes = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
-        print(f"epoch {epoch + 1}/{self.epochs} done, {minutes} left", file=sys.stderr)
+        callbacks.append(keras.callbacks.SwapEMAWeights())
+    return callbacks

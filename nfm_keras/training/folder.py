@@ -1,19 +1,64 @@
-"""One process at a time in a folder."""
+"""A run's folder: what lies in it, one process at a time, an end without loss."""
 
 import contextlib
 import os
 import pathlib
+import signal
 import socket
+import threading
 
-FILE = ".lock"
+from nfm_keras import records
+from nfm_keras.records.schema import refuse_difference
+from nfm_keras.training.config import Config
+
+CONFIG = "config.json"
+CHECKPOINTS = "checkpoints"
+CLASSIFIER = "classifier.keras"
+
+EXIT_CODE = 128 + signal.SIGTERM
+"""143: how a shell reports a process that SIGTERM ended."""
+
+_LOCK = ".lock"
+
+
+def check_folder(folder, config, resume):
+    """Refuses a folder that holds another run, or this one without `resume`.
+
+    Args:
+        folder: `pathlib.Path`, which need not exist.
+        config: The resolved `Config` of the run.
+        resume: Whether to go on with what the folder holds.
+
+    Raises:
+        ValueError: If it holds another run, or parts of one.
+        FileExistsError: If it holds this one and `resume` is false.
+    """
+    path = folder / CONFIG
+    if not path.exists():
+        names = records.FILE, CLASSIFIER, CHECKPOINTS
+        parts = [name for name in names if (folder / name).exists()]
+        if parts:
+            raise ValueError(
+                f"{folder} holds parts of a run without its {CONFIG}; name another "
+                f"folder. Received: {', '.join(parts)}"
+            )
+        return
+    # A field that is newer than the folder was what it is by default now.
+    held = Config().to_json() | records.read_json(path)
+    refuse_difference(f"{folder} holds a run", held, config.to_json())
+    if not resume:
+        raise FileExistsError(
+            f"{folder} already holds this run: pass --resume (resume=True) to go on "
+            "with it, or name another folder."
+        )
 
 
 @contextlib.contextmanager
 def locked(folder):
     """Keeps other processes out of a folder for the length of a `with` block.
 
-    The lock is the kernel's and ends with the process, however that ends: what a killed
-    one leaves behind keeps nobody out. The folder is made where there is none.
+    The lock is the kernel's and ends with the process, however that ends: the file that
+    a killed one leaves behind keeps nobody out. The folder is made where there is none.
 
     Args:
         folder: The folder.
@@ -27,7 +72,7 @@ def locked(folder):
     >>> with locked("runs/nfm"):  # doctest: +SKIP
     ...     pass
     """
-    path = pathlib.Path(folder) / FILE
+    path = pathlib.Path(folder) / _LOCK
     file = _open(path)
     try:
         file.truncate(0)
@@ -38,6 +83,32 @@ def locked(folder):
         if _is_at(file, path):  # and not another's, in a folder made anew
             path.unlink()
         file.close()
+
+
+@contextlib.contextmanager
+def catch_sigterm():
+    """Turns SIGTERM into an event for the length of a `with` block.
+
+    Outside of the main thread, where Python handles no signals, the event is never set.
+
+    Yields:
+        `threading.Event`, set once the signal came.
+
+    Example:
+
+    >>> with catch_sigterm() as stop:
+    ...     stop.is_set()
+    False
+    """
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: event.set())
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _open(path):

@@ -1,4 +1,4 @@
-"""What a run was trained on, made again from its config."""
+"""What a run is trained on, from its config: its batches, its draws, its model."""
 
 import dataclasses
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from nfm_keras import data
 from nfm_keras.mixing import schemes
 from nfm_keras.mixing.seen import MixedImages, mixed_images, step_draws
 from nfm_keras.mixing.sites import find_sites
-from nfm_keras.training.build import compile_model, schedule
-from nfm_keras.training.config import Config, resolve
+from nfm_keras.training.build import compile_model, mixing_schedule, resolve
+from nfm_keras.training.config import Config
 
 EPOCHS = 4
 """How many epochs `seen_batches` shows."""
@@ -60,16 +60,19 @@ def rebuild(fields):
         config, network = resolve(Config(**fields))
     finally:
         keras.config.set_dtype_policy(policy)
-    # The schedule of the learning rate, which steps are for, is not asked here.
-    model = compile_model(config, network, config.steps_per_execution)
+    # Any number of steps will do: only the learning rate, not asked for, depends on it.
+    model = compile_model(config, network, steps=config.steps_per_execution)
     return config, model
 
 
 def defaults(config, model) -> Config:
-    """The resolved config of the same scheme, set and network with nothing else said.
+    """Returns the config of the same scheme, set and network with nothing else chosen.
 
     Args:
         config, model: From `rebuild`.
+
+    Returns:
+        A resolved `Config`.
     """
     settings = schemes.mixing(config.scheme, find_sites(model)).get_config()
     settings["label_smoothing"] = schemes.lookup(config.scheme).label_smoothing
@@ -92,11 +95,11 @@ def load_weights(model, path):
 
 
 def batches(config, split, epoch, **place):
-    """The batches of a run from an epoch on, as `data.batches` gives them.
+    """Returns the batches of a run from an epoch on, as `data.batches` does.
 
     Args:
         config: `Config`.
-        split: Training `nfm_keras.data.load.Split`.
+        split: Training `nfm_keras.data.Split`.
         epoch: Integer, from 0.
         **place: `start_step` and `part`, as there.
     """
@@ -113,7 +116,7 @@ def batches(config, split, epoch, **place):
 
 
 def steps_per_epoch(config, split) -> int:
-    """How many steps an epoch of a run has: as many as `batches`."""
+    """Returns how many steps an epoch of a run has: as many as `batches` gives."""
     return data.steps_per_epoch(split, config.batch_size, _drops_last(config))
 
 
@@ -123,11 +126,11 @@ def _drops_last(config):
 
 
 def first_batch(config, split, epoch):
-    """The first batch of an epoch, augmented, as `fit` gets it.
+    """Returns the first batch of an epoch, augmented, as `fit` gets it.
 
     Args:
         config: `Config`.
-        split: Training `nfm_keras.data.load.Split`.
+        split: Training `nfm_keras.data.Split`.
         epoch: Integer, from 0.
 
     Returns:
@@ -137,12 +140,14 @@ def first_batch(config, split, epoch):
 
 
 def seen_batches(config, model, split, epochs):
-    """The first batches of a few epochs, spread over the run, as the network sees them.
+    """Returns the first batches of a few epochs as the network sees them.
+
+    The epochs are spread evenly over the run.
 
     Args:
         config, model: From `rebuild`. A technique that asks the network gets the
             weights that the model has.
-        split: Training `nfm_keras.data.load.Split`.
+        split: Training `nfm_keras.data.Split`.
         epochs: How many epochs the run has.
 
     Returns:
@@ -161,7 +166,7 @@ def seen_batches(config, model, split, epochs):
 
 
 def run_draws(config, model, steps, epochs):
-    """Sites and lam of steps that are spread evenly over a run, with the law of lam.
+    """Returns sites and lam of steps spread evenly over a run, with the law of lam.
 
     Args:
         config, model: From `rebuild`.
@@ -188,7 +193,7 @@ def _set_levels(config, model, epoch):
     """Puts the levels of an epoch into the model, if it is `scheduled`."""
     if model.levels is None:
         return None
-    levels = schedule(config)
-    levels.set_model(model)
-    levels.on_epoch_begin(epoch)
+    schedule = mixing_schedule(config)
+    schedule.set_model(model)
+    schedule.on_epoch_begin(epoch)
     return keras.ops.convert_to_numpy(model.levels)

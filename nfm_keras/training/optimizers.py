@@ -1,7 +1,12 @@
-"""Optimisers and learning-rate schedules, by name."""
+"""Optimisers and learning rates, by name."""
+
+import math
 
 import keras
 from keras import ops
+
+from nfm_keras.backend.keras_private import trained_variables
+from nfm_keras.checks import check_count, unknown
 
 SCHEDULES = ("step", "cosine", "constant")
 OPTIMIZERS = ("sgd", "adam", "adamw")
@@ -31,7 +36,7 @@ class SGD(keras.optimizers.SGD):
         self.l2 = l2
 
     def apply(self, grads, trainable_variables=None):
-        variables = trainable_variables or self._trainable_variables
+        variables = trainable_variables or trained_variables(self)
         if self.l2:
             grads = [
                 g
@@ -62,7 +67,7 @@ def schedule(name, learning_rate, epochs, steps_per_epoch, warmup_epochs=0):
             that is negative or longer than the run.
     """
     if name not in SCHEDULES:
-        raise ValueError(f"`schedule` must be one of {SCHEDULES}. Received: {name!r}")
+        raise unknown("schedule", name, SCHEDULES)
     if warmup_epochs and name != "cosine":
         raise ValueError(
             "Warm-up is part of the 'cosine' schedule. "
@@ -113,4 +118,37 @@ def build(name, learning_rate, *, momentum=0.9, nesterov=False, weight_decay=0.0
         return keras.optimizers.Adam(learning_rate, **kw)
     if name == "adamw":
         return keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, **kw)
-    raise ValueError(f"`optimizer` must be one of {OPTIMIZERS}. Received: {name!r}")
+    raise unknown("optimizer", name, OPTIMIZERS)
+
+
+def scaled_rate(learning_rate, batch_size, base_batch_size=None, optimizer="sgd"):
+    """Returns the learning rate for another batch size than the one it was chosen for.
+
+    Args:
+        learning_rate: Rate for `base_batch_size`.
+        batch_size: Samples in a batch, over all replicas.
+        base_batch_size: Samples in a batch that the rate is for; `None` leaves it as
+            it is.
+        optimizer: `"sgd"`, where it grows in proportion, or another, where it grows
+            with the square root: Adam and AdamW divide by the root of the gradient's
+            variance, and that falls in proportion.
+
+    Raises:
+        ValueError: If `base_batch_size` is less than 1.
+
+    Example:
+
+    >>> scaled_rate(0.1, batch_size=512, base_batch_size=128)
+    0.4
+    >>> scaled_rate(0.1, batch_size=512, base_batch_size=128, optimizer="adam")
+    0.2
+
+    Reference:
+        [Goyal et al., 2017](https://arxiv.org/abs/1706.02677), section 2.1, for SGD;
+        [Malladi et al., 2022](https://arxiv.org/abs/2205.10287), section 4, for Adam.
+    """
+    if base_batch_size is None:
+        return learning_rate
+    check_count("base_batch_size", base_batch_size)
+    factor = batch_size / base_batch_size
+    return learning_rate * (factor if optimizer == "sgd" else math.sqrt(factor))

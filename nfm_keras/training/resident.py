@@ -4,12 +4,12 @@ For JAX alone: what `benchmarks.full_table1` trains with.
 """
 
 import contextlib
-import pathlib
 
 import numpy as np
+from keras import ops
 
-from nfm_keras import data
-from nfm_keras.backend import random
+from nfm_keras import data, records
+from nfm_keras.backend import jax_devices, random
 
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -73,18 +73,12 @@ def compile_epoch(model, split, config):
         Order, crops and mirror images are a pure function of
         `(config.seed, epoch, step)`.
     """
-    import jax
-
-    known = split.spec
-    pad, flip = (known.pad, known.flip) if config.augment else (0, False)
-    padded = np.pad(split.images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    images, labels = jax.device_put((padded, split.labels.astype("int32")))
+    images, labels, augment = _on_device(split, config)
     seed, size = np.int32(config.seed), config.batch_size
     whole, rest = divmod(len(labels), size)
 
     def step(state, images, labels, key, number, index):
-        key = random.fold(key, number)
-        batch = augmented(key, images, index, known.shape, pad, flip)
+        batch = augment(random.fold(key, number), images, index)
         logs, state = model.train_step(state, (batch, labels[index]))
         return tuple(map(list, state)), logs
 
@@ -94,7 +88,7 @@ def compile_epoch(model, split, config):
         key = random.fold(key, 1)
         places = np.arange(whole), order[: whole * size].reshape(whole, size)
         with _seeded(model, seed):
-            state, logs = jax.lax.scan(
+            state, logs = ops.scan(
                 lambda state, place: step(state, images, labels, key, *place),
                 state,
                 places,
@@ -104,20 +98,30 @@ def compile_epoch(model, split, config):
                 return step(state, images, labels, key, whole, last)
         return state, {name: values[-1] for name, values in logs.items()}
 
-    jitted = jax.jit(epoch, donate_argnums=0)
-    arguments = seed, np.int32(0), images, labels
-    program = jitted.lower(state_of(model), *arguments).compile()
+    first = state_of(model), seed, np.int32(0), images, labels
+    program = jax_devices.program(epoch, *first)
 
     def run(number):
         model.reset_metrics()
-        arguments = seed, np.int32(number), images, labels
-        state, logs = program(state_of(model), *arguments)
-        for variables, values in zip(variables_of(model), state):
-            for variable, value in zip(variables, values):
-                variable.assign(value)
+        state = state_of(model)
+        state, logs = program(state, seed, np.int32(number), images, labels)
+        _assign(model, state)
         return {name: float(value) for name, value in logs.items()}
 
     return run
+
+
+def _on_device(split, config):
+    """Returns padded images and labels on the device, and how a batch is gathered."""
+    known = split.spec
+    pad, flip = (known.pad, known.flip) if config.augment else (0, False)
+    padded = np.pad(split.images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+
+    def augment(key, images, index):
+        return augmented(key, images, index, known.shape, pad, flip)
+
+    images, labels = jax_devices.to_device((padded, split.labels.astype("int32")))
+    return images, labels, augment
 
 
 def augmented(key, images, index, shape, pad, flip):
@@ -134,19 +138,31 @@ def augmented(key, images, index, shape, pad, flip):
     Returns:
         uint8 `(batch, height, width, channels)`.
     """
-    import jax
-
     (height, width, _), size = shape, (len(index), 1)
     keys = [random.fold(key, i) for i in range(3)]
-    dy, dx = (jax.random.randint(k, size, 0, 2 * pad + 1) for k in keys[:2])
-    mirror = jax.random.randint(keys[2], size, 0, 1 + flip)
+    dy, dx = (jax_devices.integers(k, size, 2 * pad + 1) for k in keys[:2])
+    mirror = jax_devices.integers(keys[2], size, 1 + flip)
     ascending = np.arange(width)
-    columns = dx + jax.numpy.where(mirror > 0, width - 1 - ascending, ascending)
+    columns = dx + ops.where(mirror > 0, width - 1 - ascending, ascending)
     rows = dy + np.arange(height)
     return images[index[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
+def state_of(model):
+    """Returns the state that `NFMModel.train_step` takes on JAX.
+
+    Args:
+        model: Compiled `NFMModel`, with optimiser and metrics built.
+
+    Returns:
+        Tuple of four lists of arrays: weights, other variables, the optimiser's and
+        the metrics'.
+    """
+    return tuple([v.value for v in variables] for variables in variables_of(model))
+
+
 def variables_of(model):
+    """Returns the variables whose values are the state: see `state_of`."""
     return (
         model.trainable_variables,
         model.non_trainable_variables,
@@ -155,14 +171,40 @@ def variables_of(model):
     )
 
 
-def state_of(model):
-    """The state that `NFMModel.train_step` takes on JAX."""
-    return tuple([v.value for v in variables] for variables in variables_of(model))
+def limited(splits, limit):
+    """Returns splits of the first images alone, without validation.
+
+    Args:
+        splits: `data.Splits`.
+        limit: How many images of training and of test; `None` for all.
+    """
+
+    def first(split):
+        return split._replace(images=split.images[:limit], labels=split.labels[:limit])
+
+    return data.Splits(first(splits.train), None, first(splits.test))
+
+
+def save_arrays(path, arrays):
+    """Writes arrays as an `.npz` file, whole or not at all.
+
+    Args:
+        path: The file.
+        arrays: Dict of NumPy arrays.
+    """
+    with records.whole(path) as hidden:
+        np.savez(hidden, **arrays)
+
+
+def _assign(model, state):
+    for variables, values in zip(variables_of(model), state):
+        for variable, value in zip(variables, values):
+            variable.assign(value)
 
 
 @contextlib.contextmanager
 def _seeded(model, seed):
-    """The model draws from an argument of the program instead of a constant in it."""
+    """Lets the model draw from a tensor: as a constant it would fix the program."""
     kept, model.seed = model.seed, seed
     try:
         yield
@@ -170,18 +212,11 @@ def _seeded(model, seed):
         model.seed = kept
 
 
-def limited(splits, limit):
-    def first(split):
-        return split._replace(images=split.images[:limit], labels=split.labels[:limit])
-
-    return data.Splits(first(splits.train), None, first(splits.test))
-
-
 def _check_split(path, split):
     images, labels, known = split
-    whole = len(images) == len(labels) > 0 and labels.ndim == 1
+    paired = len(images) == len(labels) > 0 and labels.ndim == 1
     right = images.dtype == np.uint8 and images.shape[1:] == known.shape
-    if not (whole and right and labels.dtype.kind in "iu"):
+    if not (paired and right and labels.dtype.kind in "iu"):
         raise ValueError(
             f"{path} must hold uint8 images (n, {', '.join(map(str, known.shape))}) of "
             f"{known.name} and n integer labels. Received: {images.dtype} "
@@ -192,14 +227,3 @@ def _check_split(path, split):
             f"{path} must hold labels of {known.num_classes} classes. "
             f"Received: {labels.min()} to {labels.max()}"
         )
-
-
-def save_arrays(path, arrays):
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    hidden = path.with_name(f".{path.name}.tmp.npz")
-    try:
-        np.savez(hidden, **arrays)
-        hidden.replace(path)
-    finally:
-        hidden.unlink(missing_ok=True)

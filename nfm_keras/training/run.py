@@ -3,31 +3,25 @@
 import contextlib
 import dataclasses
 import pathlib
-import shutil
 
 import keras
 
 from nfm_keras import data, records
 from nfm_keras.mixing.sites import remove_sites
-from nfm_keras.records import history
 from nfm_keras.records.environment import environment
-from nfm_keras.training import averaging
-from nfm_keras.training import inputs as run_inputs
-from nfm_keras.training.build import compile_model
-from nfm_keras.training.config import Config, resolve
-from nfm_keras.training.distribution import engine as distribution
-from nfm_keras.training.fit import (
-    CHECKPOINTS,
-    Job,
-    survive,
-    watchers,
-    write_history,
+from nfm_keras.training import averaging, distribution
+from nfm_keras.training.build import compile_model, resolve
+from nfm_keras.training.callbacks import HistoryFile
+from nfm_keras.training.config import Config
+from nfm_keras.training.fit import Job, log_callbacks, train_to_end
+from nfm_keras.training.folder import (
+    CLASSIFIER,
+    CONFIG,
+    catch_sigterm,
+    check_folder,
+    locked,
 )
-from nfm_keras.training.folder import locked
-from nfm_keras.training.interrupt import catch_sigterm
-
-CLASSIFIER = "classifier.keras"
-CONFIG = "config.json"
+from nfm_keras.training.inputs import batches, steps_per_epoch
 
 _WATCHED = "white_noise@0.1"
 _STATISTICS_STEPS = 100
@@ -67,14 +61,14 @@ def train(
         folder: The run's folder: `config.json` is written before the first step,
             a checkpoint and `history.csv` after each epoch, the record at the end. One
             process at a time may work in it.
-        resume: Go on from the newest whole checkpoint, if there is one; a run that is
-            finished is returned as it is.
+        resume: Whether to go on from the newest whole checkpoint, if there is one; a
+            run that is finished is returned as it is.
         data_dir: As in `data.load`.
         download: As in `data.load`.
         command: What to type to repeat the run, for the record.
         verbose: As in `fit`.
-        tensorboard: Log to `folder/tensorboard`: the history, the sites and lambdas
-            drawn in each epoch, and images as the network sees them, mixed.
+        tensorboard: Whether to log to `folder/tensorboard`: the history, the sites and
+            lambdas drawn in each epoch, and images as the network sees them, mixed.
         watch: A noise such as `"white_noise@0.1"`, under which the accuracy is measured
             at each validation, by the reference protocol; `None` for none, with
             `tensorboard` for that one.
@@ -83,7 +77,7 @@ def train(
         keep: How many checkpoints to keep.
 
     Returns:
-        The `Record`, its scores still empty.
+        The `Record`, with the scores of an `evaluation.json` beside it.
 
     Raises:
         ValueError: If the config is wrong, the folder holds another config, or no
@@ -94,6 +88,11 @@ def train(
         RuntimeError: If another process of a distributed run is lost.
         TrainingDiverged: If the loss is not finite any more.
         SystemExit: With 143, after SIGTERM.
+
+    Example:
+
+    >>> config = Config(scheme="nfm", network="small_resnet", epochs=30)
+    >>> record = train(config, "runs/nfm")  # doctest: +SKIP
     """
     folder = pathlib.Path(folder)
     policy = keras.config.dtype_policy()
@@ -103,29 +102,23 @@ def train(
         engine, config, network = _begin(config, folder, resume)
         if (folder / records.FILE).exists():
             return records.load(folder / records.FILE)
-        if engine.processes > 1 and (tensorboard or watch):
-            raise ValueError(
-                "`tensorboard` and `watch` are for one process. "
-                f"Received: {engine.processes} processes; history.csv has the logs"
-            )
+        _check_processes(engine, options)
+        options["verbose"] = verbose if engine.is_chief else 0
         splits = data.load(
             config.dataset, data_dir, download, config.limit, config.validation
         )
-        steps = run_inputs.steps_per_epoch(config, splits.train)
+        steps = steps_per_epoch(config, splits.train)
         with engine.scope():
             compile_model(config, network, steps)  # refuses what it does not take
-        options["verbose"] = verbose if engine.is_chief else 0
-        keeping = locked(folder) if engine.is_chief else contextlib.nullcontext()
-        with keeping, catch_sigterm() as stop:
-            check_folder(folder, config, resume)  # nobody was here in the meantime
-            engine.barrier()  # the others have looked, too, before the chief writes
-            job = Job(config, network, folder, engine, splits, steps, stop, **options)
-            return _train(job, command)
+        job = Job(config, network, folder, engine, splits, steps, **options)
+        with _folder_to_itself(job, resume) as stop:
+            return _train(dataclasses.replace(job, stop=stop), command)
     finally:
         keras.config.set_dtype_policy(policy)
 
 
 def _begin(config, folder, resume):
+    """Refuses what cannot be begun; returns the engine, resolved config and network."""
     distribution.check(
         config.distribution,
         steps_per_execution=config.steps_per_execution,
@@ -142,15 +135,34 @@ def _begin(config, folder, resume):
     return engine, config, network
 
 
+def _check_processes(engine, options):
+    if engine.processes > 1 and options["watch"]:
+        raise ValueError(
+            "`tensorboard` and `watch` are for one process. "
+            f"Received: {engine.processes} processes; history.csv has the logs"
+        )
+
+
+@contextlib.contextmanager
+def _folder_to_itself(job, resume):
+    """Keeps others out of the run's folder; yields the event that SIGTERM sets."""
+    is_chief = job.engine.is_chief
+    lock = locked(job.folder) if is_chief else contextlib.nullcontext()
+    with lock, catch_sigterm() as stop:
+        check_folder(job.folder, job.config, resume)  # again, now that it is locked
+        job.engine.barrier()  # all have looked before the chief writes
+        yield stop
+
+
 def _train(job, command):
-    watchers(job, job.config)  # refuses what is missing or cannot be watched
+    log_callbacks(job, job.config)  # refuses what is missing or cannot be watched
     # Not sooner: a start that fails leaves the folder free.
     if job.engine.is_chief:
         records.write_json(job.folder / CONFIG, job.config.to_json())
-    model, checkpoint = survive(job)
+    model, checkpoint = train_to_end(job)
     if job.engine.is_chief:
         _save_classifier(model, job)
-        write_history(job.folder / history.FILE, checkpoint)
+        HistoryFile(job.history_file, checkpoint).write()
         record = to_record(
             job.folder,
             job.config,
@@ -165,10 +177,8 @@ def _train(job, command):
     return records.load(job.folder / records.FILE)
 
 
-def to_record(
-    folder, config, network, checkpoint, started, command, scores=(), replicas=None
-):
-    """Returns the `Record` of a run that is trained.
+def to_record(folder, config, network, checkpoint, started, command, replicas=None):
+    """Returns the `Record` of a run that is trained; it has no scores yet.
 
     Args:
         folder: The run's folder.
@@ -177,7 +187,6 @@ def to_record(
         checkpoint: The run's `checkpoints.Checkpoint`, with its history and seconds.
         started: ISO 8601 time.
         command: What to type to repeat the run.
-        scores: Of its classifier.
         replicas: What `distribution.Engine.describe` says of its devices.
     """
     versions, hardware = environment()
@@ -195,41 +204,7 @@ def to_record(
         seconds=checkpoint.seconds,
         started=started,
         history=checkpoint.history,
-        scores=tuple(scores),
     )
-
-
-def check_folder(folder, config, resume):
-    """Refuses a folder that holds another run, or this one without `resume`.
-
-    Raises:
-        ValueError: If it holds another run, or parts of one.
-        FileExistsError: If it holds this one and `resume` is false.
-    """
-    path = folder / CONFIG
-    if not path.exists():
-        alien = [
-            n for n in (records.FILE, CLASSIFIER, CHECKPOINTS) if (folder / n).exists()
-        ]
-        if alien:
-            raise ValueError(
-                f"{folder} holds parts of a run without its {CONFIG}; name another "
-                f"folder. Received: {', '.join(alien)}"
-            )
-        return
-    # A field that is newer than the folder was what it is by default now.
-    held, wanted = Config().to_json() | records.read_json(path), config.to_json()
-    expected, received = records.differing(held, wanted)
-    if expected:
-        raise ValueError(
-            f"{folder} holds a run with another config. Expected {expected}. "
-            f"Received: {received}"
-        )
-    if not resume:
-        raise FileExistsError(
-            f"{folder} already holds this run: pass --resume (resume=True) to go on "
-            "with it, or name another folder."
-        )
 
 
 def _save_classifier(model, job):
@@ -237,21 +212,16 @@ def _save_classifier(model, job):
     if job.config.swa_epochs:
         model = _on_one_device(model, job)
         model.averages.apply_to(model.model)
-        more = run_inputs.batches(job.config, job.splits.train, job.config.epochs)
+        more = batches(job.config, job.splits.train, job.config.epochs)
         averaging.refresh_statistics(model, more, _STATISTICS_STEPS)
     _, network = resolve(dataclasses.replace(job.config, precision="float32"))
     network.set_weights(model.model.get_weights())
-    hidden = job.folder / f".{CLASSIFIER}.tmp.keras"
-    try:
+    with records.whole(job.folder / CLASSIFIER) as hidden:
         remove_sites(network).save(hidden)
-        hidden.replace(job.folder / CLASSIFIER)
-    finally:
-        hidden.unlink(missing_ok=True)
-        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _on_one_device(model, job):
-    """The model, or where several devices hold it a copy on one of them."""
+    """Returns the model, or where several devices hold it a copy on one of them."""
     if job.engine.name is None:
         return model
     copy = compile_model(job.config, resolve(job.config)[1], job.steps)

@@ -1,11 +1,12 @@
-"""What a run does, for TensorBoard."""
+"""TensorBoard: what a run logs, draws and sees."""
 
 import time
 
 import keras
 import numpy as np
 
-from nfm_keras.figures import training as run_figures
+from nfm_keras.figures.base import png
+from nfm_keras.figures.training import contact_sheet
 from nfm_keras.mixing.seen import mixed_images, site_names, step_draws
 
 
@@ -50,11 +51,11 @@ class TensorBoardLog(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._writer.open(epoch)
         step = int(self.model.step)
-        # Not where a run goes on in the middle of an epoch: that batch is another.
+        # A run that goes on in the middle of an epoch begins with another batch.
         if self.first_batch and self._due and step % self.steps == 0:
             images, labels = self.first_batch(epoch)
             seen = mixed_images(self.model, images, labels, step)
-            figure = run_figures.contact_sheet(seen, self.classes)
+            figure = contact_sheet(seen, self.classes)
             self._writer.image("mixing/images", figure, epoch)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -80,10 +81,10 @@ class TensorBoardLog(keras.callbacks.Callback):
 
 
 class _Writer:
-    """Event files from the package `tensorboard` alone.
+    """Event files, written with the package `tensorboard` alone.
 
-    Its own writer class has no histograms and no images, and TensorFlow's is there on
-    one backend of three.
+    Its own `SummaryWriter` has no histograms and no images, and TensorFlow's is there
+    on one backend of three.
     """
 
     def __init__(self, folder):
@@ -103,7 +104,7 @@ class _Writer:
         self._file = None
 
     def open(self, epoch):
-        """Opens a file, if none is; what older ones hold from `epoch` on is void."""
+        """Opens a file if none is open; older ones hold nothing from `epoch` on."""
         if self._file is not None:
             return
         self._file = self._file_writer(self._folder)
@@ -119,7 +120,7 @@ class _Writer:
     def image(self, name, figure, epoch):
         width, height = figure.canvas.get_width_height()
         image = self._summaries.Summary.Image(
-            encoded_image_string=run_figures.png(figure), width=width, height=height
+            encoded_image_string=png(figure), width=width, height=height
         )
         value = self._summaries.Summary.Value(tag=name, image=image)
         self._write(epoch, summary=self._summaries.Summary(value=[value]))

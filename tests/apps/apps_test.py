@@ -15,11 +15,11 @@ import pytest
 from conftest import BACKEND
 
 from nfm_keras import records
-from nfm_keras.records import evaluation as results
+from nfm_keras.records.evaluation import FILE as EVALUATION
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="slow processes, once")
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
+REPOSITORY = pathlib.Path(__file__).parents[2]
 RUN = [
     "--scheme=nfm",
     "--dataset=digits",
@@ -106,6 +106,7 @@ def test_a_run_is_evaluated_exported_and_reported(run_dir, tmp_path):
     out = run("export", f"--run_dir={run_dir}", "--name=m", f"--output={tmp_path}")
     exported = pathlib.Path(lines(out)[-1])
     assert exported == tmp_path / "m" / "1" and (exported / "saved_model.pb").exists()
+    assert records.load(exported / "record.json").scores == scores
 
     rows = "--perturbations=clean,fog@1,pgd@8/255"
     compared = [f"--run_dir={run_dir}", f"--model={exported}", "--attack_limit=32"]
@@ -116,10 +117,11 @@ def test_a_run_is_evaluated_exported_and_reported(run_dir, tmp_path):
     assert "| accuracy in percent, unless said | nfm | m/1 |" in text
     assert "| clean | (+0.0 [" in text  # the same classifier, image by image
     ours, theirs = (
-        results.load(folder / results.FILE) for folder in (run_dir, suite / "m" / "1")
+        records.load_evaluation(folder / EVALUATION)
+        for folder in (run_dir, suite / "m" / "1")
     )
-    assert [r.hits for r in theirs.results[:2]] == [
-        ours.result(name).hits for name in ("clean", "fog@1")
+    assert [score.hits for score in theirs.scores[:2]] == [
+        ours.score(name).hits for name in ("clean", "fog@1")
     ]
     assert {"samples.png", "adversaries_nfm.png", "adversaries_m_1.png"} <= {
         path.name for path in suite.iterdir()
@@ -155,7 +157,7 @@ def test_mistakes_end_in_one_line_that_names_them(tmp_path):
     missing, empty = tmp_path / "missing", tmp_path / "empty"
     train = ["train", f"--run_dir={missing}"]
     mistakes = [
-        ([*train, "--scheme=nfn"], "Unknown scheme. Expected one of: nfm", "'nfn'"),
+        ([*train, "--scheme=nfn"], "Unknown scheme. Did you mean 'nfm'", "'nfn'"),
         (
             ["evaluate", f"--run_dir={missing}"],
             f"No classifier at {missing}",

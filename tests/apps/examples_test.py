@@ -14,7 +14,7 @@ from conftest import BACKEND
 pytestmark = pytest.mark.skipif(
     BACKEND != "tensorflow", reason="each example chooses its backend"
 )
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 
 # Name -> flags of a short run, and the clean score that any of its rows must reach:
 # well above chance, which is 20, 17 (all ground), 10, 10, 63 and 20.

@@ -11,7 +11,6 @@ from keras import layers, ops
 from nfm_keras import attacks
 from nfm_keras.attacks import APGD, FAB, AutoAttack, Square, apgd
 from nfm_keras.backend.classifier import PlainClassifier
-from nfm_keras.evaluation.noise import parse
 from nfm_keras.records.ids import ATTACKS
 
 pytestmark = pytest.mark.backends
@@ -250,12 +249,27 @@ def test_lucky_draws_of_a_random_classifier_are_no_success(jittery):
         assert list(result.stages) == ["clean", "apgd_ce", "apgd_dlr"]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pdg@8/255", "Unknown attack. Did you mean 'pgd'.*Received: 'pdg'"),
+        ("white_noise@0.1", "Unknown attack.*Received: 'white_noise'"),
+        ("pgd", "Expected an id like `pgd@8/255`. Received: 'pgd'"),
+        ("pgd@eight", "number or a fraction.*Received: 'pgd@eight'"),
+    ],
+)
+def test_what_names_no_attack_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        attacks.from_perturbation(text)
+
+
 def test_ids_and_settings_name_the_attack():
     for name in ATTACKS:
         text = f"{name}@8/255"
-        assert attacks.from_perturbation(
-            parse(text), steps=3
-        ).id == text or name.startswith("pgd")
+        attack = attacks.from_perturbation(text, steps=3)
+        assert attack.id == text
+        # Settings are PGD's alone: the others keep those they were published with.
+        assert (attack.settings.get("steps") == 3) == name.startswith("pgd")
     assert AutoAttack().settings == {
         "norm": "linf",
         "version": "standard",

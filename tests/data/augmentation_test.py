@@ -11,7 +11,7 @@ import PIL.ImageOps
 import pytest
 from conftest import BACKEND
 
-from nfm_keras.data import augmentation
+from nfm_keras.data import augmentation, operations, policies
 
 pytestmark = pytest.mark.backends
 
@@ -27,7 +27,7 @@ NOISE = RNG.integers(0, 256, (HEIGHT, WIDTH, 3), "uint8")
 FLAT = np.where(RNG.random((HEIGHT, WIDTH, 3)) < 0.2, NOISE, 255).astype("uint8")
 IMAGES = {"smooth": SMOOTH, "noise": NOISE, "flat": FLAT, "grey": NOISE[..., :1]}
 STRENGTHS = (*(-9, -5, -2, 0), *range(1, 10))
-AUTOAUGMENT, RANDAUGMENT = augmentation.POLICIES.values()
+AUTOAUGMENT, RANDAUGMENT = policies.POLICIES.values()
 
 
 def by_pillow(image, name, magnitude):
@@ -60,10 +60,10 @@ def by_pillow(image, name, magnitude):
 
 
 @pytest.mark.parametrize("image", IMAGES.values(), ids=IMAGES)
-@pytest.mark.parametrize("name", augmentation.OPERATIONS)
+@pytest.mark.parametrize("name", operations.OPERATIONS)
 def test_operations_are_those_of_the_imaging_library(name, image):
     batch = np.stack([image] * len(STRENGTHS))
-    found = augmentation.OPERATIONS[name](batch, np.array(STRENGTHS) / 9)
+    found = operations.OPERATIONS[name](batch, np.array(STRENGTHS) / 9)
     expected = [by_pillow(image, name, m) for m in STRENGTHS]
     expected = np.stack(expected).reshape(batch.shape)
     assert found.dtype == np.uint8 and found.shape == batch.shape
@@ -79,15 +79,15 @@ def counted(monkeypatch):
         counts.update((name, round(float(s), 6)) for s in strength)
         return images
 
-    for name in augmentation.OPERATIONS:
+    for name in operations.OPERATIONS:
         stub = lambda *batch, name=name: count(name, *batch)  # noqa: E731
-        monkeypatch.setitem(augmentation.OPERATIONS, name, stub)
+        monkeypatch.setitem(operations.OPERATIONS, name, stub)
     return counts
 
 
-@pytest.mark.parametrize("name", augmentation.POLICIES)
+@pytest.mark.parametrize("name", policies.POLICIES)
 def test_operations_are_as_frequent_as_the_policy_says(counted, name):
-    images, policy = np.zeros((20000, 1, 1, 1), "uint8"), augmentation.lookup(name)
+    images, policy = np.zeros((20000, 1, 1, 1), "uint8"), policies.lookup(name)
     augmentation.augment(images, policy, 0, 0, range(len(images)))
     expected = collections.Counter()
     for chain in policy.chains:
@@ -104,7 +104,7 @@ def test_the_second_step_follows_the_first_of_the_same_chain(monkeypatch):
     """Of independent steps an image would meet pairs that are in no chain."""
     seen, both = {}, collections.Counter()
     chains = (("invert", "solarize"), ("color", "contrast"))
-    steps = [tuple(augmentation.Step(n, 0.5, 1.0) for n in chain) for chain in chains]
+    steps = [tuple(policies.Step(n, 0.5, 1.0) for n in chain) for chain in chains]
     images = np.arange(200, dtype="uint8").reshape(-1, 1, 1, 1)
     for name in sum(chains, ()):
 
@@ -113,11 +113,15 @@ def test_the_second_step_follows_the_first_of_the_same_chain(monkeypatch):
                 seen.setdefault(image, []).append(name)
             return batch
 
-        monkeypatch.setitem(augmentation.OPERATIONS, name, note)
-    augmentation.augment(images, augmentation.Policy(tuple(steps)), 0, 0, range(200))
+        monkeypatch.setitem(operations.OPERATIONS, name, note)
+    augmentation.augment(images, policies.Policy(tuple(steps)), 0, 0, range(200))
     both.update(map(tuple, seen.values()))
     possible = {*chains, *((name,) for name in sum(chains, ()))}
     assert set(both) == possible and min(both.values()) > 10
+
+
+def test_the_policies_name_the_operations_that_there_are():
+    assert tuple(operations.OPERATIONS) == policies.NAMES
 
 
 def test_the_published_policy_is_the_table_of_25():
@@ -199,7 +203,7 @@ def test_other_images_are_refused(images):
 
 def test_an_unknown_policy_is_refused_by_name():
     with pytest.raises(ValueError, match="policy.*: autoaugment. Received: 'autoaug'"):
-        augmentation.lookup("autoaug")
+        policies.lookup("autoaug")
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX comes without TensorFlow")

@@ -6,10 +6,12 @@ import pytest
 
 from nfm_keras.corruptions import NAMES, PAPER, SEVERITIES, STANDARD
 from nfm_keras.evaluation import corruption_error
-from nfm_keras.evaluation.corruption_error import (
+from nfm_keras.evaluation.alexnet import (
     ALEXNET,
     ALEXNET_BY_SEVERITY,
     ALEXNET_CLEAN_ERROR,
+)
+from nfm_keras.evaluation.corruption_error import (
     mce,
     mean_accuracy,
     relative_mce,

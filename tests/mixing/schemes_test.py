@@ -55,7 +55,7 @@ def test_the_schemes_limits_are_each_other():
 
 
 def test_an_unknown_scheme_is_refused():
-    with pytest.raises(ValueError, match="one of: nfm.*Received: 'nfn'"):
+    with pytest.raises(ValueError, match="Unknown scheme.*'nfm'.*Received: 'nfn'"):
         schemes.mixing("nfn", NAMES)
 
 

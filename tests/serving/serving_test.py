@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="SavedModel is TensorFlow's format"
 )
 
-REPOSITORY = pathlib.Path(__file__).parents[1]
+REPOSITORY = pathlib.Path(__file__).parents[2]
 QUIET = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1), dtype=np.uint8)
 FLOATS = (IMAGES / 255).astype(np.float32)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from training_test import NFM, arrays
+from small_run import NFM, arrays
 
 import nfm_keras as nfm
 from nfm_keras import training

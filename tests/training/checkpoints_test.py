@@ -8,8 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from nfm_keras.mixing import finite as guard
-from nfm_keras.training import checkpoints
+from nfm_keras.training import TrainingDiverged, checkpoints
 
 pytestmark = pytest.mark.backends
 
@@ -136,9 +135,8 @@ def test_a_checkpoint_of_another_version_or_config_is_refused(tmp_path, trained)
     state = json.loads(path.read_text())
     path.write_text(json.dumps(state | {"config": {"alpha": 1.0, "seed": 3}}))
     wanted = {"alpha": 0.5, "seed": 3}
-    with pytest.raises(
-        ValueError, match="another config. Expected {'alpha': 0.5}. Rec"
-    ):
+    differ = "Expected {'alpha': 1.0}. Received: {'alpha': 0.5}"
+    with pytest.raises(ValueError, match=f"0002 is of a run with another.*{differ}"):
         checkpoints.restore(model(), tmp_path, wanted)
     del state["format"]
     path.write_text(json.dumps(state))
@@ -175,9 +173,16 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
     callback = checkpoints.Checkpoint(tmp_path)
     callback.set_model(network)
     callback.on_epoch_begin(1)
-    with pytest.raises(guard.TrainingDiverged, match="kernel.*Received: 6 of 6"):
+    with pytest.raises(TrainingDiverged, match="kernel.*Received: 6 of 6"):
         callback.on_epoch_end(1, {"loss": 0.5})
     assert names(tmp_path) == ["0001"]
+
+
+def test_the_next_checkpoint_removes_what_a_killed_process_left(tmp_path):
+    for name in (".0001.4242.tmp", ".0000-000020.4242.tmp", ".0001.tmp", ".other"):
+        (tmp_path / name).mkdir()
+    fit(model(), tmp_path, 1)
+    assert names(tmp_path) == [".other", "0001"]
 
 
 def test_the_order_is_that_of_the_numbers_and_other_folders_are_left(tmp_path, trained):
@@ -196,7 +201,8 @@ def test_the_order_is_that_of_the_numbers_and_other_folders_are_left(tmp_path, t
 
 @pytest.mark.parametrize("name", ["keep", "every"])
 def test_a_count_below_one_is_refused(tmp_path, name):
-    with pytest.raises(ValueError, match=f"`{name}` must be at least 1. Received: 0"):
+    wanted = f"`{name}` must be a positive integer. Received: 0"
+    with pytest.raises(ValueError, match=wanted):
         checkpoints.Checkpoint(tmp_path, **{name: 0})
 
 
@@ -210,7 +216,8 @@ def test_a_full_disk_leaves_the_last_whole_checkpoint(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(keras.Model, "save_weights", full)
-    with pytest.raises(OSError, match="epoch 2 to .*: No space left") as caught:
+    wanted = "Cannot write .*0002: No space left on device. The last whole checkpoint"
+    with pytest.raises(OSError, match=wanted) as caught:
         fit(model(), tmp_path, 3)
     assert "\n" not in str(caught.value)
     assert names(tmp_path) == ["0001"]

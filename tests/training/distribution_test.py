@@ -9,7 +9,7 @@ import pytest
 import replicas
 from conftest import BACKEND
 
-from nfm_keras.training.distribution import engine as distribution
+from nfm_keras.training import distribution
 
 once = pytest.mark.skipif(BACKEND != "tensorflow", reason="starts its own processes")
 needs_jax = pytest.mark.skipif(
@@ -119,7 +119,7 @@ def test_parts_make_up_the_batch():
 @pytest.mark.parametrize(
     "name, settings, message",
     [
-        ("mirored", {}, "must be one of"),
+        ("mirored", {}, "Unknown distribution. Did you mean 'mirrored'"),
         ("other", {}, "needs KERAS_BACKEND="),
         ("mirrored", {"steps_per_execution": 2}, "this steps_per_execution. Rec.*: 2"),
         ("mirrored", {"gradient_accumulation": 2}, "this gradient_accumulation"),
@@ -128,10 +128,11 @@ def test_parts_make_up_the_batch():
     ],
 )
 def test_refusals(name, settings, message):
-    own = [n for n, b in distribution.BACKENDS.items() if b == BACKEND]
+    kinds = distribution.DISTRIBUTIONS
+    own = [name for name, kind in kinds.items() if kind.backend == BACKEND]
     if name == "other":
-        name = next(n for n in distribution.DISTRIBUTIONS if n not in own)
-    elif name in distribution.DISTRIBUTIONS and name not in own:
+        name = next(n for n in kinds if n not in own)
+    elif name in kinds and name not in own:
         pytest.skip("another backend's")
     with pytest.raises(ValueError, match=message):
         distribution.check(name, **settings)
@@ -167,14 +168,3 @@ def test_processes_agree_to_stop():
     asked.set()
     alone.on_train_batch_begin(2)
     assert alone.stop.is_set()
-
-
-@pytest.mark.backends
-def test_rates_scale_with_the_batch():
-    rate = distribution.scaled_rate
-    assert rate(0.1, 512) == 0.1
-    assert rate(0.1, 512, 128) == pytest.approx(0.4)
-    assert rate(0.1, 512, 128, "adamw") == pytest.approx(0.2)
-    assert rate(0.1, 32, 128, "adam") == pytest.approx(0.05)
-    with pytest.raises(ValueError, match="Received: 0"):
-        rate(0.1, 512, 0)

@@ -135,7 +135,7 @@ def test_cosine_ends_at_0_after_a_linear_warm_up():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"name": "stepp"}, "`schedule` must be one of .*Received: 'stepp'"),
+        ({"name": "stepp"}, "Unknown schedule. Did you mean 'step'.*Received: 'stepp'"),
         ({"name": "step", "warmup_epochs": 1}, "Warm-up .*schedule='step', warmup.*=1"),
         ({"name": "cosine", "warmup_epochs": -1}, "`warmup_epochs` .*Received: -1"),
         ({"name": "cosine", "warmup_epochs": 11}, "`warmup_epochs` .*Received: 11"),
@@ -152,5 +152,15 @@ def test_optimizers_by_name():
     adamw = optimizers.build("adamw", 0.1, weight_decay=0.02, use_ema=True)
     assert isinstance(adamw, keras.optimizers.AdamW)
     assert adamw.weight_decay == 0.02 and adamw.use_ema
-    with pytest.raises(ValueError, match="`optimizer` must be one of .*Received: 'ad'"):
+    with pytest.raises(ValueError, match="Unknown optimizer.*Received: 'ad'"):
         optimizers.build("ad", 0.1)
+
+
+def test_rates_scale_with_the_batch():
+    scaled = optimizers.scaled_rate
+    assert scaled(0.1, 512) == 0.1
+    assert scaled(0.1, 512, 128) == pytest.approx(0.4)
+    assert scaled(0.1, 512, 128, "adamw") == pytest.approx(0.2)
+    assert scaled(0.1, 32, 128, "adam") == pytest.approx(0.05)
+    with pytest.raises(ValueError, match="Received: 0"):
+        scaled(0.1, 512, 0)

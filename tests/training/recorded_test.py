@@ -7,7 +7,7 @@ from conftest import BACKEND
 
 from nfm_keras import data, evaluation, records
 
-FOLDER = pathlib.Path(__file__).parents[1] / "savedmodels" / "cifar10_nfm" / "1"
+FOLDER = pathlib.Path(__file__).parents[2] / "savedmodels" / "cifar10_nfm" / "1"
 
 
 @pytest.mark.slow

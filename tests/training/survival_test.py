@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from conftest import BACKEND
-from training_test import arrays
+from small_run import arrays
 
 from nfm_keras import records
 

@@ -1,18 +1,16 @@
 """Does the classifier hide its gradient from an attack? A table of checks.
 
 A classifier that rounds its input, adds noise, ends in a softmax or saturates gives an
-attack no gradient to follow. The attack fails, and the robust accuracy is high for that
-reason alone. Each check here is a fact that holds of every attack which works and fails
-for those that are misled. None of them proves robustness; together they tell when a
-robust accuracy should not be believed.
+attack no gradient to follow: the attack fails, and the robust accuracy is high for that
+reason alone. A check is a fact that holds of every attack which works and fails for
+those that are misled. None proves robustness; together they tell what not to believe.
 
 A comparison of two attacks on the same images counts as failed where McNemar's test
 says that the stronger one left more images right, at a p value below 0.05. So a check
 needs images: with a hundred or more it sees what matters, with ten it sees little.
 
-Reference: A. Athalye, N. Carlini, D. Wagner, *Obfuscated gradients give a false sense
-of security*, ICML 2018, section 3.1; N. Carlini et al., *On evaluating adversarial
-robustness* (2019).
+Reference: A. Athalye et al., *Obfuscated gradients give a false sense of security*,
+ICML 2018, section 3.1; N. Carlini et al., *On evaluating adversarial robustness*, 2019.
 """
 
 import functools
@@ -73,9 +71,8 @@ def masking_report(
     checks, obstacles = [], {}
     if np.isfinite(subject.logits).all() and not subject.clean_hits.any():
         why = f"not run: none of {len(subject.images)} images is classified correctly"
-        return tuple(
-            Check(r.name, r.question, None, None, r.expected, why) for r in _ROWS
-        )
+        empty = None, None
+        return tuple(Check(r.name, r.question, *empty, r.expected, why) for r in _ROWS)
     for row in _ROWS:
         reasons = [obstacles[name] for name in row.needs if name in obstacles]
         if reasons:

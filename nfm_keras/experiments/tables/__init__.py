@@ -21,7 +21,7 @@ def load(name):
         name: One of `NAMES`.
 
     Raises:
-        ValueError: For an unknown name.
+        ValueError: For an unknown name, or the toy's, which trains in another way.
 
     Example:
 
@@ -30,4 +30,10 @@ def load(name):
     """
     if name not in NAMES:
         raise unknown("experiment", name, NAMES)
-    return importlib.import_module(f"nfm_keras.experiments.tables.{name}").EXPERIMENT
+    module = importlib.import_module(f"nfm_keras.experiments.tables.{name}")
+    if not hasattr(module, "EXPERIMENT"):
+        raise ValueError(
+            "An experiment must have rows to train and to score. "
+            f"Received: {name!r}, which apps.{name} runs and reports"
+        )
+    return module.EXPERIMENT

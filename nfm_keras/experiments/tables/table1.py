@@ -9,8 +9,8 @@ training (appendix F.6).
 
     python -m apps.sweep --experiment=table1 --output=results/table1
 
-At full scale that is 55 runs of 200 epochs; benchmarks/full_table1.py runs them on one
-GPU. Scaled to two CPU cores, some two hours:
+At full scale that is 55 runs of 200 epochs; `python -m apps.full_table1` runs them on
+one GPU. Scaled to two CPU cores, some two hours:
 
     python -m apps.sweep --experiment=table1 --output=results/table1 --seeds=1 \\
         --width=0.25 --limit=20000 --epochs=20 --precision=mixed_bfloat16 \\

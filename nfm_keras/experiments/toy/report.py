@@ -1,243 +1,194 @@
-"""The toy's table, and with its figures the whole report.
+"""The toy's table and figures, made from its files and never from a model."""
 
-Everything is made from toy.json and the surfaces beside it, never from a model.
-"""
-
-import csv
-import dataclasses
-import io
-import math
 import pathlib
 import statistics
 
-import scipy.special
+import numpy as np
+import scipy.stats
+from matplotlib.animation import FuncAnimation
+from matplotlib.colors import LinearSegmentedColormap
 
-from nfm_keras.experiments.toy import toy
-from nfm_keras.experiments.toy.plots import animate, caption, draw
-from nfm_keras.reports.latex import escape
+from nfm_keras.experiments.tables.toy import TRAINING, Settings
+from nfm_keras.experiments.toy import toy, training
+from nfm_keras.figures.base import panel_grid, save
+from nfm_keras.records.files import whole, write_text
+from nfm_keras.table import Table
 
 BASELINE = "none"
-_HEAD = (
-    *("regulariser", "seeds", "test accuracy", "paper", f"minus {BASELINE}"),
-    *("95 % interval", "training accuracy", "collapsed"),
+BEST = 90.8  # % of the test points: what knowledge of the two densities gives
+# Okabe and Ito's blue and vermilion, told apart by colour-blind readers.
+_COLORS = ("#0072B2", "#D55E00")
+_POINTS = (
+    ("training", {"marker": "o", "s": 9, "linewidths": 0.3, "edgecolors": "white"}),
+    ("test", {"marker": "x", "s": 12, "linewidths": 0.8}),
 )
+_SHADES = LinearSegmentedColormap.from_list("classes", ["#7DB8DD", "white", "#F0A879"])
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """A regulariser over its seeds, accuracies in percent.
-
-    Args:
-        regulariser, label: str. Its name, and what it is called.
-        seeds: int. How many.
-        mean, deviation: float. Of the test accuracy; the sample deviation, None for one
-            seed.
-        paper: float. The paper's number, or None.
-        pairs: int. Seeds that the baseline has, too.
-        difference: float. Mean over these of its accuracy minus the baseline's.
-        low, high: float. 95 % interval of the mean difference, by Student's t; None
-            for less than two pairs.
-        train_mean: float. Mean accuracy on the training points.
-        collapsed: int. Seeds whose network gives all test points the same class.
-    """
-
-    regulariser: str
-    label: str
-    seeds: int
-    mean: float
-    deviation: float | None
-    paper: float | None
-    pairs: int
-    difference: float | None
-    low: float | None
-    high: float | None
-    train_mean: float
-    collapsed: int
-
-
-def summarise(record) -> list:
-    """Returns a `Row` for each regulariser that was trained.
+def write(folder, seed):
+    """Writes the three tables, boundaries.png and, of several frames, boundaries.gif.
 
     Args:
-        record: A `nfm_keras.experiments.toy.toy.Toy`.
-
-    Raises:
-        ValueError: If nothing was trained.
-    """
-    runs = {name: {} for name in record.regularisers}
-    for run in record.runs:
-        runs[run.regulariser][run.seed] = run
-    rows = [
-        _row(name, record.regularisers[name], found, runs.get(BASELINE, {}))
-        for name, found in runs.items()
-        if found
-    ]
-    if not rows:
-        raise ValueError("A report needs at least one run. Received: none")
-    return rows
-
-
-def paired_interval(differences):
-    """The mean of paired differences and its 95 % interval, by Student's t.
-
-    Args:
-        differences: floats.
-
-    Returns:
-        `(mean, low, high)`; None where there are too few: below 1 and 2.
-
-    Example:
-
-    >>> mean, low, high = paired_interval([1.0, 2.0, 3.0])
-    >>> f"{mean:.2f} {low:.2f} {high:.2f}"
-    '2.00 -0.48 4.48'
-    """
-    count = len(differences)
-    if count == 0:
-        return None, None, None
-    mean = statistics.fmean(differences)
-    if count == 1:
-        return mean, None, None
-    quantile = float(scipy.special.stdtrit(count - 1, 0.975))
-    half = quantile * statistics.stdev(differences) / math.sqrt(count)
-    return mean, mean - half, mean + half
-
-
-def write(folder, seed=0):
-    """Writes table.md, table.csv, table.tex, boundaries.png and boundaries.gif.
-
-    The animation only where surfaces were kept on the way.
-
-    Args:
-        folder: Where `nfm_keras.experiments.toy.toy.run` wrote to.
-        seed: The one whose boundaries are drawn.
+        folder: Where `toy.train_all` wrote to.
+        seed: int. The one whose boundaries are drawn, the first.
 
     Raises:
         FileNotFoundError, ValueError: If a file is missing or broken.
     """
-    folder = pathlib.Path(folder)
-    record = toy.load(folder)
-    rows = summarise(record)
-    for name, text in (
-        ("table.md", to_markdown(rows, record)),
-        ("table.csv", to_csv(rows)),
-        ("table.tex", to_tex(rows, record)),
-    ):
-        (folder / name).write_text(text, encoding="utf-8")
-    surfaces = _surfaces(folder, rows, seed)
-    draw(record, surfaces, seed, folder / "boundaries.png")
-    lengths = {len(frames) for frames in surfaces.values()}
-    if len(lengths) == 1 and lengths != {1}:
-        animate(record, surfaces, seed, folder / "boundaries.gif")
-
-
-def to_markdown(rows, record) -> str:
-    """Returns the table as Markdown with its caption.
-
-    Args:
-        rows: What `summarise` found.
-        record: The `nfm_keras.experiments.toy.toy.Toy`.
-    """
-    lines = ["| " + " | ".join(cells) + " |" for cells in (_HEAD, *map(_cells, rows))]
-    lines.insert(1, "|---|" + "---:|" * (len(_HEAD) - 1))
-    notes = [
-        "Accuracy in percent, mean ± sample deviation over seeds; differences are "
-        f"paired by seed, with a t interval. {caption(record)}. {_PAPER}.",
-        f"Training took {_spent(record)}.",
-    ]
-    return "\n\n".join([*notes, "\n".join(lines)]) + "\n"
-
-
-def to_tex(rows, record) -> str:
-    """Returns the table as LaTeX, a `tabular` under its caption as a comment.
-
-    Args:
-        rows: What `summarise` found.
-        record: The `nfm_keras.experiments.toy.toy.Toy`.
-    """
-    body = [" & ".join(map(escape, cells)) + r" \\" for cells in map(_cells, rows)]
-    head = " & ".join(map(escape, _HEAD)) + r" \\"
-    return "\n".join(
-        [
-            f"% {caption(record)}. {_PAPER}",
-            rf"\begin{{tabular}}{{l{'r' * (len(_HEAD) - 1)}}}",
-            *(r"\hline", head, r"\hline", *body, r"\hline"),
-            r"\end{tabular}",
-            "",
-        ]
-    )
-
-
-def to_csv(rows) -> str:
-    """Returns the rows as CSV in full precision; what is not known is empty.
-
-    Args:
-        rows: What `summarise` found.
-    """
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(field.name for field in dataclasses.fields(Row))
-    writer.writerows(dataclasses.astuple(row) for row in rows)
-    return stream.getvalue()
-
-
-_PAPER = (
-    "Paper: Noisy Feature Mixup (Lim et al. 2021), Figure 2, one seed; it names "
-    "neither epochs nor batch nor units"
-)
-
-
-def _surfaces(folder, rows, seed):
-    names = [row.regulariser for row in rows]
-    kept = [n for n in names if toy.surface_path(folder, n, seed).exists()]
-    if not kept:
+    folder, record = pathlib.Path(folder), toy.load(folder)
+    for name, text in tables(record).items():
+        write_text(folder / name, text)
+    surfaces = {n: toy.load_surfaces(folder, n, seed) for n in record.regularisers}
+    surfaces = {name: kept for name, kept in surfaces.items() if kept is not None}
+    if not surfaces:
         raise FileNotFoundError(
             f"{folder} must hold surfaces of the seed to draw. Received: seed={seed}"
         )
-    return {name: toy.load_surfaces(folder, name, seed) for name in kept}
+    draw(record, surfaces, seed, folder / "boundaries.png")
+    frames = {len(kept) for kept in surfaces.values()}
+    if len(frames) == 1 < min(frames):
+        animate(record, surfaces, seed, folder / "boundaries.gif")
 
 
-def _row(name, settings, runs, baseline):
-    accuracies = [run.accuracy for run in runs.values()]
-    paired = [] if name == BASELINE else sorted(runs.keys() & baseline)
-    difference, low, high = paired_interval(
-        [runs[seed].accuracy - baseline[seed].accuracy for seed in paired]
+def tables(record):
+    """Returns the texts of table.md, table.csv and table.tex of a `Toy`, by name."""
+    rows = summarise(record)
+    table = Table.from_dicts(map(_cells, rows), "lr")
+    about = (
+        f"{_caption(record)}. Paper: Noisy Feature Mixup (Lim et al. 2021), Figure 2, "
+        "one seed; it names neither epochs nor batch nor units."
     )
-    return Row(
-        regulariser=name,
-        label=settings["label"],
-        seeds=len(runs),
-        mean=statistics.fmean(accuracies),
-        deviation=statistics.stdev(accuracies) if len(runs) > 1 else None,
-        paper=settings["paper"],
-        pairs=len(paired),
-        difference=difference,
-        low=low,
-        high=high,
-        train_mean=statistics.fmean(run.train_accuracy for run in runs.values()),
-        collapsed=sum(run.collapsed for run in runs.values()),
-    )
-
-
-def _cells(row):
-    spread = "" if row.deviation is None else f" ± {row.deviation:.1f}"
-    return (
-        row.label,
-        str(row.seeds),
-        f"{row.mean:.1f}{spread}",
-        "" if row.paper is None else f"{row.paper:.1f}",
-        "" if row.difference is None else f"{row.difference:+.1f}",
-        "" if row.low is None else f"[{row.low:+.1f}, {row.high:+.1f}]",
-        f"{row.train_mean:.1f}",
-        str(row.collapsed),
-    )
-
-
-def _spent(record):
     seconds = sum(run.seconds for run in record.runs)
     versions, hardware = record.versions, record.hardware
     devices = ", ".join(hardware["accelerators"]) or hardware["cpu"]
-    return (
-        f"{seconds:.0f} s on {hardware['cores']} cores, {devices}; Keras "
-        f"{versions['keras']} on {versions['backend']}"
+    head = (
+        "Accuracy in percent, mean ± sample deviation over seeds; differences are "
+        f"paired by seed, with a t interval. {about}\n\nTraining took {seconds:.0f} s "
+        f"on {hardware['cores']} cores, {devices}; Keras {versions['keras']} on "
+        f"{versions['backend']}.\n\n"
     )
+    return {
+        "table.md": head + table.to_markdown(),
+        "table.csv": Table.from_dicts(rows).to_csv(),
+        "table.tex": table.to_latex(about),
+    }
+
+
+def _cells(row):
+    def cell(form, *names):
+        values = [row[name] for name in names]
+        return None if None in values else form.format(*values)
+
+    spread = cell("{:.1f} ± {:.1f}", "mean", "deviation")
+    return {
+        "regulariser": row["label"],
+        "seeds": row["seeds"],
+        "test accuracy": spread or cell("{:.1f}", "mean"),
+        "paper": cell("{:.1f}", "paper"),
+        f"minus {BASELINE}": cell("{:+.1f}", "difference"),
+        "95 % interval": cell("[{:+.1f}, {:+.1f}]", "low", "high"),
+        "training accuracy": cell("{:.1f}", "train_mean"),
+        "collapsed": row["collapsed"],
+    }
+
+
+def summarise(record):
+    """Returns a dict for each regulariser of a `Toy`: the columns of table.csv.
+
+    Accuracies are in percent, `low` and `high` the 95 % interval, by Student's t, of
+    the mean `difference` from the baseline in `pairs` of one seed; or None.
+    """
+    rows = []
+    for name, settings in record.regularisers.items():
+        runs = [run for run in record.runs if run.regulariser == name]
+        if not runs:
+            continue
+        others = [record.run(BASELINE, run.seed) for run in runs if name != BASELINE]
+        gains = [a.accuracy - b.accuracy for a, b in zip(runs, others) if b]
+        test = scipy.stats.ttest_1samp(gains, 0) if len(gains) > 1 else None
+        low, high = test.confidence_interval() if test else (None, None)
+        accuracies = [run.accuracy for run in runs]
+        row = {
+            "regulariser": name,
+            "label": settings["label"],
+            "seeds": len(runs),
+            "mean": statistics.fmean(accuracies),
+            "deviation": statistics.stdev(accuracies) if len(runs) > 1 else None,
+            "paper": settings["paper"],
+            "pairs": len(gains),
+            "difference": statistics.fmean(gains) if gains else None,
+            "low": low,
+            "high": high,
+            "train_mean": statistics.fmean(run.train_accuracy for run in runs),
+            "collapsed": sum(run.collapsed for run in runs),
+        }
+        rows.append(row)
+    return rows
+
+
+def draw(record, surfaces, seed, path):
+    """Draws the decision boundaries of one seed, a panel a regulariser."""
+    figure, images = _panels(record, surfaces, seed)
+    side = np.linspace(-training.EXTENT, training.EXTENT, training.RESOLUTION)
+    for axis, (name, kept) in zip(figure.axes, surfaces.items()):
+        axis.contour(side, side, kept[-1] / 255, [0.5], colors="black", linewidths=1)
+        accuracy = record.run(name, seed).accuracy
+        axis.title.set_text(f"{axis.get_title()} ({accuracy:.1f} %)")
+    style = {"label": "probability of the inner circle", "aspect": 40, "pad": 0.01}
+    figure.colorbar(images[0], ax=figure.axes, ticks=[0, 0.5, 1], **style)
+    title = f"Decision boundaries and test accuracy, seed {seed}"
+    return save(figure, path, title, _caption(record))
+
+
+def animate(record, surfaces, seed, path):
+    """Draws how the boundaries came to be, as an animated GIF."""
+    figure, images = _panels(record, surfaces, seed)
+    count = len(next(iter(surfaces.values())))
+    lengths = record.settings["epochs"], record.settings["batch_size"]
+    steps = Settings(*lengths).frames(count)
+
+    def show(frame):
+        for image, kept in zip(images, surfaces.values()):
+            image.set_data(kept[frame] / 255)
+        figure.suptitle(f"step {steps[frame]} of {steps[-1]}", fontsize=10)
+
+    show(0)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once: half of the time of a frame
+    order = *range(count), *[count - 1] * 9  # the last one stays on
+    with whole(path) as hidden:
+        FuncAnimation(figure, show, order).save(hidden, "pillow", fps=5, dpi=75)
+
+
+def _caption(record):
+    settings = record.settings
+    return (
+        f"Circles of radii 1 and {training.FACTOR}, noise {training.NOISE}: "
+        f"{TRAINING} training and {training.POINTS - TRAINING} test points. Four "
+        f"ReLU layers of {round(64 * settings['width'])} units, Adam with learning "
+        f"rate {settings['learning_rate']:g}, {settings['epochs']} epochs, batch "
+        f"{settings['batch_size']}. A seed is one draw of points, split, first weights "
+        f"and training. No classifier can expect more than {BEST} %"
+    )
+
+
+def _panels(record, surfaces, seed):
+    """A figure with shades and points in its panels, and the shades."""
+    across = min(4, len(surfaces))
+    side = max(2.7, 6 / across)  # of few panels, wide enough for the caption
+    figure, axes = panel_grid(len(surfaces), across, side, side)
+    place = {"extent": (-training.EXTENT, training.EXTENT) * 2, "origin": "lower"}
+    scale = {"cmap": _SHADES, "vmin": 0, "vmax": 1, "interpolation": "bilinear"}
+    images = []
+    for axis, (name, kept) in zip(axes, surfaces.items()):
+        images.append(axis.imshow(kept[-1] / 255, **place, **scale))
+        for (points, labels), (part, style) in zip(training.circles(seed), _POINTS):
+            for label, circle in enumerate(("outer", "inner")):
+                text, color = f"{circle} circle, {part}", _COLORS[label]
+                axis.scatter(*points[labels == label].T, c=color, label=text, **style)
+        axis.set_title(record.regularisers[name]["label"], fontsize=10)
+        axis.set(xticks=[-2, 0, 2], yticks=[-2, 0, 2])
+        axis.tick_params(labelsize=7)
+    place = {"loc": "outside lower center", "ncols": 4, "fontsize": 8}
+    figure.legend(*axes[0].get_legend_handles_labels(), **place, frameon=False)
+    return figure, images

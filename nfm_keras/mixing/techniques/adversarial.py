@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from nfm_keras.backend import random
+from nfm_keras.checks import check_count, check_number
 from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique
 from nfm_keras.mixing.techniques.losses import input_gradient
 
@@ -50,15 +51,8 @@ class Adversarial(Technique):
             raise ValueError(
                 f"`attack_norm` must be one of {NORMS}. Received: {self.attack_norm!r}"
             )
-        if not 0 < self.attack_epsilon < float("inf"):
-            raise ValueError(
-                "`attack_epsilon` must be positive and finite. "
-                f"Received: {self.attack_epsilon}"
-            )
-        if self.attack_steps < 1:
-            raise ValueError(
-                f"`attack_steps` must be at least 1. Received: {self.attack_steps}"
-            )
+        check_number("attack_epsilon", self.attack_epsilon, above=0)
+        check_count("attack_steps", self.attack_steps)
 
     def prepare(self, model, images, labels, draw):
         images = self.as_images(images)
@@ -75,7 +69,12 @@ class Adversarial(Technique):
         return Batch(moved, draw, None if model.mixing.is_identity else draw)
 
     def start(self, key, shape):
-        """Draws perturbations `shape`, uniform in the ball."""
+        """Draws perturbations that are uniform in the ball.
+
+        Args:
+            key: A key.
+            shape: `(batch, height, width, channels)`.
+        """
         if self.attack_norm == "linf":
             return self.attack_epsilon * (2 * random.uniform(key, shape) - 1)
         low, _ = random.halves(random.fold(key, 0), shape)
@@ -87,7 +86,14 @@ class Adversarial(Technique):
         return self.attack_epsilon * radius ** (1 / size) * directions
 
     def project(self, perturbations):
-        """Brings perturbations `(batch, height, width, channels)` into the ball."""
+        """Brings perturbations into the ball.
+
+        Args:
+            perturbations: Tensor `(batch, height, width, channels)`.
+
+        Returns:
+            Tensor like it.
+        """
         epsilon = self.attack_epsilon
         if self.attack_norm == "linf":
             return ops.clip(perturbations, -epsilon, epsilon)

@@ -56,7 +56,14 @@ def augmix(images, key):
 
 
 def to_bytes(images):
-    """[0, 1] images as whole numbers of 0 to 255, float32."""
+    """Returns images as whole numbers of 0 to 255.
+
+    Args:
+        images: float32 tensor in [0, 1].
+
+    Returns:
+        float32 tensor like it.
+    """
     return ops.floor(ops.clip(images, 0.0, 1.0) * 255 + 0.5)
 
 
@@ -77,6 +84,7 @@ def operate(images, which, strength, sign):
 
 
 def _is(which, name):
+    """Which images have the operation of that name."""
     return ops.equal(which, OPERATIONS.index(name))
 
 
@@ -96,13 +104,13 @@ def _tables(images, which, strength):
     high = ops.max(images, axis=(1, 2))[..., None]
     spread = ops.maximum(high - low, 1)
     stretched = ops.clip(ops.floor((level - low) * 255 / spread), 0, 255)
-    found = ops.where(_is(which, "autocontrast") & (high > low), stretched, level)
-    found = ops.where(_is(which, "equalize"), _equalized(images, level), found)
+    tables = ops.where(_is(which, "autocontrast") & (high > low), stretched, level)
+    tables = ops.where(_is(which, "equalize"), _equalized(images, level), tables)
     kept = 2 ** ops.floor(4 * strength)  # posterize: 4 bits, and this many fewer
     coarse = ops.floor(level / (16 * kept)) * (16 * kept)
-    found = ops.where(_is(which, "posterize"), coarse, found)
+    tables = ops.where(_is(which, "posterize"), coarse, tables)
     inverted = level >= 256 - ops.floor(256 * strength)
-    return ops.where(_is(which, "solarize") & inverted, 255 - level, found)
+    return ops.where(_is(which, "solarize") & inverted, 255 - level, tables)
 
 
 def _equalized(images, level):

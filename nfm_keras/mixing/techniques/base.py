@@ -78,7 +78,14 @@ class Technique:
             )
 
     def as_images(self, images):
-        """Returns a batch as float32, once it is checked."""
+        """Returns a batch as float32, once it is checked.
+
+        Args:
+            images: One batch of images.
+
+        Raises:
+            ValueError: For a structure of several, or what `check` refuses.
+        """
         if tree.is_nested(images):
             raise ValueError(
                 f"{type(self).__name__} must be given one batch of images. "
@@ -101,6 +108,8 @@ STREAM = 1 << 16
 
 
 class _Prepared(threading.local):
+    """The batch of a thread's training step."""
+
     batch = None
 
 
@@ -110,7 +119,11 @@ _PREPARED = _Prepared()
 
 @contextlib.contextmanager
 def prepared(batch: Batch):
-    """Puts a batch in force for the training step inside the `with` block."""
+    """Puts a batch in force for the training step inside the `with` block.
+
+    Args:
+        batch: What a technique's `prepare` returned.
+    """
     _PREPARED.batch = batch
     try:
         yield

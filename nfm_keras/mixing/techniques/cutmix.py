@@ -64,6 +64,7 @@ def boxes(lam, key, height, width):
 
 
 def _span(side, u, length):
+    """First and end of a box along one side of the image."""
     # The whole side is halved and rounded, as published: a box of an odd side loses a
     # row.
     half = ops.cast(ops.floor(side * length), "int32") // 2
@@ -73,7 +74,16 @@ def _span(side, u, length):
 
 
 def box_mask(box, height, width):
-    """Returns where the boxes are: bool `(batch or 1, height, width, 1)`."""
+    """Returns where the boxes are.
+
+    Args:
+        box: As `boxes` returns them.
+        height: Rows of the images.
+        width: Their columns.
+
+    Returns:
+        bool tensor `(batch or 1, height, width, 1)`.
+    """
     top, bottom, left, right = (ops.reshape(edge, (-1, 1, 1, 1)) for edge in box)
     rows = ops.reshape(ops.arange(height, dtype="int32"), (1, -1, 1, 1))
     columns = ops.reshape(ops.arange(width, dtype="int32"), (1, 1, -1, 1))
@@ -81,7 +91,16 @@ def box_mask(box, height, width):
 
 
 def remaining(box, height, width):
-    """Returns the share of the image outside the box, float32 `(batch or 1,)`."""
+    """Returns the share of the image outside the box.
+
+    Args:
+        box: As `boxes` returns them.
+        height: Rows of the images.
+        width: Their columns.
+
+    Returns:
+        float32 tensor `(batch or 1,)`.
+    """
     top, bottom, left, right = box
     area = ops.cast((bottom - top) * (right - left), "float32")
     return 1 - area / (height * width)

@@ -63,7 +63,17 @@ def solve(unaries, right, down):
 
 
 def energies(labels, unaries, right, down):
-    """Returns the energy of labels `(batch, rows, columns)`, as in `solve`."""
+    """Returns the energy of the labels of each grid, as `solve` has it.
+
+    Args:
+        labels: int array `(batch, rows, columns)`.
+        unaries: As in `solve`.
+        right: As there.
+        down: As there.
+
+    Returns:
+        float array `(batch,)`.
+    """
     chosen = np.take_along_axis(unaries, labels[None].astype(int), axis=0)[0]
     t = labels / 2
     across = right * np.diff(t, axis=2) ** 2

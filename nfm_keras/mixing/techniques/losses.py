@@ -1,9 +1,10 @@
-"""Losses: with smoothed labels, sample by sample, and between views of an image."""
+"""Losses: of smoothed labels, sample by sample, and between views of an image."""
 
 import keras
 from keras import ops, tree
 
 from nfm_keras.backend.gradients import value_and_grad
+from nfm_keras.checks import check_number
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
@@ -32,25 +33,22 @@ class SmoothedCrossentropy(keras.losses.Loss):
 
     def __init__(self, label_smoothing=0.1, name="smoothed_crossentropy", **kwargs):
         super().__init__(name=name, **kwargs)
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(
-                f"`label_smoothing` must lie in [0, 1). Received: {label_smoothing}"
-            )
+        check_number("label_smoothing", label_smoothing, least=0, below=1)
         self.label_smoothing = label_smoothing
 
     def call(self, y_true, y_pred):
         own = keras.losses.sparse_categorical_crossentropy(
             y_true, y_pred, from_logits=True
         )
-        every = ops.logsumexp(y_pred, axis=-1) - ops.mean(y_pred, axis=-1)
-        return (1 - self.label_smoothing) * own + self.label_smoothing * every
+        spread = ops.logsumexp(y_pred, axis=-1) - ops.mean(y_pred, axis=-1)
+        return (1 - self.label_smoothing) * own + self.label_smoothing * spread
 
     def get_config(self):
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
 def sample_losses(loss, labels, outputs):
-    """The losses of the samples of a batch, before any reduction.
+    """Returns the losses of the samples of a batch, before any reduction.
 
     Args:
         loss: What `compile` was given: a `keras.losses.Loss`, a function or a name.
@@ -80,7 +78,7 @@ def sample_losses(loss, labels, outputs):
 
 
 def input_gradient(model, images, labels):
-    """The gradient of a model's loss with respect to the images.
+    """Returns the gradient of a model's loss with respect to the images.
 
     By the network in inference mode: no statistic moves, nothing drops out, no site
     mixes, and gradients of the weights are not taken.
@@ -102,7 +100,7 @@ def input_gradient(model, images, labels):
 
 
 def jensen_shannon(logits, views):
-    """Jensen-Shannon divergence between the predictions for views of a batch.
+    """Returns the Jensen-Shannon divergence between the predictions for views.
 
     Args:
         logits: Tensor `(views * batch, classes)`, a view after the other.

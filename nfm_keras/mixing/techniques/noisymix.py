@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from nfm_keras.backend import random
+from nfm_keras.checks import check_number
 from nfm_keras.mixing.techniques.augmix import augmix
 from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique
 from nfm_keras.mixing.techniques.losses import jensen_shannon
@@ -42,27 +43,19 @@ class NoisyMix(Technique):
     jsd_weight: float = 12.0
 
     def __post_init__(self):
-        if not 0 <= self.jsd_weight < float("inf"):
-            raise ValueError(
-                "`jsd_weight` must be finite and at least 0. "
-                f"Received: {self.jsd_weight}"
-            )
+        check_number("jsd_weight", self.jsd_weight, least=0)
 
     def prepare(self, model, images, labels, draw):
         images, key = self.as_images(images), random.fold(draw.key, STREAM)
         levels = model.current_levels()
+        level = 1.0 if levels is None else levels[1]
         views = [augmix(images, random.fold(key, i)) for i in range(1, VIEWS)]
         return Batch(
-            ops.stop_gradient(ops.concatenate([images, *views])),
-            draw,
-            view_draw(
-                model.mixing,
-                draw,
-                random.fold(key, 0),
-                1.0 if levels is None else levels[1],
-            ),
-            VIEWS,
-            lambda logits: self.jsd_weight * jensen_shannon(logits, VIEWS),
+            images=ops.stop_gradient(ops.concatenate([images, *views])),
+            draw=draw,
+            site_draw=view_draw(model.mixing, draw, random.fold(key, 0), level),
+            views=VIEWS,
+            loss=lambda logits: self.jsd_weight * jensen_shannon(logits, VIEWS),
         )
 
 
@@ -74,6 +67,9 @@ def view_draw(mixing, draw, key, level=1.0):
         draw: The `Draw` of a batch.
         key: The key of the scales of the other views' noise.
         level: What a schedule multiplies the noise with.
+
+    Returns:
+        A `Draw` for `VIEWS * batch` samples.
     """
     batch = ops.shape(draw.partner)[0]
     lam = draw.lam if len(draw.lam.shape) == 0 else ops.tile(draw.lam, (VIEWS,))

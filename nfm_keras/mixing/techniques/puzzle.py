@@ -48,7 +48,7 @@ def solve(images, saliency, partner, lam, grid):
 
 
 def energy(images, unary, partner, lam, grid):
-    """The energy of a batch of pairs, as `graphcut.solve` takes it.
+    """Returns the energy of a batch of pairs, as `graphcut.solve` takes it.
 
     Label 0 keeps the image and pays the saliency of its partner, label 2 the reverse,
     label 1 both by half.
@@ -108,13 +108,22 @@ def transport(unary, used):
 
 
 def pool(values, grid):
-    """Means of `(batch, height, width)` over the blocks of a grid."""
+    """Returns means over the blocks of a grid.
+
+    Args:
+        values: Array `(batch, height, width)`.
+        grid: Blocks a side; divides height and width.
+
+    Returns:
+        float64 array `(batch, grid, grid)`.
+    """
     batch, height, width = values.shape
     blocks = (batch, grid, height // grid, grid, width // grid)
     return values.reshape(blocks).mean((2, 4), dtype="float64")
 
 
 def _normalised(unary):
+    """Saliency of sum 1 an image."""
     # Gradients that underflow are no saliency at all: then every block counts alike.
     total = unary.sum((1, 2), keepdims=True)
     even = np.full_like(unary, 1 / unary[0].size)
@@ -131,8 +140,8 @@ def _prior(lam):
 def _penalties(images, partner, grid, axis):
     """Mean absolute differences over the cuts, `(2, 2, batch, ...)`."""
     if axis == 2:
-        found = _penalties(np.swapaxes(images, 1, 2), partner, grid, 1)
-        return np.swapaxes(found, 3, 4)
+        turned = _penalties(np.swapaxes(images, 1, 2), partner, grid, 1)
+        return np.swapaxes(turned, 3, 4)
     batch, height, width, channels = images.shape
     # Rounded down to what divides a block, where the published code would fail.
     tall, wide = (math.gcd(length // grid, _EDGE) for length in (height, width))
@@ -144,14 +153,14 @@ def _penalties(images, partner, grid, axis):
         [abs(a - b).mean(-1) for b in (after[partner], after)]
         for a in (before[partner], before)
     ]
-    found = np.array(pairs, "float64")
-    return found.reshape(2, 2, batch, grid - 1, grid, -1).mean(-1)
+    differences = np.array(pairs, "float64")
+    return differences.reshape(2, 2, batch, grid - 1, grid, -1).mean(-1)
 
 
 def _sides(axis):
     """The cells before and after the cuts across an axis."""
-    every = (slice(None),) * axis
-    return (*every, slice(None, -1)), (*every, slice(1, None))
+    whole = (slice(None),) * axis
+    return (*whole, slice(None, -1)), (*whole, slice(1, None))
 
 
 def _pixels(plan, grid, height, width):

@@ -9,6 +9,7 @@ from keras import ops
 
 from nfm_keras.backend import random
 from nfm_keras.backend.host import call_host
+from nfm_keras.checks import check_number
 from nfm_keras.mixing.techniques import puzzle
 from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique
 from nfm_keras.mixing.techniques.losses import input_gradient, sample_losses
@@ -65,17 +66,9 @@ class PuzzleMix(Technique):
             raise ValueError(
                 f"`grids` must be numbers of at least 2. Received: {self.grids}"
             )
-        for name, top in (("clean_lam", np.inf), ("attack_epsilon", 1)):
-            if not 0 <= getattr(self, name) <= top or getattr(self, name) == np.inf:
-                raise ValueError(
-                    f"`{name}` must be finite and at least 0, and an epsilon at most "
-                    f"1. Received: {getattr(self, name)}"
-                )
-        if not 0 <= self.attack_probability <= 1:
-            raise ValueError(
-                "`attack_probability` must lie in [0, 1]. "
-                f"Received: {self.attack_probability}"
-            )
+        check_number("clean_lam", self.clean_lam, least=0)
+        for name in ("attack_epsilon", "attack_probability"):
+            check_number(name, getattr(self, name), least=0, most=1)
 
     def check(self, shape):
         super().check(shape)
@@ -105,7 +98,14 @@ class PuzzleMix(Technique):
         return Batch(mixed, draw, loss=self._clean_loss(model, images, labels))
 
     def grid_index(self, draw):
-        """Which of `grids` a step takes: one, so that the batch is solved as one."""
+        """Draws which of `grids` a step takes: one, so that it solves the batch as one.
+
+        Args:
+            draw: The step's `Draw`.
+
+        Returns:
+            int32 scalar tensor.
+        """
         u = random.uniform(random.fold(random.fold(draw.key, STREAM), 0), ())
         index = ops.cast(ops.floor(u * len(self.grids)), "int32")
         return ops.minimum(index, len(self.grids) - 1)

@@ -1,5 +1,5 @@
-from .engine import DISTRIBUTIONS as DISTRIBUTIONS
+from .agreement import Agreement as Agreement
 from .engine import Engine as Engine
-from .engine import check as check
-from .engine import scaled_rate as scaled_rate
-from .engine import start as start
+from .launch import DISTRIBUTIONS as DISTRIBUTIONS
+from .launch import check as check
+from .launch import start as start

@@ -4,8 +4,8 @@ import contextlib
 import os
 
 import keras
-import numpy as np
 
+from nfm_keras.backend import jax_devices
 from nfm_keras.training.distribution.engine import Engine, lost
 
 _LOST = (
@@ -23,23 +23,21 @@ class DataParallel(Engine):
     """
 
     name = "data_parallel"
+    backend = "jax"
 
     def __init__(self):
-        import jax
-
         if "KERAS_DISTRIBUTION_NUM_PROCESSES" in os.environ:
             keras.distribution.initialize()
         self._distribution = _Batches(auto_shard_dataset=False)
-        self.replicas = jax.device_count()
-        self.processes, self.index = jax.process_count(), jax.process_index()
+        self.replicas, self.processes, self.index = jax_devices.counts()
 
     def scope(self):
         return self._distribution.scope()
 
     @contextlib.contextmanager
     def alone(self):
-        # Keras makes objects when it saves, whose variables all processes would
-        # have to make together.
+        # To save a model Keras makes objects with variables, and under a distribution
+        # all processes would have to make them together.
         held = keras.distribution.distribution()
         keras.distribution.set_distribution(None)
         try:
@@ -48,10 +46,8 @@ class DataParallel(Engine):
             keras.distribution.set_distribution(held)
 
     def _any(self, flag):
-        from jax.experimental import multihost_utils
-
         with self._ends_when_lost():
-            return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
+            return jax_devices.any_process(flag)
 
     def fit(self, model, batches, **options):
         with self._ends_when_lost(), self.scope():
@@ -69,7 +65,7 @@ class DataParallel(Engine):
     def _with_validation(
         self, validation_data=None, validation_batch_size=32, callbacks=(), **options
     ):
-        """Shares the images out where they divide, and else repeats them."""
+        """Shares the validation images out where they divide, and else repeats them."""
         if validation_data is None:
             return {"callbacks": [*callbacks], **options}
         count, size = len(validation_data[0]), validation_batch_size

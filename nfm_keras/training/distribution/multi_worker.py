@@ -8,6 +8,8 @@ import os
 import keras
 from keras import ops, tree
 
+from nfm_keras.backend import replicas
+from nfm_keras.backend.keras_private import build_state
 from nfm_keras.training.distribution.engine import Engine, lost
 
 JOBS = ("chief", "worker")
@@ -31,6 +33,7 @@ class MultiWorker(Engine):
     """
 
     name = "multi_worker"
+    backend = "tensorflow"
 
     def __init__(self):
         self.index, self.processes = place(os.environ.get("TF_CONFIG"))
@@ -53,7 +56,7 @@ class MultiWorker(Engine):
         import tensorflow as tf
 
         run = self._strategy.run
-        return tf.function(lambda flag: self._first(run(_mean, ([flag],))))
+        return tf.function(lambda flag: self._first(run(replicas.means, ([flag],))))
 
     def fit(
         self,
@@ -88,38 +91,22 @@ class MultiWorker(Engine):
             verbose: As in Keras.
             shuffle: Without effect; batches are taken as they come.
         """
-        listeners = keras.callbacks.CallbackList(
-            [*callbacks],
-            add_history=True,
-            add_progbar=verbose != 0,
-            model=model,
-            verbose=verbose,
-            epochs=epochs,
-            steps=steps_per_epoch,
-        )
-        held_out = validation_data and self._own(validation_data)
+        listeners = _listeners(model, callbacks, verbose, epochs, steps_per_epoch)
         with self.scope():
-            model._symbolic_build(data_batch=_symbols(batches))
+            build_state(model, _symbols(batches))
         # The callbacks run outside of the scope: in it a variable, such as those that
         # Keras makes when it saves, has to be made by all processes together.
         with _ends_when_lost(), self.leaving_together():
-            train, test = self._train_function(model), self._test_function(model)
-            stream, model.stop_training = iter(batches), False
-            logs = {}
+            train = self._training(model, batches)
+            validate = validation_data and self._validation(
+                model, validation_data, validation_batch_size, listeners
+            )
+            logs, model.stop_training = {}, False
             listeners.on_train_begin()
             for epoch in range(initial_epoch, epochs):
-                model.reset_metrics()
-                listeners.on_epoch_begin(epoch)
-                for number in range(steps_per_epoch):
-                    listeners.on_train_batch_begin(number)
-                    logs = train(stream)
-                    listeners.on_train_batch_end(number, logs)
-                    if model.stop_training:
-                        break
-                logs = dict(logs)
-                if held_out and _is_due(epoch, validation_freq):
-                    size = validation_batch_size
-                    logs |= self._validate(model, test, held_out, size, listeners)
+                logs = _train_epoch(model, train, epoch, steps_per_epoch, listeners)
+                if validate and _is_due(epoch, validation_freq):
+                    logs |= validate()
                 listeners.on_epoch_end(epoch, logs)
                 if model.stop_training:
                     break
@@ -127,51 +114,51 @@ class MultiWorker(Engine):
             listeners.on_train_end(logs)
         return model.history
 
-    def _train_function(self, model):
+    def _training(self, model, batches):
+        """Returns the function that takes the next step and returns its logs."""
         import tensorflow as tf
 
         local = self.replicas // self.processes
 
         def replica_step(batch):
-            context = tf.distribute.get_replica_context()
-            place = context.replica_id_in_sync_group - self.index * local
+            place = replicas.replica_id() - self.index * local
             own = tree.map_structure(lambda t: _rows(t, local)[place], batch)
             logs = model.train_step(own)
-            return dict(zip(logs, tf.unstack(_mean(list(logs.values())))))
+            return dict(zip(logs, tf.unstack(replicas.means(list(logs.values())))))
 
         @tf.function(reduce_retracing=True, autograph=False)
         def train(stream):
             batch = stream.get_next()
             return self._first(self._strategy.run(replica_step, (batch,)))
 
-        return train
+        return functools.partial(train, iter(batches))
 
-    def _test_function(self, model):
+    def _validation(self, model, arrays, size, listeners):
+        """Returns the function that validates and returns the logs of it."""
         import tensorflow as tf
+
+        own = [values[self.index :: self.processes] for values in arrays]
 
         @tf.function(reduce_retracing=True, autograph=False)
         def test(images, labels):
             self._strategy.run(model.test_step, ((images, labels),))
 
-        return test
+        def validate():
+            listeners.on_test_begin()
+            model.reset_metrics()
+            for number, start in enumerate(range(0, len(own[0]), size)):
+                listeners.on_test_batch_begin(number)
+                test(*(values[start : start + size] for values in own))
+                listeners.on_test_batch_end(number)
+            # Sums over all replicas, whatever their share of the images.
+            logs = model.get_metrics_result()
+            listeners.on_test_end(logs)
+            return {f"val_{name}": value for name, value in logs.items()}
 
-    def _validate(self, model, test, held_out, size, listeners):
-        listeners.on_test_begin()
-        model.reset_metrics()
-        for number, start in enumerate(range(0, len(held_out[0]), size)):
-            listeners.on_test_batch_begin(number)
-            test(*(values[start : start + size] for values in held_out))
-            listeners.on_test_batch_end(number)
-        # Sums over all replicas, whatever their share of the images.
-        logs = model.get_metrics_result()
-        listeners.on_test_end(logs)
-        return {f"val_{name}": value for name, value in logs.items()}
-
-    def _own(self, arrays):
-        return tuple(values[self.index :: self.processes] for values in arrays)
+        return validate
 
     def _first(self, values):
-        """Of values that are the same in all replicas, those of one."""
+        """Returns one replica's copy of values that are the same in all."""
         results = self._strategy.experimental_local_results
         return tree.map_structure(lambda v: results(v)[0], values)
 
@@ -208,13 +195,30 @@ def place(text):
     return index, len(tasks)
 
 
-def _mean(values):
-    """Means over all replicas, of scalars, in one message."""
-    import tensorflow as tf
+def _listeners(model, callbacks, verbose, epochs, steps):
+    return keras.callbacks.CallbackList(
+        [*callbacks],
+        add_history=True,
+        add_progbar=verbose != 0,
+        model=model,
+        verbose=verbose,
+        epochs=epochs,
+        steps=steps,
+    )
 
-    packed = tf.stack([tf.cast(value, "float32") for value in values])
-    context = tf.distribute.get_replica_context()
-    return context.all_reduce(tf.distribute.ReduceOp.MEAN, packed)
+
+def _train_epoch(model, train, epoch, steps, listeners):
+    """Takes the steps of an epoch and returns the logs of the last one."""
+    logs = {}
+    model.reset_metrics()
+    listeners.on_epoch_begin(epoch)
+    for number in range(steps):
+        listeners.on_train_batch_begin(number)
+        logs = train()
+        listeners.on_train_batch_end(number, logs)
+        if model.stop_training:
+            break
+    return dict(logs)
 
 
 def _symbols(batches):
@@ -225,7 +229,7 @@ def _symbols(batches):
 
 
 def _rows(tensor, parts):
-    """A batch in equal parts, on a new first axis."""
+    """Returns a batch in equal parts, on a new first axis."""
     return ops.reshape(tensor, (parts, -1, *tensor.shape[1:]))
 
 

@@ -2,7 +2,8 @@
 
 They were written by commit d04d648, the last one before the modules were moved, with
 
-    PYTHONPATH=CHECKOUT KERAS_BACKEND=tensorflow python tests/data/written_before/make.py
+    PYTHONPATH=CHECKOUT KERAS_BACKEND=tensorflow \\
+        python tests/data/written_before/make.py
 
 where CHECKOUT is the full path of a checkout of that commit. Later commits have other
 module names, so that this runs with that one only.
@@ -34,18 +35,20 @@ OPTIONS = {
     "puzzlemix": {"grids": (2, 4)},
     "manifold_mixup": {"depth": 2, "per_sample": True},
     "noisy_mixup": {"optimizer": "adamw", "ema": True},
-    "nfm": {"network": "small_resnet", "depth": None, "width": 1 / 8},
+    "nfm": {"network": "small_resnet", "depth": None, "width": 1 / 64},
     "nfm_star": {"depth": 2, "noise_schedule": "rise", "noise": "gaussian"},
+    "adversarial": {"width": 1 / 8, "learning_rate": 0.02, "attack_steps": 3},
     "noisymix": {"depth": 2, "gradient_accumulation": 2},
 }
 
 # The second epoch of this run is cut in half for `run_half`.
 TRAIN = (
     *("--scheme=nfm", "--dataset=digits", "--network=mlp", "--depth=2"),
-    *("--width=0.25", "--dropout=0.1", "--noise_schedule=rise", "--swa_epochs=2"),
-    *("--epochs=2", "--batch_size=16", "--limit=640", "--save_every=20", "--keep=9"),
+    *("--width=0.5", "--dropout=0.1", "--noise_schedule=rise", "--ema"),
+    *("--epochs=2", "--batch_size=8", "--learning_rate=0.05", "--schedule=cosine"),
+    *("--save_every=80", "--keep=9"),
 )
-LAST, HALF = "0002", ("0001", "0001-000020")
+LAST, HALF = "0002", ("0001", "0001-000080")
 
 
 def models(folder):
@@ -59,15 +62,15 @@ def models(folder):
         options = SMALL | OPTIONS.get(scheme, {})
         config, network = training.resolve(training.Config(scheme=scheme, **options))
         model = training.compile_model(config, network, steps=4)
-        model.fit(batch, labels, verbose=0)
+        model.fit(batch, labels, epochs=8, verbose=0)
         model.save(folder / f"{scheme}.keras")
         expected[scheme] = model.classifier(images, training=False)
     network = nfm.networks.build("vit_lite", (8, 8, 1), 10, width=1 / 64, depth=1)
     corruption = RandomCorruption(["gaussian_noise", "fog"], rate=0.5)
     model = keras.Sequential([keras.Input((8, 8, 1)), corruption, network])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.1), loss)
-    model.fit(images, labels, verbose=0)
+    model.compile(keras.optimizers.Adam(0.05), loss)
+    model.fit(images, labels, epochs=20, verbose=0)
     model.save(folder / "layers.keras")
     expected["layers"] = model(images, training=False)
     logits = {name: keras.ops.convert_to_numpy(x) for name, x in expected.items()}

@@ -1,0 +1,10 @@
+from .apgd import APGD as APGD
+from .apgd import checkpoints as checkpoints
+from .attack import AttackResult as AttackResult
+from .autoattack import AutoAttack as AutoAttack
+from .balls import NORMS as NORMS
+from .catalogue import from_perturbation as from_perturbation
+from .fab import FAB as FAB
+from .pgd import FGSM as FGSM
+from .pgd import PGD as PGD
+from .square import Square as Square

@@ -1,0 +1,201 @@
+"""The private names of Keras and of TensorFlow that the package uses, all of them.
+
+Neither library promises to keep these, and each release may take them away. Every one
+is behind a function here, and has a test that says what breaks where it is gone. No
+other module names a thing of Keras that begins with an underscore, or `keras.src`.
+"""
+
+import keras
+from keras import ops
+
+
+def mask_of(tensor):
+    """Returns the mask that a layer put on a tensor, such as that of padded tokens.
+
+    Args:
+        tensor: Tensor.
+
+    Returns:
+        bool tensor, or None where there is no mask.
+    """
+    from keras.src.backend import get_keras_mask
+
+    return get_keras_mask(tensor)
+
+
+def set_mask(tensor, mask):
+    """Puts a mask on a tensor, for the losses and metrics that it comes to.
+
+    Args:
+        tensor: Tensor `(batch, time, ...)`.
+        mask: bool tensor `(batch, time)`.
+    """
+    from keras.src.backend import set_keras_mask
+
+    set_keras_mask(tensor, mask)
+
+
+def set_jit_compile(model, value):
+    """Sets `jit_compile` of a model whose class has a property of that name itself.
+
+    Args:
+        model: `keras.Model`.
+        value: bool.
+    """
+    keras.Model.jit_compile.fset(model, value)
+
+
+def additional_loss(model, loss):
+    """Returns a term to add to a model's loss, of the type that Keras adds.
+
+    Args:
+        model: `keras.Model`.
+        loss: Tensor of any shape, which is summed.
+    """
+    return model._aggregate_additional_loss(loss)
+
+
+def compiled_metrics(model):
+    """Returns the object that holds the `metrics` and `weighted_metrics` of `compile`.
+
+    Args:
+        model: Compiled `keras.Model`.
+
+    Returns:
+        The object, which has `built`, `build(y, y_pred)` and `result()`; None where
+        `compile` was given no metrics.
+    """
+    return model._compile_metrics
+
+
+def flat_metrics(metrics, weighted, *structures):
+    """Returns the single metrics of a model, each with what it is to be updated with.
+
+    Args:
+        metrics: What `compiled_metrics` returned; built.
+        weighted: bool. Those of `weighted_metrics`, else those of `metrics`.
+        *structures: Of the shape of the model's outputs: labels, outputs, weights.
+
+    Returns:
+        List of `(metric, *values)`, a value of each structure.
+    """
+    flat = metrics._flat_weighted_metrics if weighted else metrics._flat_metrics
+    rows = zip(flat, *(metrics._flatten_y(values) for values in structures))
+    return [row for row in rows if row[0] is not None]
+
+
+def build_state(model, batch):
+    """Makes the variables of metrics and optimiser, as Keras does in the first step.
+
+    Args:
+        model: Compiled `keras.Model`.
+        batch: `(inputs, labels)`, arrays or `keras.KerasTensor`.
+    """
+    model._symbolic_build(data_batch=batch)
+
+
+def step_count(optimizer):
+    """Returns the variable that counts the steps of an optimiser.
+
+    `optimizer.iterations` are updates: fewer, and no variable, while gradients
+    accumulate.
+
+    Args:
+        optimizer: `keras.Optimizer`, one that scales the loss as well.
+    """
+    return _unwrapped(optimizer)._iterations
+
+
+def learning_rate_at(optimizer, step):
+    """Returns the learning rate of a step.
+
+    `optimizer.learning_rate` is, under a schedule, that of the next step.
+
+    Args:
+        optimizer: `keras.Optimizer`, one that scales the loss as well.
+        step: Integer or scalar tensor, counted from 0.
+
+    Returns:
+        float.
+    """
+    optimizer = _unwrapped(optimizer)
+    rate = optimizer._learning_rate
+    scheduled = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
+    rate = rate(step) if scheduled else optimizer.learning_rate
+    return float(ops.convert_to_numpy(rate))
+
+
+def trained_variables(optimizer):
+    """Returns the variables that an optimiser was built for.
+
+    Args:
+        optimizer: Built `keras.Optimizer`.
+    """
+    return optimizer._trainable_variables
+
+
+def has_graph(model):
+    """Returns whether a model is a graph of layers, and not code in a `call`.
+
+    Args:
+        model: Anything.
+    """
+    return hasattr(model, "_nodes_by_depth")
+
+
+def number_of_calls(model, layer):
+    """Returns how often the graph of a model passes a layer.
+
+    Args:
+        model: `keras.Model`; a Sequential one has a graph inside.
+        layer: `keras.Layer`.
+
+    Returns:
+        int; 0 of a model without a graph.
+    """
+    graph = getattr(model, "_functional", None) or model
+    by_depth = getattr(graph, "_nodes_by_depth", {})
+    nodes = (node for depth in by_depth.values() for node in depth)
+    return sum(node.operation is layer for node in nodes)
+
+
+def source(tensor):
+    """Returns the layer that a symbolic tensor comes from, and what went into it.
+
+    `layer.input` would not do: a layer that is in several models has several.
+
+    Args:
+        tensor: `keras.KerasTensor` of a functional model.
+
+    Returns:
+        `(layer, inputs)`: `keras.Layer` or `keras.Operation`, and the list of its
+        `keras.KerasTensor`.
+    """
+    layer, node, _ = tensor._keras_history
+    return layer, layer._inbound_nodes[node].input_tensors
+
+
+def nested_layers(model):
+    """Returns a model's layers, those within others too, and the model itself first.
+
+    Args:
+        model: `keras.Model`.
+
+    Returns:
+        List of `keras.Layer`.
+    """
+    return list(model._flatten_layers())
+
+
+def under_xla():
+    """Returns whether TensorFlow is tracing for XLA, which cannot call the host."""
+    import tensorflow as tf
+    from tensorflow.python.ops import control_flow_util
+
+    graph = tf.compat.v1.get_default_graph()
+    return control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
+def _unwrapped(optimizer):
+    """The optimiser that a LossScaleOptimizer wraps, or itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)

@@ -1,0 +1,13 @@
+from .cache import Cache as Cache
+from .constants import EXTRA as EXTRA
+from .constants import NAMES as NAMES
+from .constants import PAPER as PAPER
+from .constants import SEVERITIES as SEVERITIES
+from .constants import STANDARD as STANDARD
+from .corruption import VERSION as VERSION
+from .corruption import Corruption as Corruption
+from .frost import frost_source as frost_source
+from .layers import RandomCorruption as RandomCorruption
+from .layers import corrupt_map as corrupt_map
+from .official import open_official as open_official
+from .official import write_official as write_official

@@ -1,0 +1,151 @@
+"""Images on disk, read when they are asked for: `.npy` files, written whole; JPEGs."""
+
+import hashlib
+import io
+import warnings
+
+import numpy as np
+from PIL import Image
+
+from nfm_keras.records.files import whole
+
+
+def write(path, shape, dtype, chunks):
+    """Writes an array that comes in chunks.
+
+    Args:
+        path: File to write, such as the hidden one of `records.files.whole`.
+        shape: Tuple of ints, of the whole array.
+        dtype: `np.dtype`.
+        chunks: Iterable of arrays that, one after the other along the first axis, make
+            the whole.
+
+    Returns:
+        Dict of what the file is recognised by: `bytes`, int, and `sha256`, str.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    digest, count = hashlib.sha256(), 0
+    # Not a memory map to write to: on a full disk that is a SIGBUS and no OSError.
+    with open(path, "xb") as file:
+        for part in _parts(shape, dtype, chunks):
+            count += file.write(part)
+            digest.update(part)
+    return {"bytes": count, "sha256": digest.hexdigest()}
+
+
+def write_unless_there(path, shape, dtype, chunks):
+    """Writes an array, unless the file holds one of this shape and type already.
+
+    Args:
+        path: File to write; its folder is created. One that does not fit is made again,
+            with a warning.
+        shape, dtype, chunks: As for `write`; no chunk is asked for without need.
+
+    Raises:
+        OSError: Naming the file that cannot be written; no part of it is left.
+    """
+    if not _is_there(path, shape, dtype):
+        with whole(path) as hidden:
+            write(hidden, shape, dtype, chunks)
+
+
+def read(path):
+    """Opens an array where it is.
+
+    Args:
+        path: File to read.
+
+    Returns:
+        Memory map, read-only.
+
+    Raises:
+        FileNotFoundError: Naming what its folder holds instead.
+        ValueError: If the file is truncated or is no `.npy` file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path.parent} must hold {path.name}. Received: {listing(path.parent)}"
+        )
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(
+            f"{path} must be a whole .npy file. "
+            f"Received: {path.stat().st_size} bytes ({error})"
+        ) from None
+
+
+class Jpegs:
+    """Image files as a sequence `(n, height, width, 3)` of uint8, read when it is cut.
+
+    Args:
+        paths: List of the files; all images have the size of the first.
+
+    Raises:
+        ValueError: Naming a file that is no image, or is of another size, when it is
+            read.
+    """
+
+    dtype = np.dtype("uint8")
+
+    def __init__(self, paths):
+        self._paths = paths
+        self.shape = (len(paths), *_read_jpeg(paths[0]).shape)
+
+    def __len__(self):
+        return len(self._paths)
+
+    def __getitem__(self, at):
+        if isinstance(at, slice):
+            return np.stack([self._read(path) for path in self._paths[at]])
+        return self._read(self._paths[at])
+
+    def _read(self, path):
+        image = _read_jpeg(path)
+        if image.shape != self.shape[1:]:
+            raise ValueError(
+                f"All images must have the shape {self.shape[1:]} of the first. "
+                f"Received: {path} of shape {image.shape}"
+            )
+        return image
+
+
+def listing(folder):
+    """Returns how many files a folder holds and the names of a few, for an error."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return f"{len(names)} names ({', '.join(names[:5])})" if names else "nothing"
+
+
+def _parts(shape, dtype, chunks):
+    header = io.BytesIO()
+    layout = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, layout)
+    yield header.getvalue()
+    for chunk in chunks:
+        yield np.ascontiguousarray(chunk).ravel().view("uint8")
+
+
+def _is_there(path, shape, dtype):
+    if not path.exists():
+        return False
+    try:
+        there = read(path)
+        received = f"{there.dtype} of shape {there.shape}"
+    except ValueError as error:
+        received = str(error)
+    expected = f"{dtype} of shape {shape}"
+    if received != expected:
+        warnings.warn(
+            f"{path} is made again. Expected: {expected}. Received: {received}",
+            stacklevel=4,
+        )
+    return received == expected
+
+
+def _read_jpeg(path):
+    try:
+        return np.asarray(Image.open(path).convert("RGB"))
+    except OSError as error:
+        raise ValueError(f"{path} must be a whole image. Received: {error}") from None

@@ -1,0 +1,137 @@
+"""Training batches: shuffled, augmented a batch at a time, without end."""
+
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from nfm_keras.data import array_stream, augmentation, policies, tensorflow_stream
+
+
+class Plan(NamedTuple):
+    """What a stream of batches needs to know.
+
+    Attributes:
+        images: uint8 `(n, height + 2 * pad, width + 2 * pad, channels)`.
+        labels: int64 `(n,)`.
+        shape: `(height, width, channels)` of an image of a batch.
+        pad: Pixels by which the images were padded on each side.
+        flip: bool. Whether half of them are mirrored.
+        batch_size: int.
+        steps: int, batches in an epoch.
+        seed: int.
+        epoch: int, the one to begin with.
+        step: int, the batch of that epoch to begin with.
+        vary: Function `(images, epoch, indices) -> images` of arrays, or None.
+        part: slice, the rows of each batch to make.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    shape: tuple
+    pad: int
+    flip: bool
+    batch_size: int
+    steps: int
+    seed: int
+    epoch: int
+    step: int
+    vary: object
+    part: slice
+
+
+def batches(
+    split,
+    batch_size,
+    seed=0,
+    augment=True,
+    start_epoch=0,
+    drop_last=False,
+    policy=None,
+    start_step=0,
+    part=slice(None),
+):
+    """Returns an endless stream of shuffled training batches, for `fit`.
+
+    Each epoch's order and augmentation are a pure function of `(seed, epoch)`, so that
+    a run resumed with `start_epoch` and `start_step` sees what it would have seen.
+    Images stay uint8; crops and mirror images are gathered a whole batch at a time,
+    then the policy does to each image what it draws for it.
+
+    Args:
+        split: A `Split`.
+        batch_size: Images in a batch; the last of an epoch may be smaller.
+        seed: Integer.
+        augment: Whether to crop and flip, as the set's `DatasetSpec` allows.
+        start_epoch: The epoch to begin with.
+        drop_last: Leave out the smaller last batch.
+        policy: One of `nfm_keras.data.policies.POLICIES`; `None` for none. It runs in
+            NumPy: a `tf.data` stream with it can be neither saved nor sent to another
+            machine.
+        start_step: The batch of `start_epoch` to begin with.
+        part: Which rows of each batch to make, where several processes make a batch
+            together (`distribution.Engine.part`).
+
+    Returns:
+        `tf.data.Dataset` on the TensorFlow backend, else a
+        `keras.utils.PyDataset` that needs no TensorFlow. Pass
+        `steps_per_epoch(...)` to `fit` with it.
+
+    Raises:
+        ValueError: For an unknown policy, or a batch that is larger than the set.
+
+    Example:
+
+    >>> train = load("digits").train
+    >>> stream = batches(train, 128, start_epoch=3)
+    >>> steps = steps_per_epoch(train, 128)
+    """
+    known = split.spec
+    pad, flip = (known.pad, known.flip) if augment else (0, False)
+    borders = ((0, 0), (pad, pad), (pad, pad), (0, 0))
+    plan = Plan(
+        images=np.pad(split.images, borders),
+        labels=split.labels,
+        shape=known.shape,
+        pad=pad,
+        flip=flip,
+        batch_size=batch_size,
+        steps=steps_per_epoch(split, batch_size, drop_last),
+        seed=seed,
+        epoch=start_epoch,
+        step=start_step,
+        vary=_variation(policy, seed),
+        part=part,
+    )
+    if keras.backend.backend() == "tensorflow":
+        return tensorflow_stream.stream(plan)
+    return array_stream.Stream(plan)
+
+
+def steps_per_epoch(split, batch_size, drop_last=False) -> int:
+    """Returns how many batches an epoch has.
+
+    Args:
+        split: A `Split`.
+        batch_size: As in `batches`.
+        drop_last: As there.
+
+    Raises:
+        ValueError: If that is none.
+    """
+    whole, rest = divmod(len(split.images), batch_size)
+    steps = whole + bool(rest and not drop_last)
+    if not steps:
+        raise ValueError(
+            f"A batch of {batch_size} must fit into the training set. "
+            f"Received: {len(split.images)} images"
+        )
+    return steps
+
+
+def _variation(policy, seed):
+    """The function `(images, epoch, indices) -> images` of a policy, in NumPy."""
+    if policy is None:
+        return None
+    known = policies.lookup(policy)
+    return lambda images, *place: augmentation.augment(images, known, seed, *place)

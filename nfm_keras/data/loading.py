@@ -1,0 +1,126 @@
+"""Image sets in memory: uint8 images, integer labels."""
+
+import functools
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from nfm_keras.checks import check_count
+from nfm_keras.data.specs import DatasetSpec, spec
+
+
+class Split(NamedTuple):
+    """Images with their labels.
+
+    Attributes:
+        images: uint8 `(n, height, width, channels)`.
+        labels: int64 `(n,)`.
+        spec: `DatasetSpec` of the set that they are from.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    spec: DatasetSpec
+
+
+class Splits(NamedTuple):
+    """The parts of an image set; `validation` is `None` unless it was asked for."""
+
+    train: Split
+    validation: Split | None
+    test: Split
+
+
+def load(name, data_dir=None, download=False, limit=None, validation=0) -> Splits:
+    """Loads an image set into memory.
+
+    Args:
+        name: One of `SPECS`. `digits` (1,797 images of 8x8, scikit-learn's) is
+            part of the installation; the others are TensorFlow Datasets.
+        data_dir: Folder of TensorFlow Datasets; `None` for `TFDS_DATA_DIR`,
+            else `~/tensorflow_datasets`.
+        download: Whether a set that is not there may be downloaded.
+        limit: Keep only the first `limit` images of training and of test.
+        validation: How many training images to hold out, drawn with a fixed seed.
+
+    Returns:
+        `Splits` of NumPy arrays.
+
+    Raises:
+        ValueError: For an unknown name, or a limit or validation that leaves
+            nothing to train on.
+        FileNotFoundError: If the set is not there and `download` is false.
+
+    Example:
+
+    >>> load("digits").train.images.shape
+    (1297, 8, 8, 1)
+    """
+    known = spec(name)
+    if limit is not None:
+        check_count("limit", limit)
+    if name == "digits":
+        train, test = _load_digits()
+    else:
+        train, test = _load_tfds(name, data_dir, download)
+    train, test = (Split(x[:limit], y[:limit], known) for x, y in (train, test))
+    train, held_out = _hold_out(train, validation)
+    return Splits(train, held_out, test)
+
+
+@functools.cache
+def _load_digits():
+    """Images and labels for training and for test, scikit-learn's, shuffled."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+    order = np.random.default_rng(0).permutation(len(images))
+    images, labels = images[order], bunch.target.astype(np.int64)[order]
+    return (images[:-500], labels[:-500]), (images[-500:], labels[-500:])
+
+
+def _load_tfds(name, data_dir, download):
+    """Images and labels for training and for test, by TensorFlow Datasets."""
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        raise FileNotFoundError(
+            f"Dataset '{name}' is read with TensorFlow Datasets, which is not "
+            'installed: pip install "nfm-keras[tensorflow]", or take "digits".'
+        ) from None
+
+    builder = tfds.builder(name, data_dir=data_dir)
+    if not builder.is_prepared():
+        if not download:
+            # TFDS itself would try to download, and hang for minutes offline.
+            folder = pathlib.Path(builder.data_dir).parents[1]
+            raise FileNotFoundError(
+                f"Dataset '{name}' is not in {folder}. Give its folder with "
+                "--data_dir or TFDS_DATA_DIR, or let it be downloaded with "
+                "--download (download=True)."
+            )
+        builder.download_and_prepare()
+    return tuple(
+        (part["image"], part["label"].astype(np.int64))
+        for part in (
+            tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+            for split in ("train", "test")
+        )
+    )
+
+
+def _hold_out(train, count):
+    """The training images without so many, and those: `None` for 0."""
+    if not 0 <= count < len(train.images):
+        raise ValueError(
+            f"`validation` must be at least 0 and leave some of the "
+            f"{len(train.images)} training images. Received: {count}"
+        )
+    if not count:
+        return train, None
+    order = np.random.default_rng(0).permutation(len(train.images))
+    held, kept = np.sort(order[:count]), np.sort(order[count:])
+    images, labels, known = train
+    return tuple(Split(images[rows], labels[rows], known) for rows in (kept, held))

@@ -1,0 +1,78 @@
+"""Classifiers kept as their weights in half precision: half the size of a network.
+
+Whoever has the record of a run and this file can measure again what the record says.
+"""
+
+import dataclasses
+import pathlib
+
+import keras
+import numpy as np
+
+from nfm_keras import records, training
+from nfm_keras.mixing.sites import remove_sites
+from nfm_keras.records.files import whole
+
+FILE = "weights_float16.npz"
+
+
+def save_weights(network, path):
+    """Writes the weights of a network, kernels in float16, whole or not at all.
+
+    What has one axis, biases and all of a batch norm, stays float32: it is small, and a
+    variance may be beyond float16.
+
+    Args:
+        network: `keras.Model`.
+        path: The `.npz` file.
+    """
+    arrays = network.get_weights()
+    halves = [a.astype("float16") if a.ndim > 1 else a for a in arrays]
+    with whole(path) as hidden:
+        np.savez(hidden, **{f"{i:04d}": array for i, array in enumerate(halves)})
+
+
+def load_weights(network, path):
+    """Puts back into a network what `save_weights` wrote.
+
+    Raises:
+        ValueError: If the weights are those of another network.
+    """
+    with np.load(path) as file:
+        network.set_weights([file[name].astype("float32") for name in sorted(file)])
+
+
+def build_classifier(config, path) -> keras.Model:
+    """Returns the plain classifier of a config with the weights of a file, in float32.
+
+    Args:
+        config: `training.Config`.
+        path: What `save_weights` wrote.
+    """
+    policy = keras.config.dtype_policy()
+    try:
+        float32 = dataclasses.replace(config, precision="float32")
+        _, network = training.resolve(float32)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    load_weights(network, path)
+    return remove_sites(network)
+
+
+def load_classifier(folder) -> keras.Model:
+    """Loads the classifier of a run that is done, in float32.
+
+    Args:
+        folder: Folder of the run, with `record.json` and `weights_float16.npz`.
+
+    Returns:
+        Plain functional model from [0, 1] images to logits: what was scored.
+
+    Example:
+
+    >>> network = load_classifier("results/full_table1/nfm/seed_0")  # doctest: +SKIP
+    >>> network.save("classifier.keras")  # doctest: +SKIP
+    """
+    folder = pathlib.Path(folder)
+    config = records.load(folder / records.FILE).config
+    return build_classifier(training.Config(**config), folder / FILE)

@@ -1,0 +1,135 @@
+"""A sweep: every run of an experiment trained and scored, in processes of their own."""
+
+import dataclasses
+import functools
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from nfm_keras import data
+from nfm_keras.experiments.cost import estimate
+from nfm_keras.experiments.experiment import Experiment, Run, runs, unscored
+
+LOG = "sweep.log"
+"""What the processes of a run print, in the run's folder."""
+
+
+class Failure(Exception):
+    """A run that failed, and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """The runs of an experiment, and how they are done.
+
+    What is recorded is skipped, so that the same sweep goes on after a kill.
+
+    Args:
+        experiment: `Experiment`.
+        folder: Each run has `<folder>/<row>/seed_<n>`.
+        train, score: Functions from a `Run` to the arguments of `python -m` that train
+            it and that score it, such as `["apps.train", "--scheme=nfm"]`.
+        data_dir, download: As in `nfm_keras.data.load.load`.
+    """
+
+    experiment: Experiment
+    folder: pathlib.Path | str
+    train: Callable
+    score: Callable
+    data_dir: str | None = None
+    download: bool = False
+
+    def plan(self):
+        """Prints the runs that are left, what they take here and their commands.
+
+        Raises:
+            ValueError: If a folder holds a run of another config.
+        """
+        todo = runs(self.experiment, self.folder)
+        left = [run for run in todo if not run.record]
+        seconds = estimate(left, self._sizes(left[0])[0]) if left else []
+        spent = dict(zip((run.name for run in left), seconds, strict=True))
+        for run in todo:
+            if run.name not in spent:
+                print(f"{run.name:32} recorded")
+                continue
+            minutes = spent[run.name] / 60
+            print(f"{run.name:32} {minutes:6.1f} min  {shlex.join(self.train(run))}")
+        print(
+            f"{len(left)} of {len(todo)} run(s) to do: about "
+            f"{sum(seconds) / 3600:.1f} hours of training here, and the scoring."
+        )
+
+    def carry_out(self):
+        """Trains and scores run after run, and prints what each came to.
+
+        Raises:
+            RuntimeError: If runs failed, once all others are done.
+        """
+        todo = runs(self.experiment, self.folder)
+        failed, begun = {}, time.monotonic()
+        for place, run in enumerate(todo, start=1):
+            print(f"[{place}/{len(todo)}] {run.name}", flush=True)
+            try:
+                print(f"  {self._finish(run)}", flush=True)
+            except (Failure, ValueError) as error:
+                failed[run.name] = error
+                print(f"  failed: {error}", file=sys.stderr, flush=True)
+        minutes = (time.monotonic() - begun) / 60
+        done = len(todo) - len(failed)
+        print(f"{done} of {len(todo)} run(s) done, {minutes:.0f} min")
+        if failed:
+            raise RuntimeError(
+                f"{len(failed)} run(s) failed; the same command tries again. Received: "
+                + "; ".join(f"{name}: {error}" for name, error in failed.items())
+            )
+
+    def _sizes(self, run):
+        return _sizes(run.config.dataset, self.data_dir, self.download)
+
+    def _finish(self, run):
+        """Does what is left of a run, and returns in a line what it came to."""
+        if not run.record:
+            _call(run, self.train(run))
+        if unscored(self.experiment, run.record, self._sizes(run)[1]):
+            _call(run, self.score(run))
+        record = run.record
+        first, minutes = record.scores[0], record.seconds / 60
+        return (
+            f"{first.perturbation} {first.value:.1f} %, {minutes:.0f} min of training"
+        )
+
+
+@functools.cache
+def _sizes(dataset, data_dir, download):
+    """How many images there are to train on and to test on."""
+    splits = data.load(dataset, data_dir, download)
+    return len(splits.train.images), len(splits.test.images)
+
+
+def _call(run: Run, arguments):
+    """Runs an app in a process of its own, its output in the run's log.
+
+    Raises:
+        Failure: If it ends with an error; the last line of its output says which.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    path = run.folder / LOG
+    with path.open("a", encoding="utf-8") as log:
+        log.write(f"$ python -m {shlex.join(arguments)}\n")
+        log.flush()
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments], stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            status = process.wait()
+        except BaseException:
+            process.terminate()  # or it would go on alone
+            process.wait()
+            raise
+    if status:
+        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise Failure(f"{arguments[0]} ended with {status}: {lines[-1]} ({path})")

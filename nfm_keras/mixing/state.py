@@ -1,0 +1,76 @@
+"""The values that the variables of a model have in a training step.
+
+On JAX they are arguments of the step: `train_step` takes a `state`, lists of the values
+of the trainable variables, of the others, of the optimiser's and of the metrics', while
+a variable holds what it held when the step was traced. On TensorFlow and PyTorch there
+is no state, and a variable holds its value.
+"""
+
+import contextlib
+
+import keras
+from keras import ops
+
+
+def variables_of(model):
+    """Returns a model's variables in the order of JAX's state.
+
+    Args:
+        model: Compiled and built `keras.Model`.
+
+    Returns:
+        Tuple of four lists of variables.
+    """
+    return (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
+
+
+def position(model, variable):
+    """Returns which of the variables that are not trained a variable is.
+
+    Args:
+        model: `keras.Model`.
+        variable: One of its `non_trainable_variables`.
+
+    Returns:
+        int.
+    """
+    return [id(v) for v in model.non_trainable_variables].index(id(variable))
+
+
+def values_of(model, state):
+    """Returns the context in which a model's variables have the values of the step.
+
+    Args:
+        model: `keras.Model`.
+        state: `[state]` on JAX, else an empty list.
+    """
+    if not state:
+        return contextlib.nullcontext()
+    variables = [*model.trainable_variables, *model.non_trainable_variables]
+    trained, others = state[0][:2]
+    return keras.StatelessScope(list(zip(variables, [*trained, *others])))
+
+
+def count_step(model, state):
+    """Returns the number of the step, and counts it.
+
+    Args:
+        model: `NFMModel`.
+        state: As in `values_of`.
+
+    Returns:
+        `(step, state)`: scalar integer tensor, and the state with the next step's.
+    """
+    if not state:
+        step = ops.convert_to_tensor(model.step.value) + 0
+        model.step.assign(step + 1)
+        return step, state
+    ((trained, others, *rest),) = state
+    others, place = list(others), position(model, model.step)
+    step, others[place] = others[place], others[place] + 1
+    return step, [(trained, others, *rest)]

@@ -1,0 +1,11 @@
+from .catalogue import NETWORKS as NETWORKS
+from .catalogue import build as build
+from .perceptron import mlp as mlp
+from .preact_resnet import preact_resnet18 as preact_resnet18
+from .preact_resnet import small_resnet as small_resnet
+from .resnet import resnet50 as resnet50
+from .resnet import resnet101 as resnet101
+from .vision_transformer import vit_lite as vit_lite
+from .vision_transformer import vit_lite7_4 as vit_lite7_4
+from .wide_residual import wide_resnet as wide_resnet
+from .wide_residual import wide_resnet28_10 as wide_resnet28_10

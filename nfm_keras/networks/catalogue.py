@@ -1,0 +1,59 @@
+"""The networks by name."""
+
+import types
+
+from nfm_keras.checks import unknown
+from nfm_keras.networks.perceptron import mlp
+from nfm_keras.networks.preact_resnet import preact_resnet18, small_resnet
+from nfm_keras.networks.resnet import resnet50, resnet101
+from nfm_keras.networks.vision_transformer import vit_lite, vit_lite7_4
+from nfm_keras.networks.wide_residual import wide_resnet, wide_resnet28_10
+
+NETWORKS = types.MappingProxyType(
+    {
+        "preact_resnet18": preact_resnet18,
+        "small_resnet": small_resnet,
+        "wide_resnet28_10": wide_resnet28_10,
+        "wide_resnet": wide_resnet,
+        "resnet50": resnet50,
+        "resnet101": resnet101,
+        "vit_lite7_4": vit_lite7_4,
+        "vit_lite": vit_lite,
+        "mlp": mlp,
+    }
+)
+"""Name -> builder."""
+
+
+def build(name, input_shape, num_classes, width=1.0, **options):
+    """Builds a network by name.
+
+    Args:
+        name: One of `NETWORKS`.
+        input_shape: Shape of one sample, `(height, width, channels)` or `(features,)`.
+        num_classes: Number of logits.
+        width: Multiplies the channels: 1 is the published network, 2 its
+            double-width twin; of `wide_resnet` it is the widening factor.
+        **options: Passed to the builder.
+
+    Returns:
+        `keras.Model` from `(batch, *input_shape)` in [0, 1] to float32 logits.
+
+    Raises:
+        ValueError: For an unknown name, a width that is not positive, or an option
+            that the builder refuses or does not have.
+
+    Example:
+
+    >>> model = build("preact_resnet18", (32, 32, 3), 10, width=0.25)
+    """
+    if name not in NETWORKS:
+        raise unknown("network", name, NETWORKS)
+    try:
+        return NETWORKS[name](tuple(input_shape), num_classes, width=width, **options)
+    except TypeError as error:
+        if "keyword argument" not in str(error):
+            raise
+        raise ValueError(
+            f"Network '{name}' must have the options it is given. Received: {error}"
+        ) from None

@@ -1,0 +1,181 @@
+"""Cell: the accuracy under one perturbation, over the seeds of a setting."""
+
+import dataclasses
+import json
+import statistics
+
+from nfm_keras.corruptions.constants import NAMES, PAPER, SEVERITIES, STANDARD
+from nfm_keras.evaluation.statistics import mean_accuracy
+from nfm_keras.records import ids
+from nfm_keras.records.ids import NO_PROTOCOL
+
+CORRUPTION_MEAN = "common_corruptions"
+"""Column of the mean over the 15 corruptions at all severities."""
+
+MEANS = {
+    "15 common corruptions": STANDARD,
+    "19 corruptions": NAMES,
+    "the paper's 6": PAPER,
+}
+"""Means over corruptions and their five severities, by what they are called."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """Accuracy of one aggregate under one perturbation, in percent.
+
+    Args:
+        mean: float.
+        deviation: float. Sample standard deviation over seeds, None for one seed.
+        low, high: float. One deviation from the mean or, for one seed, the ends of the
+            95 % interval; None where there is none.
+        severity: float.
+        seeds: int.
+        family: str. The perturbation without its severity, but with the settings that
+            tell it from others.
+    """
+
+    mean: float
+    deviation: float | None
+    low: float | None
+    high: float | None
+    severity: float
+    seeds: int
+    family: str
+
+
+def of_protocol(scores, protocol):
+    """Returns the scores of a protocol, and those that no protocol touches."""
+    return [score for score in scores if score.protocol in (protocol, NO_PROTOCOL)]
+
+
+def naming(scores):
+    """Returns a function from a `Score` to its family and the name of its column.
+
+    An attack that was run with several settings has those that differ in both names:
+    `"pgd@8/255 (steps=20)"`.
+
+    Args:
+        scores: iterable of all `Score`s that are shown together.
+    """
+    kinds = {}
+    for score in scores:
+        kinds.setdefault(ids.kind(score.perturbation), []).append(_settings(score))
+    differing = {kind: sorted(varying(settings)) for kind, settings in kinds.items()}
+
+    def name(score):
+        kind, settings = ids.kind(score.perturbation), _settings(score)
+        settings = {key: settings.get(key) for key in differing[kind]}
+        return labelled(kind, settings), labelled(score.perturbation, settings)
+
+    return name
+
+
+def cells(runs, name):
+    """Returns the accuracies of some runs over their seeds.
+
+    Args:
+        runs: iterable of lists of `Score`, a run each. Of a score that was measured
+            twice, the later one counts.
+        name: What `naming` returned.
+
+    Returns:
+        Dict from the name of a column to `Cell`.
+    """
+    measured = {}
+    for scores in runs:
+        for key, score in {name(score): score for score in scores}.items():
+            measured.setdefault(key, []).append(score)
+    return {
+        column: over_seeds(
+            [score.value for score in scores],
+            ends=(scores[0].low, scores[0].high),
+            severity=scores[0].severity,
+            family=family,
+        )
+        for (family, column), scores in measured.items()
+    }
+
+
+def over_seeds(values, ends=(None, None), severity=0.0, family=CORRUPTION_MEAN):
+    """Returns the `Cell` of one accuracy a seed.
+
+    Args:
+        values: list of float, in percent.
+        ends: those of the interval if there is one seed.
+        severity, family: As in `Cell`.
+
+    Example:
+
+    >>> cell = over_seeds([80.0, 82.0])
+    >>> cell.mean, round(cell.deviation, 2)
+    (81.0, 1.41)
+    """
+    mean, deviation = statistics.fmean(values), None
+    if len(values) > 1:
+        deviation = statistics.stdev(values)
+        ends = mean - deviation, mean + deviation
+    return Cell(mean, deviation, *ends, severity, len(values), family)
+
+
+def corruption_mean(scores, kinds, severities=SEVERITIES):
+    """Returns the mean accuracy over corruptions with its 95 % interval.
+
+    Args:
+        scores: dict from the id of a perturbation to `Score`, of one classifier.
+        kinds: iterable of str, the corruptions.
+        severities: iterable of int.
+
+    Returns:
+        `(mean, low, high)` in percent; None where a score is missing. The ends are None
+        where it is not known which images were right, or where these are not the same.
+    """
+    chosen = [scores.get(f"{kind}@{s}") for kind in kinds for s in severities]
+    if None in chosen:
+        return None
+    if all(score.hits for score in chosen) and len({score.n for score in chosen}) == 1:
+        return mean_accuracy(chosen)
+    return statistics.fmean(score.value for score in chosen), None, None
+
+
+def varying(settings):
+    """Returns the keys that do not have the same value everywhere, as a set.
+
+    Args:
+        settings: iterable of dicts of JSON values; what is missing is None.
+
+    Example:
+
+    >>> varying([{"steps": 7, "norm": "linf"}, {"steps": 20, "norm": "linf"}])
+    {'steps'}
+    """
+    settings = list(settings)
+    return {
+        key
+        for key in set().union(*settings)
+        if len({json.dumps(values.get(key)) for values in settings}) > 1
+    }
+
+
+def labelled(name, settings):
+    """Returns a name with settings behind it.
+
+    Example:
+
+    >>> labelled("nfm", {"alpha": 0.2}), labelled("nfm", {})
+    ('nfm (alpha=0.2)', 'nfm')
+    """
+    inner = ", ".join(f"{key}={value}" for key, value in settings.items())
+    return f"{name} ({inner})" if inner else name
+
+
+def _settings(score):
+    """An attack's settings, its step size as the reach of all steps, in epsilons.
+
+    The step size itself grows with epsilon: each severity would be its own curve.
+    """
+    settings = dict(score.settings)
+    if "step_size" in settings and score.severity:
+        reach = settings.pop("step_size") * settings.get("steps", 1) / score.severity
+        settings["reach"] = round(reach, 4)
+    return settings

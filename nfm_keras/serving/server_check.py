@@ -1,0 +1,101 @@
+"""A running server, asked and compared with the SavedModel that it should serve."""
+
+import time
+from typing import Any, NamedTuple
+
+from nfm_keras.serving import checks
+
+TOLERANCE = 1e-4
+"""Of a probability: another machine rounds otherwise, another model differs by more."""
+
+
+class Answer(NamedTuple):
+    """What a server said of some images.
+
+    Attributes:
+        classes: str `(batch,)`, the most probable class of each.
+        probabilities: float32 `(batch, classes)`.
+        milliseconds: What the request took, and what it took again: the first is slow
+            where the model had no warm-up.
+    """
+
+    classes: Any
+    probabilities: Any
+    milliseconds: tuple[float, float]
+
+    def lines(self, names):
+        """Returns a line of text an image: name, class and probability.
+
+        Args:
+            names: What to call the images.
+        """
+        rows = zip(names, self.classes, self.probabilities, strict=True)
+        return [f"{name}: {label} {row.max():.4f}" for name, label, row in rows]
+
+
+def ask(client, values, signature) -> Answer:
+    """Asks a server the same twice.
+
+    Args:
+        client: `RestClient` or `GrpcClient`.
+        values: Images, or a list of files, as the signature takes them.
+        signature: Its name.
+
+    Example:
+
+    >>> client = GrpcClient("localhost:8500", "digits")  # doctest: +SKIP
+    >>> ask(client, [png], "serving_bytes").classes  # doctest: +SKIP
+    array(['3'], dtype='<U1')
+    """
+    outputs, first = _timed(client, values, signature)
+    _, second = _timed(client, values, signature)
+    return Answer(outputs["classes"], outputs["probabilities"], (first, second))
+
+
+def probabilities(folder, values, signature):
+    """Returns the probabilities that a SavedModel gives.
+
+    Args:
+        folder: Its version folder.
+        values: As in `ask`.
+        signature: Its name.
+
+    Returns:
+        float32 `(batch, classes)`.
+
+    Raises:
+        ValueError: If it has no such signature.
+    """
+    import tensorflow as tf
+
+    servable = tf.saved_model.load(str(folder))
+    if signature not in servable.signatures:
+        raise ValueError(
+            f"{folder} must have the signature `{signature}`. "
+            f"Received: {sorted(servable.signatures)}"
+        )
+    run = servable.signatures[signature]
+    (name,) = run.structured_input_signature[1]
+    return run(**{name: tf.constant(values)})["probabilities"].numpy()
+
+
+def compare(client, answer, folder, expected):
+    """Returns the largest difference of a server's probabilities from a SavedModel's.
+
+    Args:
+        client: The client that asked.
+        answer: Its `Answer`.
+        folder: Version folder of the SavedModel, for the error.
+        expected: What `probabilities` returned of it.
+
+    Raises:
+        RuntimeError: If they differ by more than `TOLERANCE`.
+    """
+    what, to = f"The probabilities from {client.name}", f"those of {folder}"
+    return checks.compare(what, answer.probabilities, expected, TOLERANCE, to)
+
+
+def _timed(client, values, signature):
+    begun = time.perf_counter()
+    outputs = client.predict(values, signature)
+    return outputs, 1000 * (time.perf_counter() - begun)

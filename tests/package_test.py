@@ -1,0 +1,111 @@
+"""What is installed: one wheel, one name at its top, commands that run anywhere."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+COMMANDS = PROJECT["project"]["scripts"]
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "nfm_keras", "apps")
+BUILD = "import sys; from setuptools import build_meta as b; {}(sys.argv[1])"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with the wheel and the sdist, made from a copy of the sources."""
+    folder = tmp_path_factory.mktemp("built")
+    source = folder / "source"
+    source.mkdir()
+    for name in SOURCES:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, source / name)
+    for function in ("b.build_wheel", "b.build_sdist"):
+        command = [sys.executable, "-c", BUILD.format(function), str(folder)]
+        subprocess.run(command, cwd=source, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(built):
+    """A folder with the installed wheel, beside one of a user with an apps/ of his."""
+    (wheel,) = built.glob("*.whl")
+    options = ["--no-deps", "--no-compile", "--quiet", "--target", built / "site"]
+    command = [sys.executable, "-m", "pip", "install", *options, wheel]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    (built / "elsewhere" / "apps").mkdir(parents=True)
+    trap = "raise SystemExit('another apps/ was imported')\n"
+    (built / "elsewhere" / "apps" / "__init__.py").write_text(trap)
+    return built
+
+
+def elsewhere(installed, *command):
+    environment = os.environ | {"PYTHONPATH": str(installed / "site")}
+    return subprocess.run(
+        list(map(str, command)),
+        cwd=installed / "elsewhere",
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_list_of_packages_is_complete():
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for path in (ROOT / "nfm_keras").rglob("__init__.py")
+    }
+    listed = PROJECT["tool"]["setuptools"]["packages"]
+    assert listed == sorted(found | {"nfm_keras.apps"})
+
+
+def test_every_app_has_a_command():
+    apps = {
+        path.stem
+        for path in (ROOT / "apps").glob("*.py")
+        if "__main__" in path.read_text(encoding="utf-8")
+    }
+    commands = {f"nfm-{name.replace('_', '-')}" for name in apps}
+    assert commands == set(COMMANDS)
+
+
+def test_the_wheel_has_one_name_at_its_top_and_all_that_is_read(built):
+    (wheel,) = built.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    tops = {name.partition("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"nfm_keras"}
+    for path in (ROOT / "nfm_keras").rglob("*"):
+        if path.suffix in (".py", ".pyi", ".json", ".typed"):
+            assert str(path.relative_to(ROOT)) in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_sdist_has_what_the_wheel_is_made_of(built):
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+    assert {"pyproject.toml", "LICENSE", "README.md", "apps/train.py"} <= names
+    assert "nfm_keras/mixing/draw.py" in names
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_runs_outside_the_checkout(installed, command):
+    shown = elsewhere(installed, installed / "site" / "bin" / command, "--help")
+    assert "another apps/" not in shown.stderr + shown.stdout
+    assert shown.returncode in (0, 1)  # absl's help exits with 1
+    assert "flags:" in shown.stdout and "Traceback" not in shown.stderr
+    typo = elsewhere(installed, installed / "site" / "bin" / command, "--sede=1")
+    assert typo.returncode == 1 and "Unknown command line flag 'sede'" in typo.stderr
+
+
+def test_the_installed_package_is_the_one_that_is_imported(installed):
+    show = "import nfm_keras; print(nfm_keras.__file__)"
+    place = elsewhere(installed, sys.executable, "-c", show).stdout
+    assert place.startswith(str(installed / "site"))

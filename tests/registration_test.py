@@ -1,0 +1,103 @@
+"""Keras knows our classes whatever is imported first, each time in a new process."""
+
+import ast
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from conftest import BACKEND
+
+import nfm_keras
+from nfm_keras import registration
+
+PACKAGE = pathlib.Path(nfm_keras.__file__).parent
+SLOW = ("keras", "numpy", "scipy", "matplotlib", "tensorflow", "jax", "torch")
+
+pytestmark = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="does not depend on the backend"
+)
+
+
+def classes():
+    """Module -> names of its classes that are registered with Keras."""
+    registered = {}
+    for path in PACKAGE.rglob("*.py"):
+        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and any(
+                "register_keras_serializable" in ast.unparse(decorator)
+                for decorator in node.decorator_list
+            ):
+                registered.setdefault(module, set()).add(node.name)
+    return registered
+
+
+def run(program):
+    """What a fresh process prints, as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_every_module_with_a_serialisable_class_is_listed():
+    assert sorted(registration.MODULES) == sorted(classes())
+
+
+def test_the_package_alone_imports_nothing_slow():
+    loaded = run("import nfm_keras, json, sys; print(json.dumps([*sys.modules]))")
+    assert not {name.partition(".")[0] for name in loaded} & set(SLOW)
+    ours = {name for name in loaded if name.startswith("nfm_keras")}
+    assert ours == {"nfm_keras", "nfm_keras.lazy", "nfm_keras.registration"}
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import keras, nfm_keras",
+        "import nfm_keras, keras",
+        "from nfm_keras.training import Config",
+        "from nfm_keras.training.config import Config",
+        "import nfm_keras.mixing.draw",
+        "import nfm_keras.backend.random",
+        "import nfm_keras; nfm_keras.data.load",
+    ],
+)
+def test_all_classes_are_registered_whatever_is_imported_first(first):
+    known = run(
+        f"{first}\n"
+        "import json, keras, sys\n"
+        "print(json.dumps([*keras.saving.get_custom_objects()]))"
+    )
+    assert set(known) == {
+        f"nfm_keras>{name}" for names in classes().values() for name in names
+    }
+
+
+def test_a_model_loads_with_kerass_own_function(tmp_path):
+    """Of layers and a technique that the program itself never names."""
+    run(
+        f"""
+import json, keras, nfm_keras as nfm
+from nfm_keras.mixing.techniques import Adversarial
+network = nfm.networks.build("vit_lite", (8, 8, 1), 3, width=1 / 64, depth=1)
+nfm.NFMModel(network, technique=Adversarial()).save({str(tmp_path / "m.keras")!r})
+print(json.dumps(None))
+"""
+    )
+    loaded = run(
+        f"""
+import json, nfm_keras, keras
+model = keras.saving.load_model({str(tmp_path / "m.keras")!r})
+print(json.dumps([type(model).__name__, model.technique.attack_steps]))
+"""
+    )
+    assert loaded == ["NFMModel", 7]

@@ -1,0 +1,136 @@
+import csv
+import dataclasses
+
+import numpy as np
+import pytest
+from conftest import scored
+
+from nfm_keras import corruptions
+from nfm_keras.records import Evaluation, ids
+from nfm_keras.reports import suite
+
+CORRUPTED = [f"{kind}@{s}" for kind in corruptions.NAMES for s in (1, 2, 3, 4, 5)]
+N = 40
+
+
+def evaluation(model, share):
+    random = np.random.default_rng(len(model))
+    noises = [f"white_noise@{s:g}" for s in (0.0, 0.02, 0.1, 0.2, 0.3, 0.35)]
+    scores = []
+    for name in ["clean", *noises, *CORRUPTED, "pgd@1/255", "pgd@8/255"]:
+        severity = ids.split(name)[1] or 0.0
+        settings = {"source": "generated"} if name in CORRUPTED else {}
+        right = random.random(N) < share
+        scores.append(scored(name, right, severity=severity, settings=settings))
+    calibration = {"ece": 0.0123, "nll": 0.5}
+    scores[0] = dataclasses.replace(scores[0], calibration=calibration)
+    bins = {"edges": [0.0, 0.5, 1.0], "counts": [10.0, 30.0]}
+    bins |= {"confidence": [0.4, 0.9], "accuracy": [0.3, 0.8]}
+    certificate = {"sigma": 0.1, "n": 100, "images": 2, "alpha": 0.001}
+    certificate |= {"radii": [0.2, 0.04], "correct": [True, True]}
+    return Evaluation(
+        *(model, "cifar10", "same", [[0.0]]),
+        scores=tuple(scores),
+        reliability=bins,
+        certifications=(certificate,),
+        checks=(
+            {
+                "name": "finite",
+                "question": "Are the logits finite?",
+                "passed": True,
+                "value": 0.0,
+                "expected": "0",
+                "detail": "",
+            },
+        ),
+        seconds=60.0,
+        model_seconds=54.0,
+    )
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    pair = [evaluation("erm", 0.5), evaluation("nfm v2", 0.9)]
+    path = suite.write(pair, folder, title="Two models")
+    return pair, path.read_text(), folder
+
+
+def line(text, start):
+    # The first is the summary's; the comparison may have one of the same name.
+    found = next(x for x in text.splitlines() if x.startswith(f"| {start} |"))
+    return [cell.strip() for cell in found.strip("|").split("|")][1:]
+
+
+def test_the_summary_holds_the_numbers_and_no_more_than_fits(written):
+    pair, text, _ = written
+    assert text.startswith("# Two models") and "90% of it" in text
+    for each, cell in zip(pair, line(text, "clean"), strict=True):
+        score = each.score("clean")
+        assert cell == f"{score.value:.1f} [{score.low:.1f}, {score.high:.1f}]"
+    assert line(text, "white_noise@0.2") and "white_noise@0.02" not in text
+    ids = [i for i in CORRUPTED if i.partition("@")[0] in corruptions.STANDARD]
+    means = [np.mean([each.score(i).value for i in ids]) for each in pair]
+    cells = [c for c in text.splitlines() if c.startswith("| mean over 15")][0]
+    assert all(f" {mean:.1f} [" in cells for mean in means)
+    assert line(text, "clean: expected calibration error, 15 bins") == ["0.0123"] * 2
+    name = "certified at l2 radius {}, sigma 0.1, n=2"
+    assert line(text, name.format("0.05")) == ["50.0 [9.5, 90.5]"] * 2
+    assert line(text, name.format("0.2")) == ["50.0 [9.5, 90.5]"] * 2
+    assert line(text, name.format("0")) == ["100.0 [34.2, 100.0]"] * 2
+    assert "mce" not in text and "no sign of gradient masking" in text
+
+
+def test_comparisons_and_csv_hold_every_score(written):
+    pair, text, folder = written
+    assert text.count("| pgd@8/255 |") == 2  # in the summary and compared
+    with (folder / "scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == sum(map(len, pair))
+    for row, score in zip(rows, [s for each in pair for s in each], strict=True):
+        assert row["perturbation"] == score.perturbation
+        assert float(row["value"]) == score.value and int(row["n"]) == N
+    with (folder / "comparison.csv").open() as file:
+        compared = {row["label"]: row for row in csv.DictReader(file)}
+    gain = pair[1].score("clean").value - pair[0].score("clean").value
+    assert float(compared["clean"]["difference"]) == pytest.approx(gain)
+    assert {"fog (mean)", "mean over 15 common corruptions"} <= set(compared)
+
+
+def test_every_figure_is_there_and_named_in_the_report(written):
+    _, text, folder = written
+    names = ["curves", "corruptions", "heat_map_erm", "heat_map_nfm v2"]
+    for name in (*names, "reliability", "certified_0.1"):
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"]({name.replace(' ', '%20')}.png)" in text
+
+
+def test_imagenet_gets_its_normalised_errors():
+    one = dataclasses.replace(evaluation("a", 0.5), probe=[[0.0] * 1000])
+    text = suite.to_markdown([one])
+    assert float(line(text, "mce_hendrycks")[0]) > 50 and line(text, "relative_mce")
+    some = dataclasses.replace(one, scores=one.scores[:30])
+    assert "mce" not in suite.to_markdown([some])
+
+
+def test_synthetic_frost_and_a_random_classifier_are_named():
+    one = evaluation("a", 0.5)
+    assert "synthetic" not in suite.to_markdown([one])
+    settings = {"source": "generated", "frost": "synthetic"}
+    scores = [
+        dataclasses.replace(score, settings=settings)
+        if score.perturbation == "frost@1"
+        else score
+        for score in one.scores
+    ]
+    changed = dataclasses.replace(one, scores=tuple(scores), stochastic=True)
+    text = suite.to_markdown([changed])
+    assert "frost synthetic" in text and "stays random" in text
+
+
+def test_what_cannot_be_reported_is_refused(tmp_path):
+    one = evaluation("a", 0.5)
+    for bad in ([], [one, one], [dataclasses.replace(one, scores=())]):
+        with pytest.raises(ValueError, match="at least one evaluation.*Received"):
+            suite.write(bad, tmp_path / "none")
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,268 @@
+import dataclasses
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from small_classifier import small_classifier
+
+from nfm_keras import networks, records
+from nfm_keras.mixing import sites
+from nfm_keras.records.evaluation import FILE as EVALUATION
+from nfm_keras.serving import checks, saved_model
+from nfm_keras.serving.saved_model import export
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="SavedModel is TensorFlow's format"
+)
+
+# A server has no Keras: to this process it is as if it were not installed.
+CLIENT = """
+import sys
+from importlib.machinery import PathFinder
+
+class WithoutKeras(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        blocked = name.partition(".")[0] in ("keras", "tf_keras", "nfm_keras")
+        return None if blocked else super().find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutKeras
+try:
+    import keras
+except ImportError:
+    pass
+else:
+    raise AssertionError("Keras could be imported")
+
+import numpy as np
+import tensorflow as tf
+
+model = tf.saved_model.load(sys.argv[1])
+images = np.load(sys.argv[2])
+served = {}
+for batch in (1, 3, 7):
+    x = images[:batch]
+    files = tf.stack([tf.io.encode_png(image) for image in x])
+    for name, given in {
+        "serving_default": {"images": (x / 255).astype("float32")},
+        "serving_uint8": {"images": x},
+        "serving_bytes": {"image_bytes": files},
+    }.items():
+        given = {key: tf.constant(value) for key, value in given.items()}
+        for key, value in model.signatures[name](**given).items():
+            value = value.numpy()
+            if key == "classes":
+                value = np.array([each.decode() for each in value])
+            served[f"{name}/{key}/{batch}"] = value
+assert not [name for name in sys.modules if name.partition(".")[0] == "keras"]
+np.savez(sys.argv[3], **served)
+"""
+
+
+def probabilities(logits):
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def test_served_without_keras_gives_the_models_outputs(tmp_path):
+    classifier, names = (
+        small_classifier(),
+        [*"abcd", "\N{LATIN SMALL LETTER E WITH ACUTE}"],
+    )
+    path = export(classifier, tmp_path / "model", classes=names)
+    images = np.random.default_rng(1).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    arguments = [path, tmp_path / "images.npy", tmp_path / "served.npz"]
+    command = [sys.executable, "-c", CLIENT, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    served = np.load(tmp_path / "served.npz")
+    expected = classifier.predict((images / 255).astype("float32"), verbose=0)
+    assert np.ptp(expected, axis=0).min() > 0.01  # the images do tell apart
+    for batch in (1, 3, 7):
+        for name in ("serving_default", "serving_uint8", "serving_bytes"):
+            logits = served[f"{name}/logits/{batch}"]
+            assert logits.dtype == np.float32
+            np.testing.assert_allclose(logits, expected[:batch], rtol=1e-6, atol=1e-6)
+            best = [names[k] for k in expected[:batch].argmax(1)]
+            assert served[f"{name}/classes/{batch}"].tolist() == best
+            np.testing.assert_allclose(
+                served[f"{name}/probabilities/{batch}"],
+                probabilities(expected[:batch]),
+                atol=1e-6,
+            )
+
+
+def test_half_precision_halves_the_weights_and_says_what_it_changes(tmp_path):
+    import tensorflow as tf
+
+    network = networks.build("small_resnet", (8, 8, 1), 10, width=1)
+    classifier = sites.remove_sites(network)
+    sizes, differences = {}, {}
+    images = np.random.default_rng(0).random((50, 8, 8, 1), dtype=np.float32)
+    expected = classifier.predict(images, verbose=0)
+    for half in (False, True):
+        path = export(classifier, tmp_path, float16=half)
+        (stored,) = path.glob("variables/variables.data*")
+        sizes[half] = stored.stat().st_size
+        model = tf.saved_model.load(str(path))
+        answer = model.signatures["serving_default"](images=tf.constant(images))
+        assert answer["logits"].dtype == tf.float32
+        differences[half] = np.abs(answer["logits"] - expected).max()
+        card = (path / "model_card.md").read_text()
+        assert ("half precision" in card) == half
+    assert sizes[True] < 0.52 * sizes[False]
+    assert differences[False] < 1e-5 < differences[True] < 2**-8
+    classifier.layers[-1].bias.assign(np.full(10, 1e5))
+    with pytest.raises(ValueError, match="65504. Received: .*bias with 1e"):
+        export(classifier, tmp_path, float16=True)
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_gives_float32(dtype, tmp_path):
+    import tensorflow as tf
+
+    classifier = small_classifier(dtype=dtype)
+    assert classifier.outputs[0].dtype != "float32"
+    model = tf.saved_model.load(str(export(classifier, tmp_path)))
+    images = tf.random.stateless_uniform((3, 8, 8, 3), (0, 1))
+    served = model.signatures["serving_default"](images=images)
+    assert served["logits"].dtype == tf.float32
+    expected = keras.ops.cast(classifier(images), "float32")
+    np.testing.assert_allclose(served["logits"], expected, rtol=0.02, atol=0.05)
+    sums = tf.reduce_sum(served["probabilities"], -1)
+    np.testing.assert_allclose(sums, 1, atol=1e-5)  # the softmax is in float32
+
+
+def test_versions_count_up_and_are_never_overwritten(tmp_path):
+    classifier = small_classifier()
+    assert export(classifier, tmp_path) == tmp_path / "1"
+    assert export(classifier, tmp_path, version=7) == tmp_path / "7"
+    before = (tmp_path / "7" / "saved_model.pb").read_bytes()
+    with pytest.raises(FileExistsError, match="never changed"):
+        export(classifier, tmp_path, version=7)
+    assert (tmp_path / "7" / "saved_model.pb").read_bytes() == before
+    assert export(classifier, tmp_path) == tmp_path / "8"
+    assert sorted(os.listdir(tmp_path)) == ["1", "7", "8"]
+    for version in (0, -1, 1.5, "2", True):
+        with pytest.raises(ValueError, match="version"):
+            export(classifier, tmp_path, version=version)
+
+
+def test_of_two_exports_of_one_version_the_first_wins(tmp_path, monkeypatch):
+    def other_process_is_faster(*_):
+        (tmp_path / "1").mkdir()
+        (tmp_path / "1" / "saved_model.pb").write_text("theirs")
+
+    monkeypatch.setattr(saved_model.warmup, "write", other_process_is_faster)
+    with pytest.raises(FileExistsError, match="appeared meanwhile"):
+        export(small_classifier(), tmp_path)
+    assert os.listdir(tmp_path) == ["1"]
+    assert (tmp_path / "1" / "saved_model.pb").read_text() == "theirs"
+
+
+@pytest.mark.parametrize("step", ["check_graph", "check_outputs", "_check_still_free"])
+def test_an_interrupted_export_leaves_nothing(step, tmp_path, monkeypatch):
+    def interrupt(*_):
+        (hidden,) = os.listdir(tmp_path)
+        assert hidden.startswith(".")  # a server looks for numbers only
+        raise KeyboardInterrupt
+
+    module = checks if step.startswith("check") else saved_model
+    monkeypatch.setattr(module, step, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export(small_classifier(), tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_record_and_classes_lie_inside(tmp_path):
+    score = records.Score("fog@1", 1, "pixel", 50.0, 9.5, 90.5, 2, 1, 0, 1.0, {})
+    record = records.Record(
+        *("nfm-0", "nfm", "cifar10", "toy", {"alpha": 1.5}, ("input",), 1234),
+        *({"keras": "3.15.1"}, {}, "", 1.0, "", {"loss": [1.0]}, (score,)),
+    )
+    names = ["plane", "car", "bird", "cat", "deer"]
+    path = export(small_classifier(), tmp_path, record=record, classes=names)
+    assert records.load(path / "record.json") == record
+    assert [*records.load_evaluation(path / EVALUATION)] == [score]
+    assert (path / "assets.extra" / "classes.txt").read_text().splitlines() == names
+    card = (path / "model_card.md").read_text()
+    assert card.startswith(f"# {tmp_path.name}, version 1\n")
+    for text in (
+        "1,234 weights",
+        "scheme `nfm`",
+        "plane, car, bird, cat, deer",
+        "| `serving_bytes` | `image_bytes` | string | (batch,) |",
+        "| `fog@1` | pixel | 50.00 | 9.50 to 90.50 | 2 |",
+        "| `alpha` | `1.5` |",
+        "keras 3.15.1",
+    ):
+        assert text in card
+    with pytest.raises(ValueError, match="5 names.*Received: 1"):
+        export(small_classifier(), tmp_path, classes=["plane"])
+
+
+def test_an_evaluation_lies_inside_whole_and_its_scores_are_on_the_card(tmp_path):
+    def score(name, value):
+        return records.Score(name, 0, "none", value, 9.5, 90.5, 2, 1, 0, 1.0, {})
+
+    record = records.Record(
+        *("nfm-0", "nfm", "cifar10", "toy", {}, (), 1, {}, {}, "", 1.0, "", {}),
+        scores=(score("old", 12.0),),
+    )
+    measured = records.Evaluation(
+        *("nfm-0", "cifar10", "digest", [[0.5, 1.0]]),
+        suite="standard",
+        scores=(score("clean", 34.0),),
+    )
+    path = export(small_classifier(), tmp_path, record=record, evaluation=measured)
+    both = (score("old", 12.0), score("clean", 34.0))
+    held = records.load_evaluation(path / EVALUATION)
+    assert held == dataclasses.replace(measured, scores=both)
+    assert records.load(path / records.FILE).scores == both
+    card = (path / "model_card.md").read_text()
+    assert "| `old` | none | 12.00 |" in card and "| `clean` | none | 34.00 |" in card
+    without = export(
+        small_classifier(), tmp_path, record=dataclasses.replace(record, scores=())
+    )
+    assert not (without / EVALUATION).exists()
+    assert "None were recorded." in (without / "model_card.md").read_text()
+
+
+def test_weights_are_stored_once_and_without_the_optimizer(tmp_path):
+    import tensorflow as tf
+
+    classifier = small_classifier()
+    classifier.compile("adam", "mse")
+    classifier.fit(np.zeros((2, 8, 8, 3)), np.zeros((2, 5)), verbose=0)
+    path = export(classifier, tmp_path)
+    variables = tf.train.list_variables(str(path / "variables" / "variables"))
+    stored = sum(np.prod(shape, dtype=int) for _, shape in variables if shape)
+    assert stored == classifier.count_params()
+
+
+def test_command_exports_a_run(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    small_classifier(classes=10).save(run / "classifier.keras")
+    record = records.Record(
+        *("nfm-0", "nfm", "cifar10", "toy", {}, (), 1, {}, {}, "", 1.0, "", {}),
+    )
+    records.save(record, run / records.FILE)
+    score = records.Score("fog@1", 1, "pixel", 50.0, 9.5, 90.5, 2, 1, 0, 1.0, {})
+    scored = records.Evaluation("nfm-0", "cifar10", "", [], scores=(score,))
+    records.save_evaluation(scored, run / EVALUATION)
+    flags = [f"--run_dir={run}", f"--output={tmp_path / 'served'}", "--name=toy"]
+    command = [sys.executable, "-m", "apps.export", *flags]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    path = tmp_path / "served" / "toy" / "1"
+    assert result.stdout.strip() == str(path)
+    assert records.load(path / "record.json").scores == (score,)
+    assert records.load_evaluation(path / EVALUATION) == scored
+    assert "| `fog@1` | pixel | 50.00 |" in (path / "model_card.md").read_text()
+    classes = (path / "assets.extra" / "classes.txt").read_text().split()
+    assert classes[:2] == ["airplane", "automobile"]

@@ -1,0 +1,270 @@
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+from conftest import BACKEND
+from small_run import NFM, VIT, arrays, train
+
+from nfm_keras import data, records, training
+from nfm_keras.records import history
+from nfm_keras.training import checkpoints
+from nfm_keras.training import fit as fitting
+
+pytestmark = pytest.mark.backends
+
+# A set that the batch size does not divide, held-out images, a single site.
+EMA = dataclasses.replace(
+    NFM,
+    scheme="noisy_mixup",
+    network="mlp",
+    epochs=3,
+    optimizer="adamw",
+    learning_rate=1e-3,
+    schedule="cosine",
+    warmup_epochs=1,
+    ema=True,
+    validation=50,
+    eval_every=2,
+)
+# NumPy inside the step, coins, levels that change, smoothed labels.
+PUZZLE = dataclasses.replace(
+    NFM,
+    scheme="puzzlemix",
+    network="mlp",
+    grids=(2, 4),
+    attack_probability=0.5,
+    label_smoothing=0.1,
+    alpha_schedule="rise",
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of `NFM`: its folder and its record."""
+    folder = tmp_path_factory.mktemp("runs") / "nfm"
+    return folder, train(NFM, folder, command="a command")
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory):
+    """The same of `EMA`."""
+    folder = tmp_path_factory.mktemp("runs") / "ema"
+    return folder, train(EMA, folder)
+
+
+@pytest.fixture(scope="module")
+def puzzled(tmp_path_factory):
+    """The same of `PUZZLE`."""
+    folder = tmp_path_factory.mktemp("runs") / "puzzle"
+    return folder, train(PUZZLE, folder)
+
+
+@pytest.fixture(scope="module")
+def vision(tmp_path_factory):
+    """The same of `VIT`."""
+    folder = tmp_path_factory.mktemp("runs") / "vit"
+    return folder, train(VIT, folder)
+
+
+def accuracy(folder, split):
+    classifier = keras.saving.load_model(folder / training.CLASSIFIER, compile=False)
+    logits = classifier.predict(split.images.astype("float32") / 255, verbose=0)
+    return np.mean(logits.argmax(1) == split.labels)
+
+
+def test_a_run_leaves_config_checkpoints_record_and_classifier(finished):
+    folder, record = finished
+    left = {"config.json", "checkpoints", "record.json", "classifier.keras"}
+    left |= {"history.csv"}
+    assert {p.name for p in folder.iterdir()} == left
+    assert records.load(folder / "record.json") == record
+    assert json.loads((folder / "config.json").read_text()) == record.config
+    test = data.load("digits", limit=256).test
+    expected = record.history["val_accuracy"][-1]
+    assert accuracy(folder, test) == pytest.approx(expected, abs=1e-6)
+    assert record.history["val_loss"][-1] < record.history["val_loss"][0]
+
+
+def test_the_record_says_what_was_done(finished):
+    _, record = finished
+    config = dataclasses.asdict(NFM)
+    mixing = {"alpha": 1.0, "sigma_add": 0.4, "sigma_mult": 0.2}
+    mixing |= {"noise": "beta_scaled", "sites": ["site_0", "site_1", "site_2"]}
+    assert record.config == config | mixing
+    assert record.sites == ("site_0", "site_1", "site_2")
+    named = (record.name, record.scheme, record.dataset, record.network)
+    assert named == ("nfm", "nfm", "digits", "small_resnet")
+    assert record.command == "a command" and record.scores == ()
+    assert record.versions["backend"] == BACKEND and record.hardware["cores"] >= 1
+    assert record.seconds > 0 and record.started.endswith("+00:00")
+    curves = {"loss", "mixed_accuracy", "val_loss", "val_accuracy", "learning_rate"}
+    assert set(record.history) == curves
+    assert all(len(v) == 2 and np.isfinite(v).all() for v in record.history.values())
+
+
+def test_a_field_that_the_scheme_decides_is_in_the_record(puzzled):
+    _, record = puzzled
+    assert record.config["grids"] == [2, 4]
+    assert record.config["attack_epsilon"] == pytest.approx(10 / 255)
+    assert record.config["jsd_weight"] is None
+    assert np.isfinite(record.history["loss"]).all()
+
+
+def test_the_config_is_written_before_the_first_step(tmp_path, monkeypatch):
+    def stop(*args):
+        assert (tmp_path / "x" / "config.json").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "_fit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(EMA, tmp_path / "x")
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_the_policy_reaches_the_batches(tmp_path, monkeypatch):
+    def stop(*args, policy, **place):
+        assert policy == "autoaugment"
+        raise Stopped
+
+    monkeypatch.setattr(data, "batches", stop)
+    with pytest.raises(Stopped):
+        train(VIT, tmp_path)
+
+
+def stop_after(monkeypatch, epoch):
+    """As a kill would, once the checkpoint of an epoch is written."""
+    end = checkpoints.Checkpoint.on_epoch_end
+
+    def stopping(self, index, logs=None):
+        end(self, index, logs)
+        if index + 1 == epoch:
+            raise Stopped
+
+    monkeypatch.setattr(checkpoints.Checkpoint, "on_epoch_end", stopping)
+
+
+@pytest.mark.parametrize(
+    "run, config, epoch",
+    [
+        pytest.param("finished", NFM, 1, id="nfm"),
+        pytest.param("averaged", EMA, 1, id="ema"),
+        pytest.param("puzzled", PUZZLE, 1, id="puzzlemix"),
+        pytest.param("vision", VIT, 1, id="vit", marks=pytest.mark.slow),
+        pytest.param(
+            "averaged", EMA, 3, id="ema_all_epochs_done", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit(
+    tmp_path, monkeypatch, request, run, config, epoch
+):
+    whole, expected = request.getfixturevalue(run)
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_after(patch, epoch)
+        train(config, tmp_path)
+    left = {p.name for p in tmp_path.iterdir()} - {"history.csv"}
+    assert left == {"config.json", "checkpoints"}
+    resumed = train(config, tmp_path, resume=True)
+    np.testing.assert_equal(resumed.history, expected.history)
+    table = history.read_history(tmp_path / "history.csv")
+    assert min(table.pop("seconds")) > 0
+    np.testing.assert_equal(table, expected.history)
+    a, b = arrays(whole), arrays(tmp_path)
+    assert a.keys() == b.keys() and len(a) > 15
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+    a, b = (
+        keras.saving.load_model(f / training.CLASSIFIER, compile=False).get_weights()
+        for f in (whole, tmp_path)
+    )
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_the_averages_are_what_is_measured_and_saved(averaged):
+    folder, record = averaged
+    held_out = data.load("digits", limit=256, validation=50).validation
+    measured = record.history["val_accuracy"]  # at every second epoch and the last
+    assert np.isnan(measured).tolist() == [True, False, False]
+    assert accuracy(folder, held_out) == pytest.approx(measured[-1], abs=1e-6)
+    saved = keras.saving.load_model(folder / training.CLASSIFIER, compile=False)
+    kernel = keras.ops.convert_to_numpy(saved.trainable_variables[0])
+    # The last checkpoint has the averages with the optimiser, the weights apart.
+    holders = [n for n, a in arrays(folder).items() if np.array_equal(a, kernel)]
+    assert len(holders) == 1 and holders[0].startswith("optimizer/")
+
+
+def test_a_finished_run_is_returned_as_it_is(finished, monkeypatch):
+    folder, record = finished
+    monkeypatch.setattr(data, "load", None)  # neither data nor steps are needed
+    assert train(NFM, folder, resume=True) == record
+    with pytest.raises(FileExistsError, match="already holds this run: pass --resume"):
+        train(NFM, folder)
+
+
+def test_a_folder_with_another_config_is_refused(finished):
+    folder, record = finished
+    other = dataclasses.replace(NFM, sigma_add=0.7, epochs=5)
+    with pytest.raises(ValueError) as caught:
+        train(other, folder, resume=True)
+    assert str(caught.value).startswith(f"{folder} holds a run with another config")
+    assert "Expected {'epochs': 2, 'sigma_add': 0.4}" in str(caught.value)
+    assert "Received: {'epochs': 5, 'sigma_add': 0.7}" in str(caught.value)
+    assert records.load(folder / "record.json") == record
+
+
+def test_mixed_precision_is_saved_as_float32(tmp_path, monkeypatch):
+    compiled = []
+
+    def spy(*args):
+        compiled.append(compile_model(*args))
+        return compiled[0]
+
+    compile_model = training.compile_model
+    monkeypatch.setattr(fitting, "compile_model", spy)
+    mixed = {"network": "mlp", "epochs": 1, "precision": "mixed_bfloat16"}
+    train(dataclasses.replace(NFM, **mixed), tmp_path)
+    saved = keras.saving.load_model(tmp_path / training.CLASSIFIER, compile=False)
+    assert {layer.dtype_policy.name for layer in saved.layers} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+    images = data.load("digits", limit=100).test.images
+    mixed = compiled[0].predict(images, verbose=0).astype("float32")
+    plain = saved.predict(images / np.float32(255), verbose=0)
+    assert plain.dtype == np.float32
+    mixed, plain = (keras.ops.softmax(z) for z in (mixed, plain))
+    np.testing.assert_allclose(mixed, plain, atol=2e-2)
+
+
+def test_float16_scales_the_loss_and_an_overflow_costs_one_step(tmp_path, monkeypatch):
+    """At a scale at which all gradients overflow, weights wait until it came down."""
+    compiled = []
+
+    def spy(*args):
+        compiled.append(compile_model(*args))
+        compiled[-1].optimizer.initial_scale = 2.0**40
+        return compiled[-1]
+
+    compile_model = fitting.compile_model
+    monkeypatch.setattr(fitting, "compile_model", spy)
+    half = {"scheme": "erm", "network": "mlp", "precision": "mixed_float16"}
+    longer = {"batch_size": 8, "epochs": 6, "schedule": "constant"}
+    config = dataclasses.replace(NFM, **half, **longer)
+    record = train(config, tmp_path)
+    optimizer = compiled[0].optimizer
+    assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    scale = float(keras.ops.convert_to_numpy(optimizer.dynamic_scale))
+    done = int(keras.ops.convert_to_numpy(optimizer.iterations))
+    assert scale < 2.0**40 and 6 * 32 - 40 <= done < 6 * 32
+    assert np.isfinite(record.history["loss"]).all()
+    assert record.history["val_loss"][-1] < record.history["val_loss"][0] - 0.05
+    # And a run that goes on has the scale that it had.
+    monkeypatch.undo()
+    model = compile_model(*training.resolve(config), steps=32)
+    checkpoints.restore(model, tmp_path / "checkpoints")
+    assert float(keras.ops.convert_to_numpy(model.optimizer.dynamic_scale)) == scale
+    keras.config.set_dtype_policy("float32")

@@ -1,0 +1,177 @@
+"""Files that were written before the modules were moved can still be read.
+
+`data/written_before/make.py` made them and says what they are.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from conftest import BACKEND
+
+import nfm_keras as nfm
+from nfm_keras import data, records, training
+
+FILES = pathlib.Path(__file__).parent / "data" / "written_before"
+MODELS = FILES / "models"
+
+on_tensorflow = pytest.mark.skipif(
+    BACKEND != "tensorflow", reason="written and read by TensorFlow"
+)
+
+# However a program comes to load a model, the names of our classes must be known.
+WAYS = [
+    pytest.param(
+        "import nfm_keras as nfm; load = nfm.load_model",
+        marks=pytest.mark.backends,
+        id="ours alone",
+    ),
+    pytest.param(
+        "import nfm_keras, keras; load = keras.saving.load_model", id="ours first"
+    ),
+    pytest.param(
+        "import keras, nfm_keras; load = keras.saving.load_model", id="keras first"
+    ),
+]
+LOAD = """
+import pathlib, sys
+import numpy as np
+
+models, found = pathlib.Path(sys.argv[1]), {}
+images = np.load(models / "expected.npz")["images"]
+for path in sorted(models.glob("*.keras")):
+    model = load(path)
+    assert model.compiled and model.optimizer.built, path
+    found[path.stem] = getattr(model, "classifier", model)(images, training=False)
+
+from keras import ops
+np.savez(sys.argv[2], **{k: ops.convert_to_numpy(v) for k, v in found.items()})
+"""
+
+
+def copied(name, folder):
+    return pathlib.Path(shutil.copytree(FILES / name, folder / name))
+
+
+def config_of(run):
+    return training.Config(**json.loads((run / "config.json").read_text()))
+
+
+def classifier_of(run):
+    return keras.saving.load_model(run / "classifier.keras", compile=False)
+
+
+def logits_of(classifier):
+    images = np.load(MODELS / "expected.npz")["images"]
+    return keras.ops.convert_to_numpy(classifier(images, training=False))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_models_of_all_schemes_load_in_a_new_process(way, tmp_path):
+    arguments = [way + LOAD, str(MODELS), str(tmp_path / "found.npz")]
+    done = subprocess.run(
+        [sys.executable, "-c", *arguments],
+        cwd=FILES.parents[2],
+        env=os.environ | {"KERAS_BACKEND": BACKEND},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = np.load(tmp_path / "found.npz")
+    wanted = dict(np.load(MODELS / "expected.npz"))
+    del wanted["images"]
+    assert sorted(found) == sorted(wanted)
+    for name, logits in wanted.items():
+        np.testing.assert_allclose(found[name], logits, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("name", ["nfm_star", "label_smoothing"])
+def test_a_loaded_model_trains_on(name):
+    model = keras.saving.load_model(MODELS / f"{name}.keras")
+    images = np.load(MODELS / "expected.npz")["images"]
+    assert int(model.step) == int(model.optimizer.iterations) == 8
+    model.fit(255 * images, np.arange(len(images)), verbose=0)
+    assert int(model.step) == int(model.optimizer.iterations) == 9
+
+
+def test_a_run_has_its_record_and_scores():
+    record = records.load(FILES / "run" / "record.json")
+    assert records.find(FILES) == [record]  # not that inside the SavedModel
+    written = json.loads((FILES / "run" / "record.json").read_text())
+    assert (record.name, record.config) == ("run", written["config"])
+    assert record.history == written["history"]
+    scores = [(s.perturbation, s.value, s.n, s.settings) for s in record.scores]
+    names = "perturbation", "value", "n", "settings"
+    assert scores == [tuple(s[name] for name in names) for s in written["scores"]]
+
+
+@pytest.mark.parametrize("name", ["run/evaluation.json", "evaluation_standard.json"])
+def test_an_evaluation_has_all_that_was_measured(name):
+    found = records.load_evaluation(FILES / name)
+    written = json.loads((FILES / name).read_text())
+    assert len(found) == len(written["results"]) > 0
+    for score, result in zip(found, written["results"]):
+        assert result["score"].items() <= vars(score).items()
+        assert (score.hits, score.stages) == (result["hits"], result["stages"])
+        assert score.calibration == result["calibration"]
+        assert score.right.sum() == score.correct
+    for name in ("reliability", "certifications", "checks"):
+        assert list(getattr(found, name)) == list(written[name])
+
+
+@on_tensorflow
+def test_an_evaluation_goes_on_from_its_file(tmp_path):
+    store = tmp_path / "evaluation.json"
+    shutil.copy(FILES / "evaluation_standard.json", store)
+    before = records.load_evaluation(store)
+    rows = ["clean", "white_noise@0.1", "fog@3", "pgd@8/255", "autoattack_l2@0.5"]
+    found = nfm.evaluate(
+        classifier_of(FILES / "run"),
+        data.load("digits").test,
+        rows,
+        limit=20,
+        attack_limit=8,
+        corruption_limit=8,
+        attack_settings={"steps": 20},
+        store=store,
+    )
+    kept = {score.perturbation: score for score in before}
+    assert list(found) == [kept[row] for row in rows]  # with the seconds of that time
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    run = copied("run", tmp_path)
+    record = training.train(config_of(run), run, resume=True, verbose=0)
+    assert record == records.load(FILES / "run" / "record.json")
+
+
+@on_tensorflow
+def test_a_run_goes_on_from_the_middle_of_an_epoch_to_the_same_end(tmp_path):
+    half = copied("run_half", tmp_path)
+    record = training.train(config_of(half), half, resume=True, verbose=0)
+    whole = records.load(FILES / "run" / "record.json")
+    for name in ("loss", "val_loss", "learning_rate"):
+        found, wanted = record.history[name], whole.history[name]
+        np.testing.assert_allclose(found, wanted, rtol=1e-3, err_msg=name)
+    found = logits_of(classifier_of(half))
+    np.testing.assert_allclose(
+        found, logits_of(classifier_of(FILES / "run")), atol=0.01
+    )
+
+
+@on_tensorflow
+def test_a_saved_model_gives_the_logits_of_its_run():
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(FILES / "savedmodel" / "1"))
+    images = tf.constant(np.load(MODELS / "expected.npz")["images"])
+    found = served.signatures["serving_default"](images=images)["logits"]
+    wanted = logits_of(classifier_of(FILES / "run"))
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
