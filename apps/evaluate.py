@@ -160,5 +160,10 @@ def _report(loaded, evaluations, test, folder):
     print(f"Report: {path}")
 
 
-if __name__ == "__main__":
+def run():
+    """The command `nfm-evaluate`."""
     start(main)
+
+
+if __name__ == "__main__":
+    run()

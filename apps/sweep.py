@@ -115,5 +115,10 @@ def _toy():
         sys.exit(subprocess.run([sys.executable, "-m", *command]).returncode)
 
 
-if __name__ == "__main__":
+def run():
+    """The command `nfm-sweep`."""
     start(main)
+
+
+if __name__ == "__main__":
+    run()
