@@ -10,9 +10,7 @@ import pathlib
 
 from absl import app, flags, logging
 
-from nfm_keras import data, evaluation, load_model, records, reports, training
-from nfm_keras.records.evaluation import FILE
-from nfm_keras.serving.saved_model import classify, export
+from nfm_keras import data, evaluation, load_model, records, reports, serving, training
 
 from .start import start
 
@@ -45,14 +43,14 @@ def main(argv):
     reports.write(runs, folder, title=title, columns=_COLUMNS)
     print("\n" + (folder / "table.md").read_text(encoding="utf-8"))
     scheme, classes = runs[-1].scheme, test.spec.classes
-    model = export(
+    model = serving.export(
         load_model(folder / "runs" / scheme / training.CLASSIFIER, compile=False),
         folder / "savedmodels" / f"digits_{scheme}",
         record=runs[-1],
         evaluation=evaluations[-1],
         classes=classes,
     )
-    name, probability = classify(model, test.images[:1])[0]
+    name, probability = serving.classify(model, test.images[:1])[0]
     print(f"SavedModel {model} says '{name}' with probability {probability:.3f}")
     print(f"to an image of a '{classes[test.labels[0]]}'.")
     print(f"Curves: {folder / 'curves.png'}")
@@ -76,7 +74,7 @@ def _run(scheme, folder, test):
         test,
         _PERTURBATIONS,
         progress=lambda *score: print(evaluation.line(*score), flush=True),
-        store=folder / FILE,
+        store=folder / records.EVALUATION_FILE,
         about={"model": scheme, "dataset": "digits", "command": _COMMAND},
     )
     return records.load(folder / records.FILE), scores
