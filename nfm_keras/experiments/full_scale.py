@@ -199,7 +199,7 @@ class _Slice:
             PERTURBATIONS,
             batch_size=_BATCH,
             progress=lambda *score: self.tell(evaluation.line(*score)),
-            store=run.folder / evaluations.FILE,
+            store=run.folder / evaluations.EVALUATION_FILE,
             about={
                 "model": run.name,
                 "dataset": self.config.dataset,

@@ -242,7 +242,7 @@ def same_result(one, other):
     assert [score.perturbation for score in first.scores] == expected
     assert {s.protocol for s in first.scores} == {"reference", "none"}
     assert f"--rows={one.row} --seeds=3 --epochs=2" in first.command
-    stored = evaluations.load_evaluation(one.folder / evaluations.FILE)
+    stored = evaluations.load_evaluation(one.folder / evaluations.EVALUATION_FILE)
     test = packed(one.folder.parents[2]).test
     images, labels = test.images[:256], test.labels[:256]
     classifier = half_weights.load_classifier(other.folder)
