@@ -1,6 +1,7 @@
 # make demo   train four schemes on real images, compare, export one, classify with it
 # make test   lint and all tests on the TensorFlow and JAX backends, PyTorch where it is
-# Both make the environment first. PYTHON=python3.12 and VENV=folder choose others.
+# make docs   the pages of docs/ as a site, build/site/index.html
+# All make the environment first. PYTHON=python3.12 and VENV=folder choose others.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 QUIET := PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=2 PYTHONWARNINGS=ignore::DeprecationWarning
 WORKERS ?= 2
 
-.PHONY: demo test lint slow clean python
+.PHONY: demo test lint slow docs clean python
 
 demo: $(VENV)/installed
 	$(QUIET) $(BIN)/python -m apps.demo --output=runs/demo 2>&1 | grep -v '^[IWE][0-9]\{4\} '
@@ -29,6 +30,14 @@ lint: $(VENV)/tested
 
 slow: $(VENV)/tested
 	$(QUIET) $(BIN)/python -m pytest -m slow
+
+docs: $(VENV)/documented
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo 'build/site/index.html; for the search: $(BIN)/mkdocs serve'
+
+$(VENV)/documented: $(VENV)/installed
+	$(BIN)/pip install --quiet '.[docs]'
+	@touch $@
 
 $(VENV)/tested: $(VENV)/installed
 	$(BIN)/pip install --quiet --editable '.[test]'

@@ -1,9 +1,14 @@
 """How every app starts."""
 
+import os
 import pathlib
 import sys
 
-from absl import app
+from absl import app, flags
+
+# TensorFlow says much when it is imported, before an app's own first line.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 
 def start(main):
@@ -12,7 +17,31 @@ def start(main):
     Args:
         main: Function of the arguments, of which those that are flags were taken out.
     """
+    _explain(main.__module__)
     try:
         app.run(main)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"{pathlib.Path(sys.argv[0]).stem}: {error}")
+    except ImportError as error:
+        sys.exit(f"{pathlib.Path(sys.argv[0]).stem}: {_missing(error)}")
+
+
+def _explain(name):
+    """Makes --help that of the app, where a console command has imported it."""
+    if name == "__main__":
+        return
+    sys.modules["__main__"].__doc__ = sys.modules[name].__doc__
+    for flag in flags.FLAGS.get_key_flags_for_module(name):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
+def _missing(error):
+    """Returns what to do where a backend, or another package, is not installed."""
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if (error.name or "").partition(".")[0] != backend:
+        return str(error)
+    return (
+        f"The Keras backend is {backend}, which is not installed: "
+        f'pip install "nfm-keras[{backend}]", or choose another that is installed by '
+        f"KERAS_BACKEND=jax (or torch, tensorflow). Received: {error}"
+    )

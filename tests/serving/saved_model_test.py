@@ -10,7 +10,7 @@ from small_classifier import small_classifier
 
 from nfm_keras import networks, records
 from nfm_keras.mixing import sites
-from nfm_keras.records.evaluation import FILE as EVALUATION
+from nfm_keras.records.evaluation import EVALUATION_FILE as EVALUATION
 from nfm_keras.serving import checks, saved_model
 from nfm_keras.serving.saved_model import export
 
