@@ -12,7 +12,6 @@ import keras
 
 from nfm_keras import records
 from nfm_keras.checks import check_count
-from nfm_keras.records.evaluation import EVALUATION_FILE as EVALUATION
 from nfm_keras.serving import checks, signatures, warmup
 from nfm_keras.serving.card import model_card
 
@@ -184,7 +183,7 @@ def _add_run(folder, record, evaluation):
     if record is not None:
         records.save(record, folder / records.FILE)
     if evaluation is not None:
-        records.save_evaluation(evaluation, folder / EVALUATION)
+        records.save_evaluation(evaluation, folder / records.EVALUATION_FILE)
 
 
 def _add_extra(folder, classes):

@@ -1,4 +1,4 @@
-"""From a config to a run that survives."""
+"""From a config to a run that goes on after a kill."""
 
 from nfm_keras import lazy
 

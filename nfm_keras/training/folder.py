@@ -73,6 +73,7 @@ def locked(folder):
     ...     pass
     """
     path = pathlib.Path(folder) / _LOCK
+    # Not the package `filelock`: it locks in the same way, and cannot say who does.
     file = _open(path)
     try:
         file.truncate(0)

@@ -10,7 +10,6 @@ from small_classifier import small_classifier
 
 from nfm_keras import networks, records
 from nfm_keras.mixing import sites
-from nfm_keras.records.evaluation import EVALUATION_FILE as EVALUATION
 from nfm_keras.serving import checks, saved_model
 from nfm_keras.serving.saved_model import export
 
@@ -187,7 +186,7 @@ def test_record_and_classes_lie_inside(tmp_path):
     names = ["plane", "car", "bird", "cat", "deer"]
     path = export(small_classifier(), tmp_path, record=record, classes=names)
     assert records.load(path / "record.json") == record
-    assert [*records.load_evaluation(path / EVALUATION)] == [score]
+    assert [*records.load_evaluation(path / records.EVALUATION_FILE)] == [score]
     assert (path / "assets.extra" / "classes.txt").read_text().splitlines() == names
     card = (path / "model_card.md").read_text()
     assert card.startswith(f"# {tmp_path.name}, version 1\n")
@@ -220,7 +219,7 @@ def test_an_evaluation_lies_inside_whole_and_its_scores_are_on_the_card(tmp_path
     )
     path = export(small_classifier(), tmp_path, record=record, evaluation=measured)
     both = (score("old", 12.0), score("clean", 34.0))
-    held = records.load_evaluation(path / EVALUATION)
+    held = records.load_evaluation(path / records.EVALUATION_FILE)
     assert held == dataclasses.replace(measured, scores=both)
     assert records.load(path / records.FILE).scores == both
     card = (path / "model_card.md").read_text()
@@ -229,7 +228,7 @@ def test_an_evaluation_lies_inside_whole_and_its_scores_are_on_the_card(tmp_path
     without = export(
         small_classifier(), tmp_path, record=dataclasses.replace(record, scores=())
     )
-    assert not (without / EVALUATION).exists()
+    assert not (without / records.EVALUATION_FILE).exists()
     plain = (without / "model_card.md").read_text()
     assert "None were recorded." in plain and "evaluation.json" not in plain
 
@@ -256,7 +255,7 @@ def test_command_exports_a_run(tmp_path):
     records.save(record, run / records.FILE)
     score = records.Score("fog@1", 1, "pixel", 50.0, 9.5, 90.5, 2, 1, 0, 1.0, {})
     scored = records.Evaluation("nfm-0", "cifar10", "", [], scores=(score,))
-    records.save_evaluation(scored, run / EVALUATION)
+    records.save_evaluation(scored, run / records.EVALUATION_FILE)
     flags = [f"--run_dir={run}", f"--output={tmp_path / 'served'}", "--name=toy"]
     command = [sys.executable, "-m", "apps.export", *flags]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -264,7 +263,7 @@ def test_command_exports_a_run(tmp_path):
     path = tmp_path / "served" / "toy" / "1"
     assert result.stdout.strip() == str(path)
     assert records.load(path / "record.json").scores == (score,)
-    assert records.load_evaluation(path / EVALUATION) == scored
+    assert records.load_evaluation(path / records.EVALUATION_FILE) == scored
     assert "| `fog@1` | pixel | 50.00 |" in (path / "model_card.md").read_text()
     classes = (path / "assets.extra" / "classes.txt").read_text().split()
     assert classes[:2] == ["airplane", "automobile"]

@@ -1,4 +1,4 @@
-"""Several devices, several machines."""
+"""Training on several devices, or on several machines."""
 
 from nfm_keras import lazy
 
