@@ -6,6 +6,7 @@ import typing
 from absl import flags
 
 from nfm_keras import training
+from nfm_keras.training.fields import SENTENCES
 
 _DEFINE = {
     str: flags.DEFINE_string,
@@ -30,7 +31,7 @@ def define(leave_out=()):
     for field in fields:
         options = [*typing.get_args(hints[field.name]), hints[field.name]]
         kind = typing.get_origin(options[0]) or options[0]
-        text = f"Config.{field.name} of nfm_keras.training.config."
+        text = SENTENCES[field.name]
         _DEFINE[kind](field.name, field.default, text)
     return tuple(field.name for field in fields)
 

@@ -10,9 +10,7 @@ import pathlib
 
 from absl import app, flags, logging
 
-from nfm_keras import data, evaluation, load_model, records, reports, training
-from nfm_keras.records import evaluation as evaluations
-from nfm_keras.serving.saved_model import classify, export
+from nfm_keras import data, evaluation, load_model, records, reports, serving, training
 
 from .start import start
 
@@ -39,25 +37,27 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     folder = pathlib.Path(_OUTPUT.value)
     test = data.load("digits").test
-    runs = [_run(scheme, folder / "runs" / scheme, test) for scheme in _SCHEMES.value]
+    scored = [_run(name, folder / "runs" / name, test) for name in _SCHEMES.value]
+    runs, evaluations = zip(*scored)
     title = "1,797 images of digits, small_resnet"
     reports.write(runs, folder, title=title, columns=_COLUMNS)
     print("\n" + (folder / "table.md").read_text(encoding="utf-8"))
-    last, classes = runs[-1].scheme, test.spec.classes
-    model = export(
-        load_model(folder / "runs" / last / training.CLASSIFIER, compile=False),
-        folder / "savedmodels" / f"digits_{last}",
+    scheme, classes = runs[-1].scheme, test.spec.classes
+    model = serving.export(
+        load_model(folder / "runs" / scheme / training.CLASSIFIER, compile=False),
+        folder / "savedmodels" / f"digits_{scheme}",
         record=runs[-1],
+        evaluation=evaluations[-1],
         classes=classes,
     )
-    name, probability = classify(model, test.images[:1])[0]
+    name, probability = serving.classify(model, test.images[:1])[0]
     print(f"SavedModel {model} says '{name}' with probability {probability:.3f}")
     print(f"to an image of a '{classes[test.labels[0]]}'.")
     print(f"Curves: {folder / 'curves.png'}")
 
 
 def _run(scheme, folder, test):
-    """Trains and scores one scheme; returns its record with the scores."""
+    """Trains and scores one scheme; returns its record and its evaluation."""
     config = training.Config(
         scheme=scheme,
         dataset="digits",
@@ -69,16 +69,21 @@ def _run(scheme, folder, test):
     )
     print(f"{scheme}: {config.epochs} epochs", flush=True)
     training.train(config, folder, resume=True, verbose=0, command=_COMMAND)
-    evaluation.evaluate(
+    scores = evaluation.evaluate(
         load_model(folder / training.CLASSIFIER, compile=False),
         test,
         _PERTURBATIONS,
         progress=lambda *score: print(evaluation.line(*score), flush=True),
-        store=folder / evaluations.FILE,
+        store=folder / records.EVALUATION_FILE,
         about={"model": scheme, "dataset": "digits", "command": _COMMAND},
     )
-    return records.load(folder / records.FILE)
+    return records.load(folder / records.FILE), scores
+
+
+def run():
+    """The command `nfm-demo`."""
+    start(main)
 
 
 if __name__ == "__main__":
-    start(main)
+    run()

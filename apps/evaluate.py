@@ -19,13 +19,8 @@ import sys
 
 from absl import app, flags, logging
 
-from nfm_keras import data
-from nfm_keras.evaluation import classifiers, evaluate, line
-from nfm_keras.evaluation.noise import DEFAULT
-from nfm_keras.evaluation.plan import SUITES, Suite, named
-from nfm_keras.records.evaluation import FILE
-from nfm_keras.records.ids import PROTOCOLS
-from nfm_keras.reports import pictures, suite
+from nfm_keras import data, evaluation, records, reports
+from nfm_keras.records.ids import PROTOCOLS, SUITES
 
 from .start import start
 
@@ -34,7 +29,7 @@ _MODEL = flags.DEFINE_list(
     "model", [], "Keras files or SavedModels, besides or instead."
 )
 _DATASET = flags.DEFINE_string("dataset", None, "Data set; by default that of the run.")
-_SUITE = flags.DEFINE_enum("suite", None, list(SUITES), "A suite of rows.")
+_SUITE = flags.DEFINE_enum("suite", None, SUITES, "A suite of rows.")
 _PERTURBATIONS = flags.DEFINE_list(
     "perturbations", None, "Ids instead of a suite; a bare noise is its curve."
 )
@@ -82,7 +77,9 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
-    loaded = [classifiers.load(path) for path in (*_RUN.value, *_MODEL.value)]
+    loaded = [
+        evaluation.classifiers.load(path) for path in (*_RUN.value, *_MODEL.value)
+    ]
     dataset = _DATASET.value or _common_dataset(loaded)
     _refuse_twins([classifier.name for classifier in loaded])
     test = data.load(dataset, _DATA_DIR.value, _DOWNLOAD.value).test
@@ -110,9 +107,9 @@ def _common_dataset(loaded):
 def _suite():
     """The suite of the flags: a named one, or a list of perturbations."""
     if _SUITE.value:
-        plan = named(_SUITE.value)
+        suite = evaluation.SUITES[_SUITE.value]
     else:
-        plan = Suite(_PERTURBATIONS.value or list(DEFAULT))
+        suite = evaluation.Suite(_PERTURBATIONS.value or evaluation.DEFAULT)
     pgd = {
         "steps": _PGD_STEPS.value,
         "step_size": _PGD_STEP_SIZE.value,
@@ -120,8 +117,8 @@ def _suite():
     }
     given = {name: value for name, value in pgd.items() if value is not None}
     return dataclasses.replace(
-        plan,
-        attack_settings=plan.attack_settings | given,
+        suite,
+        attack_settings=suite.attack_settings | given,
         corruption_limit=_CORRUPTION_LIMIT.value,
         cache_dir=_CACHE.value,
         official=_OFFICIAL.value,
@@ -131,7 +128,7 @@ def _suite():
 
 def _evaluate(loaded, test, folder):
     print(f"{loaded.name} on {test.spec.name}", flush=True)
-    return evaluate(
+    return evaluation.evaluate(
         loaded.classifier,
         test,
         suite=_suite(),
@@ -140,8 +137,9 @@ def _evaluate(loaded, test, folder):
         batch_size=_BATCH_SIZE.value,
         limit=_LIMIT.value,
         attack_limit=_ATTACK_LIMIT.value,
-        progress=lambda score, left: print(line(score, left), flush=True),
-        store=pathlib.Path(loaded.run or pathlib.Path(folder, loaded.name), FILE),
+        progress=lambda score, left: print(evaluation.line(score, left), flush=True),
+        store=pathlib.Path(loaded.run or pathlib.Path(folder, loaded.name))
+        / records.EVALUATION_FILE,
         allow_stochastic=_STOCHASTIC.value,
         about={
             "model": loaded.name,
@@ -152,13 +150,19 @@ def _evaluate(loaded, test, folder):
 
 
 def _report(loaded, evaluations, test, folder):
-    path = suite.write(evaluations, folder)
-    pictures.samples(test.images, path.parent, frost_dir=_FROST.value)
+    path = reports.suite.write(evaluations, folder)
+    reports.pictures.samples(test.images, path.parent, frost_dir=_FROST.value)
     for one in loaded:
         name = f"adversaries_{one.name.replace('/', '_')}.png"
-        pictures.adversaries(one.classifier, test, path.parent / name, name=one.name)
+        drawing = path.parent / name
+        reports.pictures.adversaries(one.classifier, test, drawing, name=one.name)
     print(f"Report: {path}")
 
 
-if __name__ == "__main__":
+def run():
+    """The command `nfm-evaluate`."""
     start(main)
+
+
+if __name__ == "__main__":
+    run()

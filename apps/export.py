@@ -12,14 +12,9 @@ packages onnx and tf2onnx).
 
 import pathlib
 
-import keras
 from absl import app, flags, logging
 
-import nfm_keras  # noqa: F401  (registers the layers that a .keras file may name)
-from nfm_keras import data, records, training
-from nfm_keras.records.evaluation import FILE as EVALUATION
-from nfm_keras.serving.files import SUFFIXES, export_file
-from nfm_keras.serving.saved_model import export
+from nfm_keras import data, load_model, records, serving, training
 
 from .start import start
 
@@ -29,7 +24,7 @@ _OUTPUT = flags.DEFINE_string("output", "savedmodels", "Folder of all models.")
 _NAME = flags.DEFINE_string("name", None, "Name of the model, as clients ask for it.")
 _VERSION = flags.DEFINE_integer("version", None, "Version; the next free one if unset.")
 _FORMAT = flags.DEFINE_enum(
-    "format", "saved_model", ["saved_model", *SUFFIXES], "What to write."
+    "format", "saved_model", ["saved_model", "onnx", "litert"], "What to write."
 )
 _FEATURES = flags.DEFINE_bool("features", False, "Add the signature `features`.")
 _FLOAT16 = flags.DEFINE_bool("float16", False, "Store the weights in half precision.")
@@ -52,22 +47,22 @@ def main(argv):
     model, about = _load()
     path = pathlib.Path(_OUTPUT.value, _NAME.value)
     if _FORMAT.value != "saved_model":
-        print(export_file(model, path, _FORMAT.value))
+        print(serving.export_file(model, path, _FORMAT.value))
         return
     chosen = {"features": _FEATURES.value, "float16": _FLOAT16.value}
-    print(export(model, path, version=_VERSION.value, **chosen, **about))
+    print(serving.export(model, path, version=_VERSION.value, **chosen, **about))
 
 
 def _load():
     """Returns the model, and what the version folder is to say about it."""
     if _MODEL.value:
-        return keras.saving.load_model(_MODEL.value, compile=False), {}
+        return load_model(_MODEL.value, compile=False), {}
     folder = pathlib.Path(_RUN.value)
     record = records.load(folder / records.FILE)
     about = {"record": record, "classes": data.spec(record.dataset).classes}
-    if (folder / EVALUATION).exists():
-        about["evaluation"] = records.load_evaluation(folder / EVALUATION)
-    return keras.saving.load_model(folder / training.CLASSIFIER, compile=False), about
+    if (folder / records.EVALUATION_FILE).exists():
+        about["evaluation"] = records.load_evaluation(folder / records.EVALUATION_FILE)
+    return load_model(folder / training.CLASSIFIER, compile=False), about
 
 
 def run():

@@ -21,11 +21,9 @@ import pathlib
 
 from absl import app, flags, logging
 
-from nfm_keras import experiments
-from nfm_keras.backend.jax_only import keep_programs
-from nfm_keras.experiments.full_scale import FULL, carry_out, plan
+from nfm_keras import experiments, training
+from nfm_keras.experiments import FULL
 from nfm_keras.training.config import PRECISIONS
-from nfm_keras.training.resident import pack, unpack
 
 from .start import start
 
@@ -54,14 +52,18 @@ def main(argv):
     table = experiments.load("table1")
     dataset = table.settings["dataset"]
     if _PACK.value:
-        return pack(_PACK.value, dataset, _DATA_DIR.value)
+        return training.resident.pack(_PACK.value, dataset, _DATA_DIR.value)
     if not _DATA.value:
         raise app.UsageError("Give the file of images, --data, or make it with --pack.")
+    from nfm_keras.backend.jax_devices import keep_programs  # takes Keras
+
     keep_programs(pathlib.Path(_OUTPUT.value, ".cache"))
     scale = {name: flag.value for name, flag in _SCALE.items()}
-    done = carry_out(
-        plan(table, _OUTPUT.value, _ROWS.value, _SEEDS.value, **scale),
-        unpack(_DATA.value, dataset),
+    done = experiments.full_scale.carry_out(
+        experiments.full_scale.plan(
+            table, _OUTPUT.value, _ROWS.value, _SEEDS.value, **scale
+        ),
+        training.resident.unpack(_DATA.value, dataset),
         _MINUTES.value,
         command="KERAS_BACKEND=jax python -m apps.full_table1",
         tell=lambda line: print(line, flush=True),
@@ -69,5 +71,10 @@ def main(argv):
     return 0 if done else os.EX_TEMPFAIL
 
 
-if __name__ == "__main__":
+def run():
+    """The command `nfm-full-table1`."""
     start(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -62,5 +62,10 @@ def main(argv):
     print(f"{count} run(s) reported in {_OUTPUT.value}")
 
 
-if __name__ == "__main__":
+def run():
+    """The command `nfm-report`."""
     start(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -15,9 +15,7 @@ import pathlib
 
 from absl import app, flags, logging
 
-from nfm_keras import data
-from nfm_keras.serving import server_check, signatures
-from nfm_keras.serving.client import GrpcClient, RestClient
+from nfm_keras import data, serving
 
 from .start import start
 
@@ -47,35 +45,35 @@ def main(argv):
     names, values, signature = _load()
     folder, expected = _SAVED_MODEL.value, None
     if folder:
-        expected = server_check.probabilities(folder, values, signature)
+        expected = serving.server_check.probabilities(folder, values, signature)
     for client in _clients():
         states = client.status()
         print(f"{client.name}: {', '.join(f'{v} {states[v]}' for v in sorted(states))}")
         print(f"signatures: {', '.join(sorted(client.metadata()))}", flush=True)
-        answer = server_check.ask(client, values, signature)
+        answer = serving.server_check.ask(client, values, signature)
         print("\n".join(answer.lines(names)))
         first, second = answer.milliseconds
         print(f"{len(names)} image(s) in {first:.1f} ms, again in {second:.1f} ms")
         if folder:
-            error = server_check.compare(client, answer, folder, expected)
+            error = serving.server_check.compare(client, answer, folder, expected)
             print(f"equal to {folder} to {error:.1e}")
 
 
 def _clients():
     if _REST.value:
-        yield RestClient(_REST.value)
+        yield serving.RestClient(_REST.value)
     if _GRPC.value:
-        yield GrpcClient(_GRPC.value, _MODEL.value)
+        yield serving.GrpcClient(_GRPC.value, _MODEL.value)
 
 
 def _load():
     """Returns names of the images, the images, and the signature to ask."""
     if _IMAGES.value:
         files = [pathlib.Path(name).read_bytes() for name in _IMAGES.value]
-        return _IMAGES.value, files, signatures.BYTES
+        return _IMAGES.value, files, serving.signatures.BYTES
     images = data.load(_DATASET.value, _DATA_DIR.value).test.images[: _LIMIT.value]
     names = [f"{_DATASET.value}[{number}]" for number in range(len(images))]
-    return names, images, signatures.UINT8
+    return names, images, serving.signatures.UINT8
 
 
 def run():

@@ -1,9 +1,14 @@
 """How every app starts."""
 
+import os
 import pathlib
 import sys
 
 from absl import app
+
+# TensorFlow says much when it is imported, before an app's own first line.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 
 def start(main):
@@ -16,3 +21,17 @@ def start(main):
         app.run(main)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"{pathlib.Path(sys.argv[0]).stem}: {error}")
+    except ImportError as error:
+        sys.exit(f"{pathlib.Path(sys.argv[0]).stem}: {_missing(error)}")
+
+
+def _missing(error):
+    """Returns what to do where a backend, or another package, is not installed."""
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if (error.name or "").partition(".")[0] != backend:
+        return str(error)
+    return (
+        f"The Keras backend is {backend}, which is not installed: "
+        f'pip install "nfm-keras[{backend}]", or choose another that is installed by '
+        f"KERAS_BACKEND=jax (or torch, tensorflow). Received: {error}"
+    )

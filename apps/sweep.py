@@ -20,7 +20,6 @@ import sys
 from absl import app, flags, logging
 
 from nfm_keras import experiments
-from nfm_keras.experiments.sweep import Sweep
 
 from . import config_flags
 from .start import start
@@ -43,6 +42,7 @@ _CACHE = flags.DEFINE_string("cache_dir", None, "Folder to keep corrupted images
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
 _DOWNLOAD = flags.DEFINE_bool("download", False, "Download a dataset not there.")
 _FIELDS = config_flags.define(leave_out=("seed", "scheme"))
+flags.adopt_module_key_flags(config_flags)
 
 TOY = "toy"
 TOY_SEEDS = 20
@@ -64,7 +64,7 @@ def main(argv):
         dict(zip(experiments.LIMITS, limits, strict=True)),
         **{name: FLAGS[name].value for name in _FIELDS if FLAGS[name].present},
     )
-    sweep = Sweep(
+    sweep = experiments.Sweep(
         experiment,
         _OUTPUT.value,
         train=_train,
@@ -115,5 +115,10 @@ def _toy():
         sys.exit(subprocess.run([sys.executable, "-m", *command]).returncode)
 
 
-if __name__ == "__main__":
+def run():
+    """The command `nfm-sweep`."""
     start(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -38,8 +38,8 @@ _FRAMES = flags.DEFINE_integer("frames", 0, "Steps that boundaries.gif shows.")
 
 
 def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+    if argv[1:]:
+        raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
     rows = choose(_REGULARISERS.value)
     from nfm_keras.experiments.toy import (  # `--help` does not wait for Keras
@@ -70,5 +70,10 @@ def _tell(run):
     )
 
 
-if __name__ == "__main__":
+def run():
+    """The command `nfm-toy`."""
     start(main)
+
+
+if __name__ == "__main__":
+    run()

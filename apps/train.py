@@ -35,6 +35,7 @@ _WATCH = flags.DEFINE_string(
 )
 
 _FIELDS = config_flags.define()
+flags.adopt_module_key_flags(config_flags)
 
 
 def main(argv):

@@ -127,7 +127,7 @@ def save_run(record, folder):
         scores = records.Evaluation(
             record.name, record.dataset, images="", probe=[], scores=record.scores
         )
-        records.save_evaluation(scores, folder / evaluation.FILE)
+        records.save_evaluation(scores, folder / evaluation.EVALUATION_FILE)
 
 
 def check_latex(text):

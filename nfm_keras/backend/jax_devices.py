@@ -1,5 +1,6 @@
 """JAX's devices and processes, and programs that stay on them: for JAX alone."""
 
+import keras
 import numpy as np
 
 
@@ -48,6 +49,25 @@ def program(function, *arguments):
     import jax
 
     return jax.jit(function, donate_argnums=0).lower(*arguments).compile()
+
+
+def keep_programs(folder):
+    """Keeps compiled programs in a folder, for this process and those after it.
+
+    Args:
+        folder: Path; made when the first program is written.
+
+    Raises:
+        RuntimeError: On another backend than JAX.
+    """
+    if keras.backend.backend() != "jax":
+        raise RuntimeError(
+            "Programs are kept on the JAX backend: set KERAS_BACKEND=jax. "
+            f"Received: {keras.backend.backend()!r}"
+        )
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def integers(key, shape, stop):

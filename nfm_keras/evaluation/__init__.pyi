@@ -1,3 +1,5 @@
+from . import classifiers as classifiers
+from .noise import DEFAULT as DEFAULT
 from .noise import Perturbation as Perturbation
 from .plan import SUITES as SUITES
 from .plan import Suite as Suite

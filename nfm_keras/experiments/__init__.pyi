@@ -1,3 +1,4 @@
+from . import full_scale as full_scale
 from .cost import estimate as estimate
 from .experiment import LIMITS as LIMITS
 from .experiment import Experiment as Experiment
@@ -5,5 +6,7 @@ from .experiment import Run as Run
 from .experiment import check_same as check_same
 from .experiment import runs as runs
 from .experiment import unscored as unscored
+from .sweep import Sweep as Sweep
+from .tables import FULL as FULL
 from .tables import NAMES as NAMES
 from .tables import load as load

@@ -20,19 +20,10 @@ import keras
 from nfm_keras import data, evaluation, records, training
 from nfm_keras.experiments import half_weights
 from nfm_keras.experiments.experiment import runs
+from nfm_keras.experiments.tables import FULL
 from nfm_keras.records import evaluation as evaluations
 from nfm_keras.training import checkpoints
 from nfm_keras.training.resident import compile_epoch, limited
-
-FULL = {
-    "epochs": 200,
-    "width": 1.0,
-    "limit": None,
-    "batch_size": 128,
-    "precision": "mixed_bfloat16",
-    "eval_every": 10,
-}
-"""Full scale. A run is validated and checkpointed every `eval_every` epochs."""
 
 PERTURBATIONS = ("clean", "white_noise", "salt_and_pepper")
 _BATCH = 1000  # of validation and scores

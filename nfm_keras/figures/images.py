@@ -119,18 +119,13 @@ def adversarial_examples(
     figure, axes = panel_grid(3 * number, number, max(5 / number, 1.25), height)
     for column in range(number):
         first, second, third = axes[column::number]
-        image, adversary = images[column], adversaries[column]
-        difference, factor = _magnify(adversary - image)
-        for axis, picture in (first, image), (second, adversary), (third, difference):
-            _show(axis, picture)
-            axis.set(xticks=[], yticks=[])
+        _show_pair(first, second, third, images[column], adversaries[column])
         head = heads[column] + _short(f"true {classes[true[column]]}")
         _label(first, f"{head}\n", classes, taken[column], true[column])
         _label(second, "", classes, fooled[column], true[column])
-        third.set_title(f"x {factor:.1f}" if factor else "no difference", fontsize=7)
-    words = ("image", "adversarial", "difference")
-    for axis, word in zip(axes[::number], words, strict=True):
-        axis.set_ylabel(word, fontsize=9)
+    labels = ("image", "adversarial", "difference")
+    for axis, label in zip(axes[::number], labels, strict=True):
+        axis.set_ylabel(label, fontsize=9)
     return save(figure, path, title, caption)
 
 
@@ -155,6 +150,15 @@ def _show(axis, image, **place):
     picture = image[..., 0] if image.shape[-1] == 1 else image
     scale = {"cmap": "gray", "vmin": 0, "vmax": top}  # of grey pictures alone
     axis.imshow(picture, interpolation="nearest", **scale, **place)
+
+
+def _show_pair(first, second, third, image, adversary):
+    """An image, its adversary and their difference magnified, in three panels."""
+    difference, factor = _magnify(adversary - image)
+    for axis, picture in (first, image), (second, adversary), (third, difference):
+        _show(axis, picture)
+        axis.set(xticks=[], yticks=[])
+    third.set_title(f"x {factor:.1f}" if factor else "no difference", fontsize=7)
 
 
 def _unit(images):

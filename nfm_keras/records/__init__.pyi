@@ -1,3 +1,4 @@
+from .evaluation import EVALUATION_FILE as EVALUATION_FILE
 from .evaluation import Evaluation as Evaluation
 from .evaluation import load_evaluation as load_evaluation
 from .evaluation import save_evaluation as save_evaluation

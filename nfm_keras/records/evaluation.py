@@ -9,7 +9,7 @@ from nfm_keras.records.score import Score
 FORMAT = 2
 """Version of the file format. Files of older ones are read, of newer ones refused."""
 
-FILE = "evaluation.json"
+EVALUATION_FILE = "evaluation.json"
 """Name of an evaluation inside the folder of its run or model."""
 
 

@@ -1,10 +1,10 @@
 """The history of a run as a table: history.csv."""
 
 import csv
-import io
 import math
 
-from nfm_keras import records
+from nfm_keras.records.files import write_text
+from nfm_keras.table import Table
 
 FILE = "history.csv"
 """Name of the table inside the run's folder."""
@@ -40,13 +40,11 @@ def write_history(path, history):
             f"A history must have one number an epoch everywhere. Received: {lengths}"
         )
     columns = sorted(history, key=_place)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["epoch", *columns])
+    rows = []
     for epoch in range(max(lengths.values(), default=0)):
         row = {name: float(history[name][epoch]) for name in columns}
-        writer.writerow([epoch + 1, *_cells(row)])
-    records.write_text(path, text.getvalue())
+        rows.append([epoch + 1, *_cells(row)])
+    write_text(path, Table(["epoch", *columns], rows).to_csv())
 
 
 def read_history(path):

@@ -14,6 +14,9 @@ PROTOCOLS = ("reference", "pixel")
 NO_PROTOCOL = "none"
 """The protocol of a score that none touches, such as clean accuracy."""
 
+SUITES = ("quick", "standard", "full")
+"""The named plans of an evaluation, from two minutes to a day."""
+
 NOISES = ("white_noise", "salt_and_pepper")
 ATTACKS = (
     *("fgsm", "fgsm_l2", "pgd", "pgd_l2"),

@@ -86,7 +86,7 @@ def load(path):
     path = pathlib.Path(path)
     older = {1: _with_full_scores}
     record = schema.read(path, Record, FORMAT, older=older, optional=("scores",))
-    beside = path.with_name(evaluation.FILE)
+    beside = path.with_name(evaluation.EVALUATION_FILE)
     if not beside.exists():
         return record
     scores = merge(record.scores, evaluation.load_evaluation(beside).scores)

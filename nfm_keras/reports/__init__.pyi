@@ -1,3 +1,5 @@
+from . import pictures as pictures
+from . import suite as suite
 from .aggregate import Aggregate as Aggregate
 from .page import write_pages as write_pages
 from .runs import find as find

@@ -10,6 +10,7 @@ import json
 import pathlib
 
 from nfm_keras.corruptions.constants import STANDARD
+from nfm_keras.mixing.schemes import SCHEMES
 from nfm_keras.records.ids import NO_PROTOCOL
 from nfm_keras.reports.cells import (
     CORRUPTION_MEAN,
@@ -22,13 +23,6 @@ from nfm_keras.reports.cells import (
     over_seeds,
     varying,
 )
-
-SCHEMES = (
-    *("erm", "noise", "noise_reference", "label_smoothing", "mixup", "cutmix"),
-    *("puzzlemix", "manifold_mixup", "noisy_mixup", "nfm", "nfm_star"),
-    *("adversarial", "noisymix"),
-)
-"""The order of schemes, the paper's. Others follow in alphabetical order."""
 
 # What a scheme's name implies: told only where two runs of one scheme differ in it.
 _OF_SCHEME = {
@@ -106,7 +100,8 @@ def over_settings(records, protocol):
         protocol: str. `"none"` leaves out every score that depends on one.
 
     Returns:
-        List of `Aggregate`, in the order of `SCHEMES`.
+        List of `Aggregate`, in the order of `nfm_keras.mixing.schemes.SCHEMES`; other
+        schemes follow in alphabetical order.
 
     Raises:
         ValueError: If there is no record, no score was measured under the protocol, or

@@ -3,6 +3,7 @@
 import pathlib
 
 from nfm_keras import records
+from nfm_keras.mixing import schemes
 from nfm_keras.records.schema import refuse_difference
 from nfm_keras.reports import aggregate, curves, tables
 
@@ -32,8 +33,8 @@ def write(runs, folder, *, title=None, columns=None, paper=False):
     protocols = aggregate.protocols(runs)
     for protocol in protocols:
         place = folder if len(protocols) == 1 else folder / protocol
-        rows = aggregate.over_settings(runs, protocol)
-        _write_scores(rows, place, title, columns, paper)
+        aggregates = aggregate.over_settings(runs, protocol)
+        _write_scores(aggregates, place, title, columns, paper)
     _write_history(aggregate.over_settings(runs, "none"), folder, title)
 
 
@@ -61,11 +62,12 @@ def write_experiment(experiment, runs, folder, *, title=None, columns=None):
 
     >>> write_experiment(load("table1"), "results/table1", "report")  # doctest: +SKIP
     """
-    rows = aggregate.of_experiment(experiment, find(experiment, runs))
+    aggregates = aggregate.of_experiment(experiment, find(experiment, runs))
     title, folder = title or experiment.title, pathlib.Path(folder)
-    _write_scores(rows, folder, title, columns, experiment.paper is not None)
-    _write_history(rows, folder, title)
-    return rows
+    paper = experiment.paper is not None
+    _write_scores(aggregates, folder, title, columns, paper)
+    _write_history(aggregates, folder, title)
+    return aggregates
 
 
 def read(folders, *, skip_broken=False):
@@ -133,8 +135,6 @@ def _check(record, wanted, path):
 
     What the row does not set is the scheme's, where that decides.
     """
-    from nfm_keras.mixing import schemes  # needs Keras, which a table does not wait for
-
     kind = schemes.lookup(wanted["scheme"])._asdict()
     decided = {key: value for key, value in kind.items() if key not in _RESOLVED}
     stated = {key: value for key, value in wanted.items() if value is not None}
@@ -158,27 +158,27 @@ def _plain(value):
     return list(value) if isinstance(value, tuple) else value  # as JSON reads back
 
 
-def _write_scores(rows, folder, title, columns, paper):
+def _write_scores(aggregates, folder, title, columns, paper):
     """Writes the tables of aggregates of one protocol, and their figures."""
-    notes = tables.remarks(rows, "*paper*", paper=paper)
-    table = tables.to_read(rows, columns, paper=paper, folder=folder)
+    notes = tables.remarks(aggregates, "*paper*", paper=paper)
+    table = tables.to_read(aggregates, columns, paper=paper, folder=folder)
     heading = [f"# {title}"] if title else []
     markdown = "\n\n".join([*heading, *notes, table.to_markdown()])
     records.write_text(folder / "table.md", markdown)
 
-    table = tables.with_every_number(rows, paper=paper, folder=folder)
+    table = tables.with_every_number(aggregates, paper=paper, folder=folder)
     records.write_text(folder / "table.csv", table.to_csv())
 
-    notes = tables.remarks(rows, "paper", paper=paper)
+    notes = tables.remarks(aggregates, "paper", paper=paper)
     caption = " ".join([*([f"{title}."] if title else []), *notes])
-    table = tables.to_read(rows, columns, paper=paper, grouped=True)
+    table = tables.to_read(aggregates, columns, paper=paper, grouped=True)
     records.write_text(folder / "table.tex", table.to_latex(caption))
 
-    if curves.families(row.cells for row in rows):
-        curves.curves(rows, folder / "curves.png", title=title)
-    curves.corruptions(rows, folder / "corruptions.png", title=title)
+    if curves.families(a.cells for a in aggregates):
+        curves.curves(aggregates, folder / "curves.png", title=title)
+    curves.corruptions(aggregates, folder / "corruptions.png", title=title)
 
 
-def _write_history(rows, folder, title):
-    if any(record.history for row in rows for record in row.records):
-        curves.histories(rows, folder / "history.png", title=title)
+def _write_history(aggregates, folder, title):
+    if any(record.history for a in aggregates for record in a.records):
+        curves.histories(aggregates, folder / "history.png", title=title)

@@ -1,3 +1,5 @@
+from . import server_check as server_check
+from . import signatures as signatures
 from .client import GrpcClient as GrpcClient
 from .client import RestClient as RestClient
 from .client import ServingError as ServingError

@@ -35,10 +35,11 @@ def model_card(title, signatures, classes, record=None, float16=None):
 def _run(record):
     if record is None:
         return ["A classifier, exported by nfm-keras without a record of a run.\n"]
+    measured = ", `evaluation.json` all that was measured" if record.scores else ""
     return [
         f"A classifier: `{record.network}` with {record.parameters:,} weights, "
         f"trained on `{record.dataset}` by the scheme `{record.scheme}` of nfm-keras. "
-        "`record.json` beside this file is the whole record.\n"
+        f"`record.json` beside this file is the whole record{measured}.\n"
     ]
 
 

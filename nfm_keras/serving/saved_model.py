@@ -12,7 +12,7 @@ import keras
 
 from nfm_keras import records
 from nfm_keras.checks import check_count
-from nfm_keras.records.evaluation import FILE as EVALUATION
+from nfm_keras.records.evaluation import EVALUATION_FILE as EVALUATION
 from nfm_keras.serving import checks, signatures, warmup
 from nfm_keras.serving.card import model_card
 

@@ -90,8 +90,6 @@ def refresh_statistics(model, batches, steps):
     first = int(ops.convert_to_numpy(model.step))
     sites = () if model.mixing.is_identity else model.site_layers
     for index, (images, _) in zip(range(steps), batches):
-        size, count = len(images), max(1, len(sites))
-        levels = model.current_levels()
-        draw = model.mixing.draw(model.seed, first + index, size, count, 0, levels)
+        draw = model.draw_at(first + index, len(images))
         with mixing_scope(model.mixing, draw, sites):
             model(ops.convert_to_tensor(images), training=True)

@@ -10,7 +10,7 @@ _EVERY = 20
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss or the weights of a training are not finite any more."""
+    """A training whose loss or weights are not finite any more."""
 
 
 class FiniteLoss(keras.callbacks.Callback):
@@ -91,7 +91,7 @@ def _check_losses(model):
 
 
 def _count(model):
-    """How many steps had a loss that is not finite."""
+    """Returns how many steps had a loss that is not finite."""
     return int(ops.convert_to_numpy(model.nonfinite)[0])
 
 
@@ -100,7 +100,7 @@ def _number(variable):
 
 
 def _story(model, count):
-    """What is known of the first such step."""
+    """Returns what is known of the first such step."""
     step = int(ops.convert_to_numpy(model.nonfinite)[1])
     rate = keras_private.learning_rate_at(model.optimizer, step)
     told = [f"learning rate {rate:g}", *_drawn(model, step)]
@@ -113,7 +113,7 @@ def _story(model, count):
 
 
 def _drawn(model, step):
-    """Site and lambda of a step, which are a function of the seed and the step."""
+    """Returns site and lambda of a step: a function of the seed and the step."""
     if model.mixing.is_identity:
         return []
     draw = model.draw_at(step, batch_size=1)

@@ -10,6 +10,7 @@ from keras import ops
 
 from nfm_keras import data, records
 from nfm_keras.backend import jax_devices, random
+from nfm_keras.mixing.state import variables_of
 
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -159,16 +160,6 @@ def state_of(model):
         the metrics'.
     """
     return tuple([v.value for v in variables] for variables in variables_of(model))
-
-
-def variables_of(model):
-    """Returns the variables whose values are the state: see `state_of`."""
-    return (
-        model.trainable_variables,
-        model.non_trainable_variables,
-        model.optimizer.variables,
-        model.metrics_variables,
-    )
 
 
 def limited(splits, limit):

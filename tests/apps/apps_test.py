@@ -15,7 +15,7 @@ import pytest
 from conftest import BACKEND
 
 from nfm_keras import records
-from nfm_keras.records.evaluation import FILE as EVALUATION
+from nfm_keras.records.evaluation import EVALUATION_FILE as EVALUATION
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="slow processes, once")
 

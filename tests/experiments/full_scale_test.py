@@ -178,7 +178,7 @@ def slices_and_a_kill_of_a_preact_resnet(folder):
 
 def slices_and_a_kill(folder, schemes=("nfm",), network="mlp", width=1.0):
     from nfm_keras import records
-    from nfm_keras.backend.jax_only import keep_programs
+    from nfm_keras.backend.jax_devices import keep_programs
     from nfm_keras.experiments import full_scale
 
     splits = packed(folder)

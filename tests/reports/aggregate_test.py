@@ -10,7 +10,6 @@ from nfm_keras import corruptions
 from nfm_keras.mixing import schemes
 from nfm_keras.reports import captions
 from nfm_keras.reports.aggregate import (
-    SCHEMES,
     Aggregate,
     over_settings,
     protocols,
@@ -18,7 +17,7 @@ from nfm_keras.reports.aggregate import (
 from nfm_keras.reports.columns import columns
 
 
-def rows_of(found, protocol="reference"):
+def aggregated(found, protocol="reference"):
     return over_settings(found, protocol)
 
 
@@ -28,7 +27,7 @@ def labels_of(found):
 
 def test_mean_and_deviation_are_numpys():
     values = np.random.default_rng(0).uniform(50, 60, 5)
-    (row,) = rows_of(runs("nfm", values))
+    (row,) = aggregated(runs("nfm", values))
     cell = row.cells["white_noise@0.1"]
     assert row.seeds == cell.seeds == 5
     assert cell.mean == pytest.approx(np.mean(values))
@@ -38,7 +37,7 @@ def test_mean_and_deviation_are_numpys():
 
 
 def test_one_seed_has_the_wilson_interval_and_no_deviation():
-    (row,) = rows_of(runs("nfm", [50.0]))
+    (row,) = aggregated(runs("nfm", [50.0]))
     cell = row.cells["white_noise@0.1"]
     assert (cell.mean, cell.deviation, cell.low, cell.high) == (50.0, None, 48.0, 51.0)
 
@@ -53,7 +52,9 @@ def test_rows_come_in_the_fixed_order_of_schemes():
 
 
 def test_every_scheme_has_its_place_and_its_own_settings_are_not_told():
-    assert set(schemes.SCHEMES) <= set(SCHEMES)
+    assert labels_of([run(name) for name in sorted(schemes.SCHEMES)]) == [
+        *schemes.SCHEMES
+    ]
     settings = dict.fromkeys(schemes.technique_fields(), 1)
     adversarial = run("adversarial", sparsity=1, label_smoothing=1, **settings)
     assert labels_of([run("erm"), adversarial]) == ["erm", "adversarial"]
@@ -77,7 +78,7 @@ def test_a_seed_never_counts_twice():
     with pytest.raises(ValueError, match="count once.*seed 0"):
         over_settings([run(), run()], "none")
     twice = [score("clean", 1.0), score("clean", 3.0)]
-    (row,) = rows_of([run(scores=twice)], "none")
+    (row,) = aggregated([run(scores=twice)], "none")
     assert (row.cells["clean"].mean, row.cells["clean"].seeds) == (3.0, 1)
 
 
@@ -103,7 +104,7 @@ def test_columns_by_kind_then_severity_whatever_each_row_has():
         run(scheme, scores=[score(name, 50.0) for name in names])
         for scheme, names in {"erm": first, "nfm": second}.items()
     ]
-    assert columns(rows_of(found)) == [
+    assert columns(aggregated(found)) == [
         *("clean", "white_noise@0.25", "white_noise@0.3", "salt_and_pepper@0.04"),
         *("salt_and_pepper@0.1", "pgd@8/255", "blur@2"),
     ]
@@ -115,11 +116,11 @@ def test_an_attack_with_two_settings_is_kept_apart():
 
     # The step size goes with epsilon: it is the same attack.
     same = [pgd("pgd@0.1", 40.0, 10, 0.025), pgd("pgd@0.2", 30.0, 10, 0.05)]
-    (row,) = rows_of([run(scores=same)], "none")
+    (row,) = aggregated([run(scores=same)], "none")
     assert {cell.family for cell in row.cells.values()} == {"pgd"}
 
     more = [*same, pgd("pgd@0.2", 20.0, 20, 0.025), pgd("pgd@0.2", 25.0, 10, 0.2)]
-    (row,) = rows_of([run(scores=more)], "none")
+    (row,) = aggregated([run(scores=more)], "none")
     assert {name: cell.mean for name, cell in row.cells.items()} == {
         "pgd@0.1 (reach=2.5, steps=10)": 40.0,
         "pgd@0.2 (reach=2.5, steps=10)": 30.0,
@@ -131,7 +132,7 @@ def test_an_attack_with_two_settings_is_kept_apart():
 def test_caption_says_what_the_rows_are_of():
     found = [*runs("nfm", [50.0, 51.0]), run("erm", epochs=5, limit=500)]
     found[0] = dataclasses.replace(found[0], scores=[score("clean", 1.0, n=200)])
-    assert captions.of_aggregates(rows_of(found)) == (
+    assert captions.of_aggregates(aggregated(found)) == (
         "cifar10, preact_resnet18, width 0.25, first 500 training images, "
         "5 and 200 epochs, protocol reference, 200 and 1000 test images, "
         "1 and 2 seed(s), 1 of 2 rows; a CPU"
@@ -145,7 +146,7 @@ def test_caption_counts_the_rows_that_are_missing():
     rows = [
         Aggregate("erm", {}, "none", (), {}),
         Aggregate("mixup", {}, "none", (run("mixup"),), {}),
-        *rows_of(runs("nfm", [50.0]), "none"),
+        *aggregated(runs("nfm", [50.0]), "none"),
     ]
     assert "1 seed(s), 1 of 3 rows; a CPU" in captions.of_aggregates(rows)
     assert "1 seed(s), 2 of 3 rows; a CPU" in captions.of_aggregates(
@@ -182,11 +183,11 @@ def test_the_mean_over_the_corruptions_needs_all_of_them():
     names = [f"{k}@{s}" for k in corruptions.STANDARD for s in corruptions.SEVERITIES]
     whole = [score(name, float(i)) for i, name in enumerate(names)]
     more = [score(name, i + 3.0) for i, name in enumerate(names)]
-    rows = rows_of([run("nfm", 0, whole), run("nfm", 1, more)], "none")
+    rows = aggregated([run("nfm", 0, whole), run("nfm", 1, more)], "none")
     cell = rows[0].cells["common_corruptions"]
     assert (cell.mean, cell.seeds) == (38.5, 2)  # 0 to 74, and 3 to 77
     assert cell.deviation == pytest.approx(3 / 2**0.5)
-    (row,) = rows_of([run("nfm", 0, whole[1:]), run("nfm", 1, whole)], "none")
+    (row,) = aggregated([run("nfm", 0, whole[1:]), run("nfm", 1, whole)], "none")
     assert row.cells["common_corruptions"].seeds == 1
-    (row,) = rows_of([run("nfm", 0, whole[1:])], "none")
+    (row,) = aggregated([run("nfm", 0, whole[1:])], "none")
     assert "common_corruptions" not in row.cells

@@ -8,13 +8,14 @@ import pytest
 from conftest import run, runs, save_run, score
 
 from nfm_keras import corruptions, records
+from nfm_keras.mixing.schemes import SCHEMES
 from nfm_keras.reports import curves
-from nfm_keras.reports.aggregate import SCHEMES, over_settings
+from nfm_keras.reports.aggregate import over_settings
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def rows_of(found, protocol="reference"):
+def aggregated(found, protocol="reference"):
     return over_settings(found, protocol)
 
 
@@ -28,7 +29,7 @@ def test_curves_carry_the_data_and_the_interval(tmp_path):
         ]
     ]
     path = tmp_path / "new" / "curves.png"
-    figure = curves.curves(rows_of(found), path, title="A title")
+    figure = curves.curves(aggregated(found), path, title="A title")
     content = path.read_bytes()
     assert content.startswith(PNG)
     size = tuple(int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
@@ -56,7 +57,7 @@ def test_curves_carry_the_data_and_the_interval(tmp_path):
 
 def test_an_attack_with_two_settings_has_two_panels(tmp_path):
     scores = [score("pgd@0.1", 40.0, steps=7), score("pgd@0.1", 30.0, steps=20)]
-    rows = rows_of([run(scores=scores)], "none")
+    rows = aggregated([run(scores=scores)], "none")
     assert sorted(curves.families(row.cells for row in rows)) == [
         "pgd (steps=20)",
         "pgd (steps=7)",
@@ -67,7 +68,7 @@ def test_an_attack_with_two_settings_has_two_panels(tmp_path):
 
 def test_a_scheme_keeps_its_colour_and_a_variant_has_its_dashes(tmp_path):
     def styles(found):
-        figure = curves.curves(rows_of(found), tmp_path / "x.png")
+        figure = curves.curves(aggregated(found), tmp_path / "x.png")
         lines = figure.axes[0].get_lines()
         return {x.get_label(): (x.get_color(), x.get_linestyle()) for x in lines}
 
@@ -94,7 +95,7 @@ def test_histories_average_over_seeds_and_pass_over_nan(tmp_path):
         for seed, each in enumerate(errors)
     ]
     found.append(run("erm", history={"accuracy": [0.9, 1.0]}))
-    figure = curves.histories(rows_of(found, "none"), tmp_path / "history.png")
+    figure = curves.histories(aggregated(found, "none"), tmp_path / "history.png")
     assert (tmp_path / "history.png").read_bytes().startswith(PNG)
     panels = {axis.get_ylabel(): axis.get_lines() for axis in figure.axes}
     expected = {
@@ -113,7 +114,7 @@ def test_histories_average_over_seeds_and_pass_over_nan(tmp_path):
 @pytest.mark.parametrize("held_out, words", [(0, "test"), (500, "validation")])
 def test_error_is_called_after_the_set_it_is_of(held_out, words, tmp_path):
     history = {"loss": [1.0], "val_accuracy": [0.5]}
-    rows = rows_of([run(history=history, validation=held_out)], "none")
+    rows = aggregated([run(history=history, validation=held_out)], "none")
     figure = curves.histories(rows, tmp_path / "x.png")
     assert figure.axes[0].get_ylabel() == f"{words} error (%)"
 
@@ -124,9 +125,9 @@ def test_every_scheme_looks_different_and_variants_in_an_experiment_too(tmp_path
         lines = figure.axes[0].get_lines()
         return [(x.get_color(), x.get_marker(), x.get_linestyle()) for x in lines]
 
-    known = rows_of([run(s, scores=[score("white_noise@0.1", 9)]) for s in SCHEMES])
+    known = aggregated([run(s, scores=[score("white_noise@0.1", 9)]) for s in SCHEMES])
     assert len(set(looks(known))) == len(SCHEMES)
-    (row,) = rows_of(runs("nfm", [50.0]))
+    (row,) = aggregated(runs("nfm", [50.0]))
     rows = [dataclasses.replace(row, name=str(i), title=f"row {i}") for i in range(12)]
     styles = looks(rows)
     assert len(set(styles)) == 12 and len({color for color, *_ in styles[:8]}) == 8
@@ -144,7 +145,7 @@ def test_corruptions_are_averaged_over_the_papers_and_the_standard(tmp_path):
     ]
     # It lacks most of the standard ones.
     six = [score(f"{k}@{s}", 10.0 * s) for k in corruptions.PAPER for s in (1, 3)]
-    rows = rows_of([*found, run("erm", scores=six)], "none")
+    rows = aggregated([*found, run("erm", scores=six)], "none")
     figure = curves.corruptions(rows, tmp_path / "corruptions.png")
     paper, standard, bars, more = figure.axes
     lines = {line.get_label(): line.get_xydata() for line in paper.get_lines()}
@@ -161,19 +162,19 @@ def test_corruptions_are_averaged_over_the_papers_and_the_standard(tmp_path):
     heights = [values[kind] + 3.5 for kind in corruptions.PAPER]
     assert [bar.get_height() for bar in nfm] == heights
     assert len(more.containers) == 1 and len(more.containers[0]) == 13
-    noisy = rows_of(runs("nfm", [1.0]))
+    noisy = aggregated(runs("nfm", [1.0]))
     assert curves.corruptions(noisy, tmp_path / "x.png") is None
     assert not (tmp_path / "x.png").exists()
 
 
 def test_nothing_to_show_is_a_clear_error_and_nan_alone_is_none(tmp_path):
-    rows = rows_of([run(history={}, scores=[score("clean", 1.0)])], "none")
+    rows = aggregated([run(history={}, scores=[score("clean", 1.0)])], "none")
     with pytest.raises(ValueError, match="some perturbation"):
         curves.curves(rows, tmp_path / "x.png")
     with pytest.raises(ValueError, match="need a history"):
         curves.histories(rows, tmp_path / "x.png")
     assert not list(tmp_path.iterdir())
-    diverged = rows_of([run(history={"loss": [math.nan]})], "none")
+    diverged = aggregated([run(history={"loss": [math.nan]})], "none")
     curves.histories(diverged, tmp_path / "x.png")
 
 

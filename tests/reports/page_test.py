@@ -13,7 +13,7 @@ from PIL import Image
 
 from nfm_keras import data, records
 from nfm_keras.figures import training as figures
-from nfm_keras.mixing.seen import MixedImages, mixed_images, site_names
+from nfm_keras.mixing.seen import mixed_images, site_names
 from nfm_keras.records import Record, Score, history
 from nfm_keras.reports import html as html_page
 from nfm_keras.reports import page as run_page
@@ -248,25 +248,6 @@ def test_draws_of_a_run_follow_its_levels():
     figure = figures.draws(sites, lam, site_names(model), laws)
     heights = [bar.get_height() for bar in figure.axes[0].patches]
     assert heights == [100 * np.mean(sites == i) for i in (0, 1, -1)]
-
-
-def test_the_density_is_that_of_the_draws():
-    lam = np.random.default_rng(0).beta(2, 5, 20_000)
-    figure = figures.draws(np.zeros(20_000), lam, ["site_0"], [(2, 5)] * 20_000)
-    (axis,) = figure.axes  # one site: nothing to draw
-    (line,) = axis.lines
-    for bar in axis.patches:
-        middle = bar.get_x() + bar.get_width() / 2
-        density = np.interp(middle, *line.get_data())
-        assert abs(bar.get_height() - density) < 0.15
-    assert "Beta(2, 5)" in line.get_label()
-
-
-def test_words_of_labels_and_batches():
-    assert figures.soft_label([0.0, 1.0]) == "1: 100 %"
-    seen = MixedImages(None, None, "site_1", np.array([0.25, 0.5]))
-    assert figures.description(seen) == "mixed at site_1, λ from 0.25 to 0.50"
-    assert figures.description(seen._replace(site=None)) == "not mixed"
 
 
 def test_runs_are_found(folder, tmp_path):

@@ -12,7 +12,7 @@ from nfm_keras.reports.aggregate import Aggregate, over_settings
 from nfm_keras.reports.tables import remarks, to_read, with_every_number
 
 
-def rows_of(found, protocol="reference"):
+def aggregated(found, protocol="reference"):
     return over_settings(found, protocol)
 
 
@@ -23,7 +23,7 @@ def markdown(rows, names=None, **options):
 
 def test_csv_parses_back_to_the_numbers():
     found = [*runs("nfm", [50.1, 52.2], momentum=1), *runs("erm", [40.0], momentum=2)]
-    rows = rows_of(found)
+    rows = aggregated(found)
     lines = list(csv.DictReader(io.StringIO(with_every_number(rows).to_csv())))
     assert [line["scheme"] for line in lines] == ["erm", "nfm"]
     assert [json.loads(x["settings"])["momentum"] for x in lines] == [2, 1]
@@ -40,7 +40,7 @@ def test_csv_parses_back_to_the_numbers():
 def test_markdown_reads_mean_and_deviation():
     found = [*runs("nfm", [50.0, 52.0]), *runs("erm", [1.0])]
     found.append(run("nfm", 2, [score("clean", 92.0)]))  # no noise measured yet
-    rows = rows_of(found)
+    rows = aggregated(found)
     assert markdown(rows) == [
         "| scheme | seeds | hours | clean | white_noise@0.1 |",
         "|---|---:|---:|---:|---:|",
@@ -56,7 +56,7 @@ def test_markdown_keeps_to_the_papers_columns_where_there_are_many():
     severities = [x / 100 for x in range(5, 36, 5)]
     kinds = ("white_noise", "salt_and_pepper", "blur")
     scores = [score(f"{kind}@{s}", 50.0) for kind in kinds for s in severities]
-    rows = rows_of([run(scores=scores)])
+    rows = aggregated([run(scores=scores)])
     head = markdown(rows)[0]
     assert "| hours | white_noise@0.1 | white_noise@0.2 | white_noise@0.3 | s" in head
     assert all(f"blur@{s} |" in head for s in severities)
@@ -70,7 +70,7 @@ PAPER = {"alpha": 1.0, "sigma_add": 0.4, "sigma_mult": 0.2}
 
 
 def test_the_papers_number_stands_beside_what_it_compares_with():
-    rows = rows_of([*runs("nfm", [50.0], **PAPER), *runs("other", [1.0])])
+    rows = aggregated([*runs("nfm", [50.0], **PAPER), *runs("other", [1.0])])
     ours, theirs, other = markdown(rows, paper=True)[2:]
     assert ours == "| nfm | 1 | 1 | 90.0 | 50.0 |"
     assert theirs == "| *nfm, paper* | 5 |  | 95.4 | 95.0 |"
@@ -91,7 +91,7 @@ def test_the_papers_number_stands_beside_what_it_compares_with():
     ids=["alpha", "dataset", "network", "misprint", "protocol"],
 )
 def test_the_papers_number_is_not_beside_anything_else(found, protocol):
-    rows = rows_of(found, protocol)
+    rows = aggregated(found, protocol)
     assert not any(", paper*" in line for line in markdown(rows, paper=True))
     notes = remarks(rows, "*paper*", paper=True)
     assert "no number for this data set" in notes[-1]
@@ -141,7 +141,7 @@ def test_a_table_that_is_not_there_is_refused():
 
 def test_latex_has_the_cells_of_markdown_and_equal_columns():
     found = [*runs("nfm", [50.0, 52.0], **PAPER), *runs("odd_{\\%&", [1.0])]
-    rows = rows_of(found)
+    rows = aggregated(found)
     text = to_read(rows, paper=True, grouped=True).to_latex("A & B")
     body = re.search(r"\\midrule\n(.*)\n\\bottomrule", text, re.S)[1].split("\n")
     plain = [re.sub(r"\$\\pm\$", "±", line).removesuffix(r" \\") for line in body]

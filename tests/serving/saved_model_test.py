@@ -10,7 +10,7 @@ from small_classifier import small_classifier
 
 from nfm_keras import networks, records
 from nfm_keras.mixing import sites
-from nfm_keras.records.evaluation import FILE as EVALUATION
+from nfm_keras.records.evaluation import EVALUATION_FILE as EVALUATION
 from nfm_keras.serving import checks, saved_model
 from nfm_keras.serving.saved_model import export
 
@@ -224,12 +224,14 @@ def test_an_evaluation_lies_inside_whole_and_its_scores_are_on_the_card(tmp_path
     assert held == dataclasses.replace(measured, scores=both)
     assert records.load(path / records.FILE).scores == both
     card = (path / "model_card.md").read_text()
+    assert "the whole record, `evaluation.json` all that was measured." in card
     assert "| `old` | none | 12.00 |" in card and "| `clean` | none | 34.00 |" in card
     without = export(
         small_classifier(), tmp_path, record=dataclasses.replace(record, scores=())
     )
     assert not (without / EVALUATION).exists()
-    assert "None were recorded." in (without / "model_card.md").read_text()
+    plain = (without / "model_card.md").read_text()
+    assert "None were recorded." in plain and "evaluation.json" not in plain
 
 
 def test_weights_are_stored_once_and_without_the_optimizer(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from small_run import NFM, train
 
 from nfm_keras.training.config import Config
+from nfm_keras.training.fields import SENTENCES
 
 pytestmark = pytest.mark.backends
 
@@ -15,6 +16,7 @@ import sys
 import nfm_keras
 from nfm_keras import training
 from nfm_keras.training.config import Config
+from nfm_keras.training.fields import SENTENCES
 
 assert training.Config is Config and Config.scheme == "nfm"
 heavy = {"keras", "numpy", "tensorflow", "jax", "torch"} & sys.modules.keys()
@@ -90,3 +92,8 @@ def test_a_wrong_config_is_refused_by_name(tmp_path, wrong, message):
         config = dataclasses.replace(NFM, **{"network": "mlp"} | wrong)
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_every_field_has_a_sentence_and_no_other():
+    fields = {field.name for field in dataclasses.fields(Config)}
+    assert fields == SENTENCES.keys()

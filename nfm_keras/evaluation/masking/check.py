@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from nfm_keras.table import Table
+
 
 @dataclasses.dataclass(frozen=True)
 class Check:
@@ -55,16 +57,16 @@ def to_markdown(checks):
     Example:
 
     >>> check = Check("finite", "Are all logits finite?", True, 0.0, "0", "100 images")
-    >>> print(to_markdown([check]))
+    >>> print(to_markdown([check]), end="")
     | check | question | passed | value | expected | detail |
     |---|---|---|---|---|---|
     | finite | Are all logits finite? | yes | 0 | 0 | 100 images |
     """
-    lines = ["| check | question | passed | value | expected | detail |"]
-    lines.append("|" + "---|" * 6)
+    rows = []
     for check in checks:
         passed = {True: "yes", False: "no", None: "not run"}[check.passed]
         value = "" if check.value is None else f"{check.value:.4g}"
-        cells = (check.name, check.question, passed, value)
-        lines.append(f"| {' | '.join((*cells, check.expected, check.detail))} |")
-    return "\n".join(lines)
+        cells = check.name, check.question, passed, value, check.expected, check.detail
+        rows.append(cells)
+    header = "check", "question", "passed", "value", "expected", "detail"
+    return Table(header, rows).to_markdown()

@@ -28,8 +28,7 @@ from nfm_keras.evaluation.masking.examined import EVERYTHING, Examined
 from nfm_keras.records.ids import format_severity
 
 SIGNIFICANT = 0.05
-"""p value below which a difference between two attacks is not counting noise."""
-
+"""p value below which two attacks differ by more than chance."""
 
 STEPS = 10
 MANY_STEPS = 50

@@ -14,6 +14,17 @@ NAMES = tuple(
 )
 
 
+FULL = {
+    "epochs": 200,
+    "width": 1.0,
+    "limit": None,
+    "batch_size": 128,
+    "precision": "mixed_bfloat16",
+    "eval_every": 10,
+}
+"""Full scale. A run is validated and checkpointed every `eval_every` epochs."""
+
+
 def load(name):
     """Returns the `Experiment` of a name.
 

@@ -4,10 +4,10 @@ import pathlib
 import statistics
 
 import numpy as np
-import scipy.stats
 from matplotlib.animation import FuncAnimation
 from matplotlib.colors import LinearSegmentedColormap
 
+from nfm_keras.evaluation.statistics import mean_interval
 from nfm_keras.experiments.tables.toy import TRAINING, Settings
 from nfm_keras.experiments.toy import toy, training
 from nfm_keras.figures.base import panel_grid, save
@@ -105,8 +105,8 @@ def summarise(record):
             continue
         others = [record.run(BASELINE, run.seed) for run in runs if name != BASELINE]
         gains = [a.accuracy - b.accuracy for a, b in zip(runs, others) if b]
-        test = scipy.stats.ttest_1samp(gains, 0) if len(gains) > 1 else None
-        low, high = test.confidence_interval() if test else (None, None)
+        known = mean_interval(gains) if len(gains) > 1 else gains
+        difference, low, high = (*known, None, None, None)[:3]
         accuracies = [run.accuracy for run in runs]
         row = {
             "regulariser": name,
@@ -116,7 +116,7 @@ def summarise(record):
             "deviation": statistics.stdev(accuracies) if len(runs) > 1 else None,
             "paper": settings["paper"],
             "pairs": len(gains),
-            "difference": statistics.fmean(gains) if gains else None,
+            "difference": difference,
             "low": low,
             "high": high,
             "train_mean": statistics.fmean(run.train_accuracy for run in runs),

@@ -1,0 +1,43 @@
+"""Figures of training, made from plain values."""
+
+import types
+
+import numpy as np
+import pytest
+
+from nfm_keras import figures as public
+from nfm_keras.figures import training as figures
+
+
+def test_the_density_is_that_of_the_draws():
+    lam = np.random.default_rng(0).beta(2, 5, 20_000)
+    figure = figures.draws(np.zeros(20_000), lam, ["site_0"], [(2, 5)] * 20_000)
+    (axis,) = figure.axes  # one site: nothing to draw
+    (line,) = axis.lines
+    for bar in axis.patches:
+        middle = bar.get_x() + bar.get_width() / 2
+        density = np.interp(middle, *line.get_data())
+        assert abs(bar.get_height() - density) < 0.15
+    assert "Beta(2, 5)" in line.get_label()
+
+
+def test_words_of_labels_and_batches():
+    assert figures.soft_label([0.0, 1.0]) == "1: 100 %"
+    seen = types.SimpleNamespace(site="site_1", lam=np.array([0.25, 0.5]))
+    assert figures.description(seen) == "mixed at site_1, λ from 0.25 to 0.50"
+    assert figures.description(types.SimpleNamespace(site=None)) == "not mixed"
+
+
+def test_histories_are_lines_in_the_order_of_their_styles(tmp_path):
+    styles = {"nfm": {"color": "red"}, "erm": {"color": "black"}}
+    points = [(1, 50.0, 45.0, 55.0), (2, 40.0, 38.0, 42.0)]
+    panels = {"test error (%)": {"erm": points, "nfm": points[:1]}, "loss": {}}
+    figure = public.histories(panels, tmp_path / "x.png", styles, title="A title")
+    error, loss = figure.axes
+    assert [axis.get_ylabel() for axis in figure.axes] == list(panels)
+    lines = {line.get_label(): line for line in error.get_lines()}
+    np.testing.assert_array_equal(lines["erm"].get_xydata(), [[1, 50], [2, 40]])
+    assert lines["nfm"].get_color() == "red" and not loss.get_lines()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(styles)
+    with pytest.raises(ValueError, match="at least one history.*Received: {}"):
+        public.histories({}, tmp_path / "y.png", styles)
