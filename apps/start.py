@@ -4,7 +4,7 @@ import os
 import pathlib
 import sys
 
-from absl import app
+from absl import app, flags
 
 # TensorFlow says much when it is imported, before an app's own first line.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -17,12 +17,22 @@ def start(main):
     Args:
         main: Function of the arguments, of which those that are flags were taken out.
     """
+    _explain(main.__module__)
     try:
         app.run(main)
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"{pathlib.Path(sys.argv[0]).stem}: {error}")
     except ImportError as error:
         sys.exit(f"{pathlib.Path(sys.argv[0]).stem}: {_missing(error)}")
+
+
+def _explain(name):
+    """Makes --help that of the app, where a console command has imported it."""
+    if name == "__main__":
+        return
+    sys.modules["__main__"].__doc__ = sys.modules[name].__doc__
+    for flag in flags.FLAGS.get_key_flags_for_module(name):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def _missing(error):

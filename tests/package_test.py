@@ -70,7 +70,7 @@ def test_every_app_has_a_command():
     apps = {
         path.stem
         for path in (ROOT / "apps").glob("*.py")
-        if "__main__" in path.read_text(encoding="utf-8")
+        if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")
     }
     commands = {f"nfm-{name.replace('_', '-')}" for name in apps}
     assert commands == set(COMMANDS)

@@ -135,11 +135,9 @@ def test_an_evaluation_goes_on_from_its_file(tmp_path):
     found = nfm.evaluate(
         classifier_of(FILES / "run"),
         data.load("digits").test,
-        rows,
+        suite=nfm.Suite(rows, corruption_limit=8, attack_settings={"steps": 20}),
         limit=20,
         attack_limit=8,
-        corruption_limit=8,
-        attack_settings={"steps": 20},
         store=store,
     )
     kept = {score.perturbation: score for score in before}

@@ -126,8 +126,8 @@ def test_a_curve_is_one_perturbation_per_severity():
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("white_nose@0.1", "Did you mean white_noise.*Received: 'white_nose'"),
-        ("zebra@1", "Expected one of clean, white_noise.*Received: 'zebra'"),
+        ("white_nose@0.1", "Did you mean 'white_noise'.*Received: 'white_nose'"),
+        ("zebra@1", "Known: clean, white_noise.*Received: 'zebra'"),
         ("white_noise", "`white_noise@severity`.*Received: 'white_noise'"),
         ("clean@0.1", "`clean`.*Received: 'clean@0.1'"),
         ("pgd@8/0", "fraction such as 8/255.*Received: 'pgd@8/0'"),
