@@ -36,7 +36,7 @@ docs: $(VENV)/documented
 	@echo 'build/site/index.html; for the search: $(BIN)/mkdocs serve'
 
 $(VENV)/documented: $(VENV)/installed
-	$(BIN)/pip install --quiet '.[docs]'
+	$(BIN)/pip install --quiet --editable '.[docs]'
 	@touch $@
 
 $(VENV)/tested: $(VENV)/installed

@@ -58,6 +58,11 @@ def on_page_markdown(markdown, page, **_):
     return LINK.sub(moved, markdown)
 
 
+def on_page_content(html, **_):
+    """Marks flags, which would break behind their hyphens at the end of a line."""
+    return html.replace("<code>--", '<code class="flag">--')
+
+
 def target(page, link):
     """Returns the file that a page links to; None for an address or no file."""
     path = pathlib.Path(os.path.normpath(page.parent / link))
