@@ -42,10 +42,8 @@ def main(argv):
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
     rows = choose(_REGULARISERS.value)
-    from nfm_keras.experiments.toy import (  # `--help` does not wait for Keras
-        report,
-        toy,
-    )
+    # Here, so that the help does not wait for Keras.
+    from nfm_keras.experiments.toy import report, toy
 
     toy.train_all(
         rows,

@@ -1,8 +1,14 @@
 import dataclasses
 import os
+import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Processes that a test starts import this tree, and this file.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [*map(str, pathlib.Path(__file__).parents[1::-1])]
+    + [path for path in [os.environ.get("PYTHONPATH")] if path]
+)
 
 import keras
 import numpy as np

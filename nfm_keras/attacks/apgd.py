@@ -219,7 +219,7 @@ def _evaluate(classifier, points, labels, targets, *, loss):
 
 
 def _move(_, losses, gradient, window, first, epsilon, rho, *state, norm):
-    """The next state. `window` is 0 for an image that is not at a checkpoint."""
+    """Returns the next state. `window` is 0 for an image not at a checkpoint."""
     state = _State(*state)
     better = losses > state.best_loss
     best = _choose(better, state.points, state.best)

@@ -94,7 +94,7 @@ def target_margin(logits, labels, targets):
 
 
 def _pick(logits, classes):
-    """The logit of one class in each row."""
+    """Picks the logit of one class in each row."""
     return ops.sum(ops.multiply(logits, ops.one_hot(classes, logits.shape[1])), axis=1)
 
 

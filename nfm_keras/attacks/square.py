@@ -184,7 +184,7 @@ def bump(side):
 
 
 def _pyramid(height, width):
-    """Around the middle, a pixel r away holds the sum of 1 / k^2 from k = r + 1."""
+    """Gives a pixel r away from the middle the sum of 1 / k^2 from k = r + 1."""
     rings = max(height, width) // 2 + 1
     values = np.cumsum(1.0 / np.arange(rings, 0, -1) ** 2)[::-1]
     rows = np.abs(np.arange(height) - height // 2)
@@ -205,13 +205,13 @@ def _signs(uniform):
 
 
 def _stripes(generator, shape):
-    """A sign for each column and channel."""
+    """Draws a sign for each column and channel."""
     _, width, channels = shape
     return _signs(generator.random((1, width, channels)))
 
 
 def _tiles(generator, shape):
-    """A grid of bumps of either sign, five to the shorter side; of length 1."""
+    """Draws a grid of bumps of either sign, five to the shorter side; of length 1."""
     height, width, channels = shape
     side = max(min(height, width) // 5, 1)
     rows, columns = height // side, width // side
@@ -268,7 +268,7 @@ def _propose_l2(points, images, epsilon, side, tops, lefts, signs, turned, size,
 
 
 def _placed(down, right, turned, size, bumps):
-    """The bump of each window at each pixel; meaningless outside the windows."""
+    """Reads the bump of each window at each pixel; meaningless outside the windows."""
     top = bumps.shape[1] - 1
     down, right = ops.clip(down, 0, top), ops.clip(right, 0, top)
     turned = turned[:, None, None]

@@ -141,7 +141,7 @@ def _disk_terms(height, width, radius, smoothing):
 
 
 def _mirrored(kernels, size):
-    """One-dimensional correlations as matrices, the border pixels as mirrors."""
+    """Turns one-dimensional correlations into matrices, borders as mirrors."""
     return [
         ndimage.correlate1d(np.eye(size), kernel, axis=0, mode="mirror").astype(
             "float32"
@@ -235,7 +235,7 @@ def _zoom_operator(height, width, zooms):
 
 @functools.lru_cache(maxsize=8)
 def _fronts(height, width, reach):
-    """The walk of `scatter`: which of its places are on each front, and the places."""
+    """Returns which places of `scatter`'s walk are on each front, and the places."""
     rows = np.arange(height - reach, reach, -1)
     columns = np.arange(width - reach, reach, -1)
     numbers = (reach + 1) * np.arange(len(rows))[:, None] + np.arange(len(columns))

@@ -135,7 +135,7 @@ def frost_fingerprint(frost_dir=None):
 
 
 def _ingredients(corruption, indices, seed):
-    """All that the corrupted images are made with, but for the images."""
+    """Returns all that corrupted images are made with, but for the images."""
     is_frost = corruption.kind == "frost"
     return {
         "kind": corruption.kind,
@@ -167,7 +167,7 @@ def _is_whole(path, expected):
 
 
 def _problem(path, expected):
-    """What is wrong with a cache entry, or None."""
+    """Says what is wrong with a cache entry; None without."""
     try:
         description = read_json(path.with_suffix(".json"))
         expected = expected | {name: description[name] for name in ("bytes", "sha256")}

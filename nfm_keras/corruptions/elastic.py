@@ -113,7 +113,7 @@ def sample(pixels, across, down, border):
 
 
 def _fold(places, size, border):
-    """Whole coordinates outside an image to those inside that look the same."""
+    """Turns coordinates outside an image into those inside that look the same."""
     period = 2 * size - 2 if border == "mirror" else 2 * size
     places = places.astype("int64")
     places -= period * (places // period)  # a third of the time of %

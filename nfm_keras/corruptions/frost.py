@@ -86,7 +86,7 @@ def frost_source(frost_dir=None):
 
 @functools.cache
 def _installed():
-    """Folder of an installed package with all textures, or None."""
+    """Returns the folder of an installed package with all textures, or None."""
     for package in _PACKAGES:
         spec = importlib.util.find_spec(package)
         for location in (spec and spec.submodule_search_locations) or ():
@@ -104,7 +104,7 @@ def _read(folder):
 
 @functools.cache
 def _drawn():
-    """Five textures: ridges of fractals as needles, a smoother fractal as haze."""
+    """Draws five textures: ridges of fractals as needles, a smoother one as haze."""
     textures = []
     for generator in image_generators(0, "frost textures", range(5)):
         draws = generator.uniform(-1, 1, (4, _ROWS * _ROWS - 1))

@@ -150,7 +150,7 @@ class RandomCorruption(keras.layers.Layer):
 
 
 def _corrupt(corruptions, rate, seed, images, number):
-    """One batch, on the host: every image hit gets a corruption of its own."""
+    """Corrupts a batch on the host: every image hit gets a corruption of its own."""
     images, number = np.asarray(images), int(number)
     generator = next(image_generators(seed, "random_corruption", [number]))
     # A row an image, so that what one meets does not depend on how many follow it.

@@ -95,7 +95,7 @@ def _normal_table(deviations):
 
 @functools.lru_cache(maxsize=32)
 def _alias(table, parameter):
-    """A table as uint32 `(256 * 256,)`: 24 bits of threshold, 8 bits of alias."""
+    """Returns a table as uint32 `(256 * 256,)`: 24 bits of threshold, 8 of alias."""
     left = table(parameter) * 256
     rows = np.arange(256)
     thresholds, aliases = np.empty_like(left), np.empty(left.shape, "uint32")

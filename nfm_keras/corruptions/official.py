@@ -283,7 +283,7 @@ def write_official(
 
 
 def _claim(folder, origin):
-    """One folder, one origin: files made with different settings are never mixed."""
+    """Notes the origin of a folder, which has to be one: settings are never mixed."""
     path = folder / ORIGIN
     if path.exists():
         refuse_difference(f"{folder} holds images", dict(read_json(path)), origin)

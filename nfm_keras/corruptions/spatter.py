@@ -153,7 +153,7 @@ def equalise(layers):
 
 
 def _box(layers):
-    """The mean of 3 x 3 pixels, mirrored at the border."""
+    """Returns the mean of 3 x 3 pixels, mirrored at the border."""
     return filters.correlate(layers.astype("float32"), np.ones((3, 3))) / 9
 
 
@@ -166,7 +166,7 @@ def _gradients(layers):
 
 
 def _is_ridge(across, down, norms):
-    """Whether the gradient is largest here along its own direction, out of four."""
+    """Says whether the gradient is largest here along its direction, out of four."""
     height, width = norms.shape[1:]
     padded = np.pad(norms, ((0, 0), (1, 1), (1, 1)))
 
@@ -186,7 +186,7 @@ def _is_ridge(across, down, norms):
 
 
 def _nearer(rows, row, width):
-    """One row of `distance` after the steps from the two rows above it."""
+    """Returns a row of `distance` after the steps from the two rows above it."""
     line = rows[row, 2:-2].copy()
     steps = (
         *((1, 0, _SIDE), (1, -1, _SLANT), (1, 1, _SLANT)),

@@ -227,7 +227,7 @@ def _check_supported(config):
 
 
 def _flags(run):
-    """The flags of `apps.full_table1` that say which run it is, and at what scale."""
+    """Returns the flags that say which run it is, and at what scale."""
     given = {"rows": run.row, "seeds": run.config.seed}
     scale = {name: getattr(run.config, name) for name in FULL if name != "eval_every"}
     given |= {name: value for name, value in scale.items() if value != FULL[name]}
@@ -235,7 +235,7 @@ def _flags(run):
 
 
 def _outlook(left, count, rates):
-    """What is left to do, and how long its training will take."""
+    """Says what is left to do, and how long its training will take."""
     text = f"{count - len(left)} of {count} runs are done."
     if not left:
         return text

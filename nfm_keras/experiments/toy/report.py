@@ -173,7 +173,7 @@ def _caption(record):
 
 
 def _panels(record, surfaces, seed):
-    """A figure with shades and points in its panels, and the shades."""
+    """Returns a figure with shades and points in its panels, and the shades."""
     across = min(4, len(surfaces))
     side = max(2.7, 6 / across)  # of few panels, wide enough for the caption
     figure, axes = panel_grid(len(surfaces), across, side, side)

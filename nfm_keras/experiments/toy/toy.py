@@ -103,7 +103,7 @@ def load_surfaces(folder, name, seed):
 
 
 def _opened(folder, regularisers, settings):
-    """What the folder holds; refused where rows or settings are not those wanted."""
+    """Returns what a folder holds; refuses other settings or rows of other settings."""
     settings = dataclasses.asdict(settings) | {"backend": keras.backend.backend()}
     rows = {name: dataclasses.asdict(row) for name, row in regularisers.items()}
     path = folder / FILE
