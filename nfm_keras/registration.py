@@ -10,6 +10,12 @@ import importlib
 import importlib.abc
 import sys
 import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # `import nfm_keras` is to import nothing more
+    import keras
+
+    from nfm_keras.types import StrPath
 
 MODULES = (
     "corruptions.layers",
@@ -41,7 +47,7 @@ def register_with_keras():
         sys.meta_path.insert(0, _finder)
 
 
-def load_model(path, **options):
+def load_model(path: "StrPath", **options: Any) -> "keras.Model":
     """Loads a Keras model that may have our layers, techniques or optimisers in it.
 
     Args:

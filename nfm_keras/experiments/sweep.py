@@ -42,7 +42,7 @@ class Sweep:
     data_dir: str | None = None
     download: bool = False
 
-    def plan(self):
+    def plan(self) -> None:
         """Prints the runs that are left, what they take here and their commands.
 
         Raises:
@@ -63,7 +63,7 @@ class Sweep:
             f"{sum(seconds) / 3600:.1f} hours of training here, and the scoring."
         )
 
-    def carry_out(self):
+    def carry_out(self) -> None:
         """Trains and scores run after run, and prints what each came to.
 
         Raises:

@@ -5,18 +5,23 @@ A number that was not measured (None or NaN) is a gap.
 
 import math
 import textwrap
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
+from numpy.typing import ArrayLike
 
 from nfm_keras.figures.base import (
     DASHES,
+    Diagram,
+    Point,
     check_any,
     draw,
     finish,
     panel_grid,
     place_styles,
 )
+from nfm_keras.types import StrPath
 
 _WIDTH = 10  # inches, of the widest figure
 
@@ -35,8 +40,14 @@ AXES = {
 
 
 def accuracy_curves(
-    curves, path, *, title=None, caption="", styles=None, protocol=None
-):
+    curves: Mapping[str, Mapping[str, Sequence[Point]]],
+    path: StrPath,
+    *,
+    title: str | None = None,
+    caption: str = "",
+    styles: Mapping[str, dict] | None = None,
+    protocol: str | None = None,
+) -> Figure:
     """Draws accuracy over severity, one panel a perturbation, one line a model.
 
     Args:
@@ -102,7 +113,13 @@ def axis_label(family, protocol=None):
     return f"{label} {settings}".strip()
 
 
-def reliability_diagram(diagrams, path, *, title=None, caption=""):
+def reliability_diagram(
+    diagrams: Mapping[str, Diagram],
+    path: StrPath,
+    *,
+    title: str | None = None,
+    caption: str = "",
+) -> Figure:
     """Draws accuracy over confidence, and below it how many images each bin holds.
 
     The legend has the expected calibration error,
@@ -150,7 +167,13 @@ def reliability_diagram(diagrams, path, *, title=None, caption=""):
     return finish(figure, path, title, caption)
 
 
-def certified_curves(radii, path, *, title=None, caption=""):
+def certified_curves(
+    radii: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    path: StrPath,
+    *,
+    title: str | None = None,
+    caption: str = "",
+) -> Figure:
     """Draws the share of images that are certainly right within an l2 radius.
 
     Args:

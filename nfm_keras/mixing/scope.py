@@ -2,6 +2,9 @@
 
 import contextlib
 import threading
+from collections.abc import Iterable, Iterator
+
+import keras
 
 from nfm_keras.mixing.draw import Draw, Mixing
 
@@ -19,7 +22,9 @@ _SCOPES = _Scopes()
 
 
 @contextlib.contextmanager
-def mixing_scope(mixing: Mixing, draw: Draw, layers):
+def mixing_scope(
+    mixing: Mixing, draw: Draw, layers: Iterable[keras.Layer]
+) -> Iterator[None]:
     """Puts a draw in force for the forward passes inside the `with` block.
 
     `NFMModel` opens it around its training step; a training loop of your own
@@ -43,7 +48,7 @@ def mixing_scope(mixing: Mixing, draw: Draw, layers):
         _SCOPES.stack.pop()
 
 
-def current_scope():
+def current_scope() -> tuple[Mixing, Draw, tuple] | None:
     """Returns the scope in force.
 
     Returns:

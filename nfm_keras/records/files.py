@@ -6,13 +6,16 @@ import math
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
+
+from nfm_keras.types import Json, StrPath
 
 NON_FINITE = {json.dumps(x): x for x in (math.nan, math.inf, -math.inf)}
 """How NaN and the infinities stand in a file: as strings, JSON has no such numbers."""
 
 
 @contextlib.contextmanager
-def whole(path):
+def whole(path: StrPath) -> Iterator[pathlib.Path]:
     """Gives a path to write to, which takes the place of `path` once all is written.
 
     The hidden path lies in the same folder and has the same suffix. A file is flushed
@@ -55,7 +58,7 @@ def whole(path):
             _remove(hidden)
 
 
-def write_text(path, text):
+def write_text(path: StrPath, text: str) -> None:
     """Writes a file of text, whole or not at all.
 
     Args:
@@ -69,7 +72,7 @@ def write_text(path, text):
         file.write(text)
 
 
-def write_json(path, values):
+def write_json(path: StrPath, values: Json) -> None:
     """Writes JSON values to a file, whole or not at all.
 
     NaN and the infinities become `"NaN"`, `"Infinity"` and `"-Infinity"`; NumPy numbers
@@ -87,7 +90,7 @@ def write_json(path, values):
     write_text(path, json.dumps(_encode(values), indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path):
+def read_json(path: StrPath) -> Json:
     """Reads a file of strict JSON; NaN and the infinities are strings in it.
 
     Args:
