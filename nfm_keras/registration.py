@@ -62,7 +62,10 @@ def load_model(path: "StrPath", **options: Any) -> "keras.Model":
 
     Example:
 
-    >>> model = load_model("runs/nfm-0/classifier.keras")  # doctest: +SKIP
+    >>> from nfm_keras import networks
+    >>> networks.mlp((8, 8, 1), 10).save("classifier.keras")
+    >>> load_model("classifier.keras").output_shape
+    (None, 10)
     """
     import keras
 

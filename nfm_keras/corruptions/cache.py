@@ -34,9 +34,9 @@ class Cache:
     Example:
 
     >>> from nfm_keras.corruptions import Corruption
-    >>> cache = Cache("cache")  # doctest: +SKIP
-    >>> cache.get(Corruption("fog", 3), images).shape  # doctest: +SKIP
-    (10000, 32, 32, 3)
+    >>> cache, images = Cache("cache"), np.zeros((4, 32, 32, 3), "uint8")
+    >>> cache.get(Corruption("fog", 3), images).shape
+    (4, 32, 32, 3)
     """
 
     def __init__(self, folder: StrPath) -> None:

@@ -63,7 +63,7 @@ def frost_source(
     as bright and as blue, but not the benchmark's, and every label says so.
 
     Args:
-        frost_dir: str. Folder with frost1.png, frost2.png, frost3.png, frost4.jpg and
+        frost_dir: Path. Folder with frost1.png, frost2.png, frost3.png, frost4.jpg and
             frost5.jpg.
 
     Returns:

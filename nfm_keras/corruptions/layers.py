@@ -50,10 +50,11 @@ def corrupt_map(
 
     Example:
 
-    >>> import tensorflow as tf  # doctest: +SKIP
-    >>> dataset = tf.data.Dataset.from_tensor_slices((images, labels))  # doctest: +SKIP
-    >>> dataset = dataset.repeat().batch(128).enumerate()  # doctest: +SKIP
-    >>> dataset = dataset.map(corrupt_map(["fog", "snow"]))  # doctest: +SKIP
+    >>> import tensorflow as tf
+    >>> images, labels = np.zeros((4, 8, 8, 3), "uint8"), np.arange(4)
+    >>> dataset = tf.data.Dataset.from_tensor_slices((images, labels))
+    >>> dataset = dataset.repeat().batch(2).enumerate()
+    >>> dataset = dataset.map(corrupt_map(["fog", "snow"]))
     """
     corrupt = functools.partial(_corrupt, _corruptions(kinds, severities), 1.0, seed)
 

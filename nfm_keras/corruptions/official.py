@@ -244,8 +244,9 @@ def write_official(
 
     Example:
 
-    >>> official = write_official("my-c", images, labels)  # doctest: +SKIP
-    >>> official.images("fog", 5).shape == images.shape  # doctest: +SKIP
+    >>> images, labels = np.zeros((2, 8, 8, 3), "uint8"), [0, 1]
+    >>> official = write_official("my-c", images, labels, kinds=["fog"])
+    >>> official.images("fog", 5).shape == images.shape
     True
     """
     folder, images, seed = pathlib.Path(folder), np.asarray(images), int(seed)

@@ -84,6 +84,7 @@ def batches(
 
     Example:
 
+    >>> from nfm_keras.data import load
     >>> train = load("digits").train
     >>> stream = batches(train, 128, start_epoch=3)
     >>> steps = steps_per_epoch(train, 128)

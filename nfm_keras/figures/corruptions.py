@@ -57,7 +57,7 @@ def corruption_bars(
     Example:
 
     >>> values = {"nfm": {"fog": [94.0, 93.5, 92.1, 90.0, 80.3]}}
-    >>> corruption_bars(values, "corruptions.png")  # doctest: +SKIP
+    >>> figure = corruption_bars(values, "corruptions.png")
     """
     kinds, severities, accuracies = _tabulate(values, extra)
     standard = sum(kind not in extra for kind in kinds)
@@ -106,9 +106,9 @@ def corruption_panels(lines, bars, path, styles, *, severity, title=None, captio
 
     >>> bars = [{"nfm": {"fog": (90.0, 89.0, 91.0)}}]
     >>> styles = place_styles(["nfm"])
-    >>> corruption_panels(
+    >>> figure = corruption_panels(
     ...     {}, bars, "corruptions.png", styles, severity=3
-    ... )  # doctest: +SKIP
+    ... )
     """
     layout = [list(lines) * (2 // len(lines))] if lines else []
     layout += [[index, index] for index in range(len(bars))]
@@ -158,7 +158,7 @@ def heat_map(
 
     Example:
 
-    >>> heat_map({"fog": [94.0, 93.5, 92.1, 90.0, None]}, "fog.png")  # doctest: +SKIP
+    >>> figure = heat_map({"fog": [94.0, 93.5, 92.1, 90.0, None]}, "fog.png")
     """
     kinds, severities, (table,) = _tabulate({"": values}, extra)
     table = np.column_stack([table, table.mean(axis=1)])

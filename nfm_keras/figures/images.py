@@ -42,7 +42,7 @@ def sample_sheet(
 
     >>> image = np.zeros((32, 32, 3), "uint8")
     >>> samples = {"fog": [image] * 5}
-    >>> sample_sheet(samples, "sheet.png", original=image)  # doctest: +SKIP
+    >>> figure = sample_sheet(samples, "sheet.png", original=image)
     """
     check_any(samples, "`samples` must hold at least one corruption", samples)
     rows = {kind: _samples(kind, samples[kind], original) for kind in samples}
@@ -108,9 +108,9 @@ def adversarial_examples(
 
     >>> image = np.full((1, 32, 32, 3), 0.5)
     >>> taken = {"labels": [0], "predictions": [0], "adversarial_predictions": [1]}
-    >>> adversarial_examples(
+    >>> figure = adversarial_examples(
     ...     image, image + 8 / 255, "cat.png", **taken, classes=["cat", "dog"]
-    ... )  # doctest: +SKIP
+    ... )
     """
     own, changed = _unit(images), _unit(adversaries)
     _check_images(own, changed)

@@ -70,7 +70,7 @@ def accuracy_curves(
     Example:
 
     >>> points = [(0, 95.0, 94.5, 95.5), (8 / 255, 1.2, 0.9, 1.6)]
-    >>> accuracy_curves({"pgd": {"erm": points}}, "curves.png")  # doctest: +SKIP
+    >>> figure = accuracy_curves({"pgd": {"erm": points}}, "curves.png")
     """
     panels = {
         kind: {model: _points(points, kind, model) for model, points in lines.items()}
@@ -140,8 +140,9 @@ def reliability_diagram(
 
     Example:
 
-    >>> diagrams = {"nfm": reliability(logits, labels)}  # doctest: +SKIP
-    >>> reliability_diagram(diagrams, "reliability.png")  # doctest: +SKIP
+    >>> from nfm_keras.evaluation.calibration import reliability
+    >>> diagrams = {"nfm": reliability([[2.0, 0.0], [0.0, 1.0]], [0, 0])}
+    >>> figure = reliability_diagram(diagrams, "reliability.png")
 
     Reference: C. Guo et al., *On calibration of modern neural networks*, ICML 2017,
     equation 5.
@@ -193,7 +194,7 @@ def certified_curves(
     Example:
 
     >>> radii = {"nfm": ([0.3, 0.1], [True, False])}
-    >>> certified_curves(radii, "certified.png")  # doctest: +SKIP
+    >>> figure = certified_curves(radii, "certified.png")
 
     Reference: J. Cohen et al., *Certified adversarial robustness via randomized
     smoothing*, ICML 2019, section 4.

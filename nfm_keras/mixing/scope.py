@@ -37,9 +37,12 @@ def mixing_scope(
 
     Example:
 
-    >>> sites = site_layers(model, mixing.sites)  # doctest: +SKIP
-    >>> with mixing_scope(mixing, draw, sites):  # doctest: +SKIP
-    ...     logits = model(images, training=True)
+    >>> import nfm_keras as nfm
+    >>> model, mixing = nfm.networks.mlp((2,), 2), Mixing()
+    >>> sites, points = nfm.site_layers(model), keras.ops.ones((8, 2))
+    >>> draw = mixing.draw(seed=0, step=0, batch_size=8, num_sites=len(sites))
+    >>> with mixing_scope(mixing, draw, sites):
+    ...     logits = model(points, training=True)
     """
     _SCOPES.stack.append((mixing, draw, tuple(layers)))
     try:

@@ -38,8 +38,10 @@ def whole(path: StrPath, *, replace: bool = True) -> Iterator[pathlib.Path]:
 
     Example:
 
-    >>> with whole("weights.npz") as hidden:  # doctest: +SKIP
-    ...     np.savez(hidden, *weights)
+    >>> with whole("classes.txt") as hidden, open(hidden, "w") as file:
+    ...     print("cat", file=file)
+    >>> pathlib.Path("classes.txt").read_text()
+    'cat\\n'
     """
     path = pathlib.Path(path)
     hidden = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")

@@ -41,7 +41,9 @@ def export_file(classifier: keras.Model, path: StrPath, format: str) -> pathlib.
 
     Example:
 
-    >>> export_file(classifier, "models/digits", "litert")  # doctest: +SKIP
+    >>> from nfm_keras import networks, remove_sites
+    >>> classifier = remove_sites(networks.mlp((8, 8, 1), 10))
+    >>> export_file(classifier, "models/digits", "litert")
     PosixPath('models/digits.tflite')
     """
     checks.check_classifier(classifier)

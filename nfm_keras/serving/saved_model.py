@@ -74,8 +74,10 @@ def export(
 
     Example:
 
-    >>> export(classifier, "savedmodels/cifar10_nfm")  # doctest: +SKIP
-    PosixPath('savedmodels/cifar10_nfm/1')
+    >>> from nfm_keras import networks, remove_sites
+    >>> classifier = remove_sites(networks.mlp((8, 8, 1), 10))
+    >>> export(classifier, "savedmodels/digits")
+    PosixPath('savedmodels/digits/1')
     """
     checks.check_classifier(classifier)
     names = _class_names(classifier, classes)

@@ -29,7 +29,11 @@ class FiniteLoss(keras.callbacks.Callback):
 
     Example:
 
-    >>> model.fit(images, labels, callbacks=[FiniteLoss()])  # doctest: +SKIP
+    >>> from nfm_keras import NFMModel, networks
+    >>> model = NFMModel(networks.mlp((2,), 2, depth=1))
+    >>> model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True))
+    >>> points, classes = np.eye(2), np.array([0, 1])
+    >>> history = model.fit(points, classes, callbacks=[FiniteLoss()], verbose=0)
     """
 
     def __init__(self, rollbacks: int = 0) -> None:

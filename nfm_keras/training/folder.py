@@ -69,7 +69,7 @@ def locked(folder):
 
     Example:
 
-    >>> with locked("runs/nfm"):  # doctest: +SKIP
+    >>> with locked("runs/nfm"):
     ...     pass
     """
     path = pathlib.Path(folder) / _LOCK

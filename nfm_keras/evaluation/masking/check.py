@@ -41,7 +41,7 @@ def verdict(checks: Iterable[Check]) -> str:
     """Returns the report in one line.
 
     Args:
-        checks: tuple of `Check`.
+        checks: The `Check`s of a report.
 
     Returns:
         `"no sign of gradient masking"`, or `"signs of gradient masking: "` and the
@@ -63,7 +63,7 @@ def to_markdown(checks: Iterable[Check]) -> str:
     """Returns the report as a Markdown table.
 
     Args:
-        checks: tuple of `Check`.
+        checks: The `Check`s of a report.
 
     Example:
 

@@ -71,8 +71,8 @@ def masking_report(
     >>> def classifier(images):
     ...     return ops.concatenate([images, 0.6 - images], axis=-1)[:, 0, 0]
     >>> images = np.linspace(0, 0.28, 20).reshape(20, 1, 1, 1).astype("float32")
-    >>> verdict(masking_report(classifier, images, np.ones(20, int)))
-    'no sign of gradient masking'
+    >>> all(check.passed for check in masking_report(classifier, images, [1] * 20))
+    True
     """
     subject = Examined(classifier, images, labels, epsilon, seed, batch_size)
     checks: list[Check] = []
