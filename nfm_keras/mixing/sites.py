@@ -74,10 +74,10 @@ def insert_sites(model: keras.Model, after: Sequence[str]) -> keras.Model:
 
     Example:
 
-    >>> backbone = keras.applications.ResNet50V2(weights=None)
-    >>> model = insert_sites(backbone, after=["input", "conv2_block3_out"])
+    >>> backbone = keras.applications.MobileNet(weights=None)
+    >>> model = insert_sites(backbone, after=["input", "conv_pw_3_relu"])
     >>> find_sites(model)
-    ['site_input', 'site_conv2_block3_out']
+    ['site_input', 'site_conv_pw_3_relu']
     """
     return _splice(_functional(model), unique_names(after), prefix="")
 

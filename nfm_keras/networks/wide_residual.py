@@ -53,7 +53,7 @@ def wide_resnet28_10(
 
     Example:
 
-    >>> model = wide_resnet28_10((32, 32, 3), 10)
+    >>> model = wide_resnet28_10((32, 32, 3), 10, width=0.25)
 
     Reference:
         [Zagoruyko and Komodakis, 2016](https://arxiv.org/abs/1605.07146).
