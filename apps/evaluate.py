@@ -56,6 +56,11 @@ _FROST = flags.DEFINE_string("frost_dir", None, "Folder of frost textures.")
 _STOCHASTIC = flags.DEFINE_bool(
     "allow_stochastic", False, "Accept a classifier that stays random."
 )
+_PROBABILITIES = flags.DEFINE_bool(
+    "probabilities",
+    None,
+    "Whether the classifiers give probabilities, not logits; a Keras file shows it.",
+)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the report.")
 flags.register_multi_flags_validator(
     ["run_dir", "model", "dataset"],
@@ -141,6 +146,7 @@ def _evaluate(loaded, test, folder):
         store=pathlib.Path(loaded.run or pathlib.Path(folder, loaded.name))
         / records.EVALUATION_FILE,
         allow_stochastic=_STOCHASTIC.value,
+        from_logits=None if _PROBABILITIES.value is None else not _PROBABILITIES.value,
         about={
             "model": loaded.name,
             "dataset": test.spec.name,

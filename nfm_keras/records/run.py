@@ -155,7 +155,7 @@ def find(folder, *, skip_broken=False):
 
 def _with_full_scores(content):
     """Format 1 had scores of its own, without the images behind them."""
-    rest = {"hits": "", "calibration": {}, "stages": {}}
+    rest = {"hits": "", "calibration": {}, "stages": {}, "warnings": {}}
     scores = content.get("scores")
     if isinstance(scores, list):
         scores = [s | rest if isinstance(s, dict) else s for s in scores]

@@ -56,10 +56,10 @@ def test_only_what_lowers_the_margin_is_taken(norm, monkeypatch):
     advance = square._SquareSearch.advance
 
     def spy(self, where, taken, state):
-        after, tried, logits = advance(self, where, taken, state)
+        after, tried, logits, health = advance(self, where, taken, state)
         arrays = (state.points, after.points, tried)
         seen.append([ops.convert_to_numpy(array)[:6] for array in arrays])
-        return after, tried, logits
+        return after, tried, logits, health
 
     monkeypatch.setattr(square._SquareSearch, "advance", spy)
     epsilon = {"linf": 0.05, "l2": 0.5}[norm]
