@@ -131,6 +131,10 @@ def _suite():
     )
 
 
+def _from_logits():
+    return None if _PROBABILITIES.value is None else not _PROBABILITIES.value
+
+
 def _evaluate(loaded, test, folder):
     print(f"{loaded.name} on {test.spec.name}", flush=True)
     return evaluation.evaluate(
@@ -146,7 +150,7 @@ def _evaluate(loaded, test, folder):
         store=pathlib.Path(loaded.run or pathlib.Path(folder, loaded.name))
         / records.EVALUATION_FILE,
         allow_stochastic=_STOCHASTIC.value,
-        from_logits=None if _PROBABILITIES.value is None else not _PROBABILITIES.value,
+        from_logits=_from_logits(),
         about={
             "model": loaded.name,
             "dataset": test.spec.name,
@@ -161,7 +165,8 @@ def _report(loaded, evaluations, test, folder):
     for one in loaded:
         name = f"adversaries_{one.name.replace('/', '_')}.png"
         drawing = path.parent / name
-        reports.pictures.adversaries(one.classifier, test, drawing, name=one.name)
+        given = {"name": one.name, "from_logits": _from_logits()}
+        reports.pictures.adversaries(one.classifier, test, drawing, **given)
     print(f"Report: {path}")
 
 

@@ -26,6 +26,8 @@ class _State(NamedTuple):
 
 
 class _PGDSearch(Search):
+    loss = "ce"
+
     @property
     def calls(self):
         return self.attack.steps

@@ -43,6 +43,7 @@ class Search:
     rounds = 1  # how often an image that stays unbroken is searched
     passes = 1  # forward passes over whose mean probability an image is judged
     cost = 1  # gradients an image and call
+    loss = ""  # what is followed, where the attack itself does not say
 
     def __init__(self, attack, classifier, images, labels, indices, seed, batch_size):
         self.attack, self.classifier, self.seed = attack, classifier, seed
@@ -52,7 +53,8 @@ class Search:
         self.adversaries = images.copy()
         self.broken = np.zeros(len(images), bool)
         self.gradients = 0
-        self.watch = Watch(len(images), classifier.from_logits)
+        only = getattr(attack, "loss", self.loss) == "ce"
+        self.watch = Watch(len(images), classifier.from_logits, only)
         self.shares = Shares()
 
     def result(self):

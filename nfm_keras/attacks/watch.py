@@ -20,6 +20,8 @@ DOUBTS = {
     "bounded": "have logits as an activation at the end leaves them, between 0 and 1 "
     "or stuck at the largest of all: attack what is before it, or say "
     "from_logits=False of probabilities",
+    "flat": "have logits so close together that the cross-entropy weighs all other "
+    "classes alike: judge by apgd_t",
     "square": "were broken by Square, which asks for no gradient, and by no attack "
     "that follows one: the gradient seems to be masked",
 }
@@ -29,7 +31,7 @@ ENOUGH = 32
 """Rows of logits that look like something else by more than chance."""
 
 _SHARE_OF_SQUARE = 0.002  # as AutoAttack's authors have it
-_FEW, _SHARE_AT_BOUND = 3, 0.1
+_FEW, _SHARE_AT_BOUND, _FLAT = 3, 0.1, 0.05
 
 
 class AttackWarning(UserWarning):
@@ -42,10 +44,11 @@ class Watch:
     Args:
         n: int, how many images there are.
         from_logits: bool. False for logs of probabilities, which have a largest one.
+        cross_entropy: bool. Whether all that is followed is the cross-entropy.
     """
 
-    def __init__(self, n, from_logits=True):
-        self.from_logits = from_logits
+    def __init__(self, n, from_logits=True, cross_entropy=False):
+        self.from_logits, self.cross_entropy = from_logits, cross_entropy
         self.met = {name: np.zeros(n, bool) for name in DOUBTS}
         self.asked, self.usable = np.zeros(n, bool), np.zeros(n, bool)
         self.top = np.full((n, 2), np.nan)  # the last logits' largest, and its class
@@ -61,6 +64,8 @@ class Watch:
         """
         self.top[where] = np.stack([logits.max(axis=1), logits.argmax(axis=1)], axis=1)
         self.met["underflow"][where] |= lost
+        if self.cross_entropy and logits.shape[1] > 2:
+            self.met["flat"][where] |= np.ptp(logits, axis=1) < _FLAT
         self.rows += len(logits)
         self.low = min(self.low, logits.min(initial=np.inf))
         self.high = max(self.high, logits.max(initial=-np.inf))
@@ -106,7 +111,7 @@ class Watch:
         raise ValueError(
             f"{name} needs a gradient: without one it says nothing of robustness. Look "
             "for what cuts it off (stop_gradient, detach, no_grad, rounding, integers, "
-            "NumPy) or spoils it (roots and powers at 0), or attack with `square`, "
+            "NumPy, saturation) or spoils it (roots, powers at 0), or take `square`, "
             f"which asks for none. Received: a gradient {what} of {asked} images"
         )
 

@@ -14,7 +14,6 @@ from nfm_keras.backend.classifier import PlainClassifier
 pytestmark = pytest.mark.backends
 
 N, EPSILON = 50, 0.04
-FIRST = np.array([1, 0, 0, 0, 0], "float32")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +51,7 @@ def labels(network, images):
 def right(network, images, labels):
     """How many images PGD breaks."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # a healthy network is warned of in no way
+        warnings.simplefilter("error", AttackWarning)  # none for a healthy network
         broken = attack(network, images, labels).success.sum()
     assert 15 < broken < 40
     return broken
@@ -85,6 +84,11 @@ def root(x):
     return ops.sqrt(ops.square(x))
 
 
+def to_first(x):
+    """Logits of which the first alone is something."""
+    return ops.pad(x, ((0, 0), (0, 4)))
+
+
 ERRORS = {
     "input cut off": (lambda f, x: f(stuck(x)), "0 for all of 50"),
     "logits cut off": (lambda f, x: stuck(f(x)), "0 for all of 50"),
@@ -100,7 +104,7 @@ ERRORS = {
     "100 softmax": (lambda f, x: 100 * ops.softmax(f(x)), "probabilities that sum to"),
     "one-hot": (lambda f, x: ops.one_hot(ops.argmax(f(x), -1), 5), "probabilities"),
     "root of logits": (
-        lambda f, x: f(x) + FIRST * root(centred(x)),
+        lambda f, x: f(x) + to_first(root(centred(x))),
         "not finite for 50",
     ),
     "not finite": (lambda f, x: f(x) * float("nan"), "NaN or infinite logits"),
@@ -109,34 +113,33 @@ ERRORS = {
 WARNED = {
     "half cut off": (lambda f, x: half(x, f(stuck(x)), f(x)), "no_gradient"),
     "half rounded": (lambda f, x: half(x, f(ops.round(x * 64) / 64), f(x)), "no_grad"),
-    "live at its images alone": (
-        lambda f, x: ops.where(x[:, 1, 1, :1] == 0.5, f(x), f(stuck(x))),
+    "blind in stripes": (
+        lambda f, x: ops.where(ops.sin(99 * x[:, 1, 1, :1]) > 0, f(x), f(stuck(x))),
         "no_gradient",
     ),
     "half spoilt": (
-        lambda f, x: f(x) + FIRST * root(centred(x) + dark(x)),
+        lambda f, x: f(x) + to_first(root(centred(x) + dark(x))),
         "not_finite",
     ),
     "one pixel spoilt": (
-        lambda f, x: f(x) + FIRST * root(centred(x[:, :1, :1, :1])),
+        lambda f, x: f(x) + to_first(root(centred(x[:, :1, :1, :1]))),
         "not_finite",
     ),
     "sigmoids": (lambda f, x: ops.sigmoid(f(x)), "bounded"),
     "tanh": (lambda f, x: 10 * ops.tanh(20 * f(x)), "bounded"),
+    "in thousandths": (lambda f, x: 1e-3 * f(x), "flat"),
+    "in billionths": (lambda f, x: 1e-9 * f(x), "flat"),
     "clipped": (lambda f, x: ops.clip(f(x), -1.0, 1.0), "bounded"),
 }
 
 RIGHT = {
     "as it is": lambda f, x: f(x),
     "in thousands": lambda f, x: 1000 * f(x),
-    "in thousandths": lambda f, x: 1e-3 * f(x),
-    "in billionths": lambda f, x: 1e-9 * f(x),
     "shifted": lambda f, x: f(x) + 300,
     "log of softmax": lambda f, x: ops.log_softmax(f(x)),
     "unused classes": lambda f, x: ops.pad(
         f(x), ((0, 0), (0, 3)), constant_values=-1e9
     ),
-    "cubed": lambda f, x: f(x) ** 3,
 }
 
 
@@ -175,30 +178,30 @@ def test_what_only_looks_different_is_broken_alike(
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
-def test_a_head_is_attacked_through_its_logits(
-    activation, network, images, labels, right
-):
+def test_a_head_is_attacked_through_its_logits(activation, network, images, labels):
     """By itself where Keras shows it, and for any other where it is said."""
-    headed = keras.Sequential([network, layers.Activation(activation)])
+    smaller = keras.Sequential([network, layers.Rescaling(0.5)])
+    headed = keras.Sequential([smaller, layers.Activation(activation)])
+    right = attack(smaller, images, labels).success.sum()
 
     def function(points):
-        return getattr(ops, activation)(1.0 * network(points))
+        return getattr(ops, activation)(0.5 * network(points))
 
     for classifier, said in ((headed, None), (function, False), (headed, False)):
         with warnings.catch_warnings():
-            warnings.simplefilter("error")
+            warnings.simplefilter("error", AttackWarning)
             result = attack(classifier, images, labels, from_logits=said)
         np.testing.assert_allclose(result.success.sum(), right, atol=1)
     logits = PlainClassifier(headed).logits_of(images)
-    expected = ops.convert_to_numpy(network(images))
+    expected = ops.convert_to_numpy(smaller(images))
     if activation == "softmax":
         expected = ops.convert_to_numpy(ops.log_softmax(expected))
-    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    np.testing.assert_allclose(logits, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_probabilities_that_round_to_zero_are_counted(network, images, labels):
     def saturated(points):
-        return ops.softmax(60 * network(points))
+        return ops.softmax(10 * network(points))
 
     with pytest.warns(AttackWarning, match="round to 0 or 1"):
         result = attack(saturated, images, labels, from_logits=False)

@@ -153,7 +153,7 @@ def test_pgd_ends_where_float64_ends_at_every_scale(
 
 @NORMS
 def test_apgd_ends_where_float64_ends_at_every_scale(norm, scaled, images, labels):
-    epsilon, steps = EPSILON[norm] / 2, 12
+    epsilon, steps = 0.75 * EPSILON[norm], 12
     attack = APGD(epsilon, norm, steps=steps)
     given = scaled(1.0), images, labels, np.arange(N), 0, N
     search = apgd._APGDSearch(attack, *given)
