@@ -114,6 +114,20 @@ def test_a_window_may_lie_anywhere():
             assert set(found.ravel()) == set(range(extent - side + 1))
 
 
+@pytest.mark.parametrize("last_row", [True, False])
+def test_the_last_row_is_reached_unless_as_in_the_authors_code(last_row):
+    attack = Square(0.1, queries=60, last_row=last_row)
+    assert ("last_row" in attack.settings) != last_row
+    images = np.full((1, 8, 8, 3), 0.5, "float32")
+    given = PlainClassifier(hidden(1.0)), images, [0], [0]
+    search = square._SquareSearch(attack, *given, 0, 1)
+    draws = np.random.default_rng(0).random((5000, 8), "float32")
+    for side in (1, 3, 8):
+        tops, lefts = search.windows(draws, np.full(5000, side, "int32"))
+        last = max(8 - side - (not last_row), 0)
+        assert tops.max() == lefts.max() == last and tops.min() == 0
+
+
 def test_images_without_height_and_width_are_refused():
     with pytest.raises(ValueError, match=r"Received: \(2, 5\)"):
         Square(0.1)(hidden(1.0), np.zeros((2, 5)), [1, 1])
