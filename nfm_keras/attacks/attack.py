@@ -1,15 +1,19 @@
 """What every attack is: a value with an id, settings and one call."""
 
 import dataclasses
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nfm_keras.attacks.balls import NORMS
+from nfm_keras.attacks.watch import Watch
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.checks import check_count, check_number, unknown
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import check_labels
 from nfm_keras.records.ids import join
+from nfm_keras.types import Classifier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,24 +39,35 @@ class AttackResult:
     warnings: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True)
 class Attack:
     """Base of the attacks: frozen dataclasses with fields `epsilon` and `norm`.
 
     A subclass has a `name`, and `search`, the class whose `run()` does the work.
     """
 
+    epsilon: float = 8 / 255
+    norm: str = "linf"
+
+    search: ClassVar[type]
+
     @property
-    def id(self):
+    def name(self) -> str:
+        """What it is called in an id."""
+        raise NotImplementedError
+
+    @property
+    def id(self) -> str:
         """Its name in flags, records and plots, such as `pgd@8/255` or `pgd_l2@0.5`."""
         kind = self.name if self.norm == "linf" else f"{self.name}_{self.norm}"
         return join(kind, self.epsilon)
 
     @property
-    def severity(self):
+    def severity(self) -> float:
         return self.epsilon
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Everything besides epsilon that changes the result, for the record."""
         values = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self)
@@ -67,15 +82,15 @@ class Attack:
 
     def __call__(
         self,
-        classifier,
-        images,
-        labels,
+        classifier: Classifier,
+        images: ArrayLike,
+        labels: ArrayLike,
         *,
-        seed=0,
-        batch_size=250,
-        indices=None,
-        from_logits=None,
-    ):
+        seed: int = 0,
+        batch_size: int = 250,
+        indices: ArrayLike | None = None,
+        from_logits: bool | None = None,
+    ) -> AttackResult:
         """Attacks every image.
 
         Args:
@@ -105,7 +120,9 @@ class Attack:
         told = watch.tell(self.id, result.success)
         return dataclasses.replace(result, warnings=told)
 
-    def attacked(self, given, seed, batch_size):
+    def attacked(
+        self, given: tuple, seed: int, batch_size: int
+    ) -> tuple[AttackResult, Watch]:
         """Attacks every image, and warns of nothing.
 
         Args:
@@ -119,7 +136,13 @@ class Attack:
         return search.run(), search.watch
 
 
-def prepared(classifier, images, labels, indices=None, from_logits=None):
+def prepared(
+    classifier: Classifier,
+    images: ArrayLike,
+    labels: ArrayLike,
+    indices: ArrayLike | None = None,
+    from_logits: bool | None = None,
+) -> tuple[PlainClassifier, np.ndarray, np.ndarray, np.ndarray]:
     """Returns the checked arguments of an attack, the classifier as a plain one."""
     images = as_images(images)
     labels = check_labels(labels, len(images))

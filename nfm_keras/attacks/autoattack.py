@@ -1,6 +1,7 @@
 """AutoAttack: a fixed set of attacks, each on what the ones before it left."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from nfm_keras.attacks.attack import Attack, AttackResult, check_settings
 from nfm_keras.attacks.fab import FAB
 from nfm_keras.attacks.search import Search
 from nfm_keras.attacks.square import Square
+from nfm_keras.attacks.watch import Watch
 from nfm_keras.checks import unknown
 
 VERSIONS = ("standard", "rand")
@@ -76,27 +78,27 @@ class AutoAttack(Attack):
 
     name = "autoattack"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_settings(self, "steps", "queries", "targets", "eot")
         if self.version not in VERSIONS:
             raise unknown("version", self.version, VERSIONS)
 
     @property
-    def passes(self):
+    def passes(self) -> int:
         """Forward passes that judge a point."""
         return self.eot if self.version == "rand" else 1
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Everything besides epsilon that changes the result, for the record."""
         unused = ("queries", "targets") if self.version == "rand" else ("eot",)
         given = super().settings
         return {name: given[name] for name in given if name not in unused}
 
     @property
-    def attacks(self):
+    def attacks(self) -> tuple[Attack, ...]:
         """The single attacks, in their order."""
-        ball = {"epsilon": self.epsilon, "norm": self.norm}
+        ball: dict[str, Any] = {"epsilon": self.epsilon, "norm": self.norm}
         walk = {**ball, "steps": self.steps}
         if self.version == "rand":
             walk["eot"] = self.eot
@@ -108,7 +110,9 @@ class AutoAttack(Attack):
             Square(**ball, queries=self.queries),
         )
 
-    def attacked(self, given, seed, batch_size):
+    def attacked(
+        self, given: tuple, seed: int, batch_size: int
+    ) -> tuple[AttackResult, Watch]:
         """Attacks every image, and warns of nothing; as for the other attacks.
 
         Returns:
@@ -117,7 +121,9 @@ class AutoAttack(Attack):
             name.
         """
         classifier, images, labels, indices = given
-        search = _CleanSearch(self, *given, seed, batch_size)
+        search = _CleanSearch(
+            self, classifier, images, labels, indices, seed, batch_size
+        )
         result, watch = search.run(), search.watch
         points, broken, gradients = result.images, result.success, result.gradients
         stages = {"clean": int((~broken).sum())}

@@ -73,9 +73,10 @@ def logits_of(probabilities):
 
     Example:
 
-    >>> print(ops.convert_to_numpy(logits_of(ops.array([[0.5, 0.5], [0.5, 0.9]]))))
-    [[-0.6931472 -0.6931472]
-     [ 0.         2.1972246]]
+    >>> logits = logits_of(ops.array([[0.5, 0.5], [0.5, 0.9]]))
+    >>> print(ops.convert_to_numpy(logits).round(3))
+    [[-0.693 -0.693]
+     [ 0.     2.197]]
     """
     p = ops.cast(probabilities, "float32")
     of_softmax = ops.abs(ops.sum(p, axis=-1, keepdims=True) - 1) < 1e-2

@@ -1,9 +1,10 @@
 """Labels and logits: what is wrong with them, and which samples are right."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def hits(logits, labels):
+def hits(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """Returns which samples are classified correctly.
 
     Args:
@@ -68,7 +69,7 @@ def are_shares(logits, total):
     return (logits >= 0).all(axis=-1) & sums
 
 
-def check_logits(logits, n):
+def check_logits(logits: ArrayLike, n: int) -> np.ndarray:
     """Returns logits as an array, once they are checked.
 
     Args:
@@ -99,7 +100,9 @@ def check_logits(logits, n):
     return logits
 
 
-def check_labels(labels, n, num_classes=None):
+def check_labels(
+    labels: ArrayLike, n: int, num_classes: int | None = None
+) -> np.ndarray:
     """Returns labels as an int32 array `(n,)`, once they are checked.
 
     Args:
