@@ -4,13 +4,21 @@ import keras
 from keras import ops, tree
 
 from nfm_keras.backend import keras_private, replicas
+from nfm_keras.backend.gradients import soft_label_gradients
 from nfm_keras.mixing.draw import Draw, Mixing
 from nfm_keras.mixing.finite import guarded
-from nfm_keras.mixing.labels import mix_labels, update_metrics
+from nfm_keras.mixing.labels.loss import mixed_loss
+from nfm_keras.mixing.labels.metrics import build_metrics, update_metrics
+from nfm_keras.mixing.labels.pairs import LabelMixing, weights_by_output
 from nfm_keras.mixing.scope import current_scope, mixing_scope
 from nfm_keras.mixing.sites import insert_sites, remove_sites, site_layers
 from nfm_keras.mixing.state import count_step, values_of
-from nfm_keras.mixing.techniques.base import current_batch, prepared
+from nfm_keras.mixing.techniques.base import (
+    current_batch,
+    first_view,
+    prepared,
+    runs_on_host,
+)
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
@@ -23,15 +31,14 @@ class NFMModel(keras.Model):
     `evaluate`, `predict`, callbacks, saving) is that of any Keras model, and
     evaluation, prediction and `classifier` never mix.
 
-    *Labels.* Float targets (one-hot, regression) are interpolated. Integer
-    labels are not: their loss is `lam * loss(y) + (1 - lam) * loss(y[partner])`,
-    which for cross-entropy is the same number. `sample_weight` and
-    `class_weight` are interpolated like the labels.
+    *Labels.* Float targets (one-hot, regression) are interpolated. Integer labels
+    are not: their loss is `lam * loss(y) + (1 - lam) * loss(y[partner])`, whatever
+    shape it has; for cross-entropy that is the same number. `sample_weight` and
+    `class_weight` are interpolated like float labels.
 
-    *Metrics.* In training a metric `accuracy` is reported as `mixed_accuracy`:
-    the lam-weighted mean of the metric on a sample's own label and on its
-    partner's, which says little about how well the model classifies. Validation
-    metrics keep their names and see clean data only.
+    *Metrics.* In training a metric `accuracy` is reported as `mixed_accuracy`: the
+    mean on own and on partners' labels, weighted by lam, which says little about how
+    well the model classifies. Validation metrics see clean data only.
 
     Args:
         model: Functional (or built Sequential) model that holds
@@ -94,12 +101,11 @@ class NFMModel(keras.Model):
         self.preprocess = preprocess
         self.technique = technique
         self.skip_nonfinite = skip_nonfinite
-        # The optimizer's own choice of integer: int64 on TensorFlow, where int32
-        # variables cannot live on a GPU, and int32 on JAX.
+        # "int" is int64 on TensorFlow, where int32 cannot live on a GPU.
         self.step = self._add_state("step", (), "int", "zeros")
         self.nonfinite = self._add_state("nonfinite", (2,), "int", "zeros")
         self.levels = self._add_state("levels", (3,)) if scheduled else None
-        if _runs_on_host(technique):
+        if runs_on_host(technique):
             self.supports_jit = False  # what Keras' jit_compile="auto" asks
         needs_sites = technique is None and not self.mixing.is_identity
         if needs_sites and not self.site_layers:
@@ -187,23 +193,24 @@ class NFMModel(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        draw, batch = self._label_draw(), current_batch()
-        outputs, y_pred = y_pred, _first_view(y_pred)
-        if draw is not None and y is not None:
-            y, y_pred, sample_weight = mix_labels(
-                draw, y, y_pred, sample_weight, self.loss
-            )
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        batch, outputs, y_pred = current_batch(), y_pred, first_view(y_pred)
+        keras_private.wrap_losses(self, self._single_loss)
+        sample_weight = weights_by_output(sample_weight, y_pred, self.output_names)
+        with soft_label_gradients():
+            loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if batch is None or batch.loss is None:
             return loss
         return loss + keras_private.additional_loss(self, batch.loss(outputs))
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        draw, y_pred = self._label_draw(), _first_view(y_pred)
+        mixing, y_pred = self._label_mixing(), first_view(y_pred)
+        sample_weight = weights_by_output(sample_weight, y_pred, self.output_names)
         metrics = keras_private.compiled_metrics(self)
-        if draw is None or y is None or metrics is None:
+        if metrics is not None and y is not None and self.mixing.mixes:
+            build_metrics(metrics, y, y_pred)
+        if mixing is None or y is None or metrics is None:
             return super().compute_metrics(x, y, y_pred, sample_weight)
-        update_metrics(self, draw, y, y_pred, sample_weight)
+        update_metrics(metrics, mixing, y, y_pred, sample_weight)
         mixed = set(metrics.result())
         return {
             f"mixed_{name}" if name in mixed else name: value
@@ -276,23 +283,18 @@ class NFMModel(keras.Model):
     def _preprocessed(self, inputs):
         return inputs if self.preprocess is None else self.preprocess(inputs)
 
-    def _label_draw(self):
-        """The draw in force, if it mixes labels (noise alone does not)."""
+    def _single_loss(self, loss, labels, outputs, weight=None):
+        """One of the losses of `compile`: of mixed labels, where a draw is in force."""
+        mixing = self._label_mixing()
+        if mixing is None:
+            return loss(labels, outputs, weight)
+        return mixed_loss(loss, mixing, labels, outputs, weight)
+
+    def _label_mixing(self):
+        """What the step in force does to labels; None where that is nothing."""
         scope, batch = current_scope(), current_batch()
         if not self.mixing.mixes or (scope is None and batch is None):
-            return None
-        return scope[1] if batch is None else batch.draw
-
-
-def _runs_on_host(technique):
-    """Whether a step leaves the graph, where that keeps XLA out."""
-    on_host = technique is not None and technique.on_host
-    return on_host and keras.backend.backend() == "tensorflow"
-
-
-def _first_view(outputs):
-    """The outputs for the labels' own view, where a technique made several."""
-    batch = current_batch()
-    if batch is None or batch.views == 1:
-        return outputs
-    return tree.map_structure(lambda t: t[: ops.shape(t)[0] // batch.views], outputs)
+            return None  # noise alone does not mix labels
+        if batch is None:
+            return LabelMixing(scope[1])
+        return LabelMixing(batch.draw, batch.cut)

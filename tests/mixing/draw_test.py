@@ -9,7 +9,7 @@ from conftest import BACKEND, compiled
 from keras import ops
 
 import nfm_keras as nfm
-from nfm_keras.mixing.draw import interpolate
+from nfm_keras.mixing.interpolation import interpolate
 
 pytestmark = pytest.mark.backends
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
+import keras
 from keras import ops, tree
 
 from nfm_keras.mixing.draw import Draw
@@ -23,6 +24,7 @@ class Batch(NamedTuple):
         views: How many views of each image; the labels' loss and the metrics see the
             first.
         loss: Function of the outputs for all views: a scalar to add to the loss.
+        cut: As in `LabelMixing`: what labels with a value a pixel become.
     """
 
     images: Any
@@ -30,6 +32,7 @@ class Batch(NamedTuple):
     site_draw: Draw | None = None
     views: int = 1
     loss: Callable | None = None
+    cut: Callable | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,3 +137,28 @@ def prepared(batch: Batch):
 def current_batch():
     """Returns the `Batch` in force, or `None`."""
     return _PREPARED.batch
+
+
+def first_view(outputs):
+    """Returns the outputs for the labels' own view, where a technique made several.
+
+    Args:
+        outputs: Structure of tensors `(views * batch, ...)`.
+
+    Returns:
+        Structure of tensors `(batch, ...)`.
+    """
+    batch = current_batch()
+    if batch is None or batch.views == 1:
+        return outputs
+    return tree.map_structure(lambda t: t[: ops.shape(t)[0] // batch.views], outputs)
+
+
+def runs_on_host(technique):
+    """Returns whether a step leaves the graph, where that keeps XLA out.
+
+    Args:
+        technique: A `Technique`, or None.
+    """
+    on_host = technique is not None and technique.on_host
+    return on_host and keras.backend.backend() == "tensorflow"

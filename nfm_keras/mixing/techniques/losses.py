@@ -31,6 +31,8 @@ class SmoothedCrossentropy(keras.losses.Loss):
         [Szegedy et al., 2016](https://arxiv.org/abs/1512.00567), section 7.
     """
 
+    class_numbers = True
+
     def __init__(self, label_smoothing=0.1, name="smoothed_crossentropy", **kwargs):
         super().__init__(name=name, **kwargs)
         check_number("label_smoothing", label_smoothing, least=0, below=1)
