@@ -72,6 +72,27 @@ def compiled(fn, variables=()):
 
 
 @contextlib.contextmanager
+def at_once():
+    """Returns the context in which functions of constants run, amid a compilation."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.init_scope():
+            yield
+    elif backend == "jax":
+        import jax
+
+        with jax.ensure_compile_time_eval():
+            yield
+    else:
+        import torch
+
+        with torch.no_grad():
+            yield
+
+
+@contextlib.contextmanager
 def soft_label_gradients():
     """Returns the context in which cross-entropy has its own gradient for any labels.
 

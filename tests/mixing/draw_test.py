@@ -144,6 +144,16 @@ def test_order_of_the_two_noises_is_that_of_equation_2():
     )
 
 
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
+def test_integers_are_not_mixed(dtype):
+    """Cast to their dtype lam is 0, and the label that of the partner alone."""
+    labels = np.arange(4).astype(dtype)
+    draw = nfm.Mixing().draw(0, 0, 4, 1)
+    with pytest.raises(ValueError, match=f"one_hot.*Received: dtype={dtype}"):
+        nfm.Mixing().mix(labels, draw)
+    assert nfm.Mixing(alpha=0.0).mix(labels, draw) is labels
+
+
 @pytest.mark.parametrize("lam", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_interpolate_keeps_its_ends_exactly_and_the_dtype(lam, dtype):

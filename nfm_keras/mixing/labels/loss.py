@@ -29,7 +29,7 @@ def mixed_loss(loss, mixing, labels, outputs, weight=None):
         ValueError: For labels that are no numbers, weights of too many axes, and a
             loss without values for samples that have a lam each.
     """
-    pair, weight = mixing.pair_for(loss, labels), mixing.weights(weight)
+    pair, weight = mixing.pair_for(loss, labels, outputs), mixing.weights(weight)
     own = _term(loss, pair.share, pair.own, outputs, weight)
     if pair.share is None:
         return own
@@ -78,9 +78,9 @@ def _term(loss, share, labels, outputs, weight):
         return value if share is None else ops.cast(share, value.dtype) * value
     if reduces_itself:
         raise ValueError(
-            f"Where lam is drawn for each sample, the loss {loss.name!r} must leave the "
-            "reduction to Keras: give it a `call` instead of a `__call__`. Received: a "
-            f"{type(loss).__name__}"
+            f"Where lam is drawn for each sample, the loss {loss.name!r} must leave "
+            "the reduction to Keras: give it a `call` instead of a `__call__`. "
+            f"Received: a {type(loss).__name__}"
         )
     labels, predicted = (
         ops.convert_to_tensor(t, loss.dtype) for t in (labels, outputs)

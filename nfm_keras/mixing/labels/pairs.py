@@ -12,6 +12,7 @@ from keras import ops, tree
 
 from nfm_keras.mixing.draw import Draw
 from nfm_keras.mixing.interpolation import interpolate
+from nfm_keras.mixing.labels.classes import are_classes
 
 
 class Pair(NamedTuple):
@@ -65,15 +66,16 @@ class LabelMixing(NamedTuple):
         partner = ops.take(labels, self.draw.partner, axis=0)
         return Pair(labels, partner, self.draw.lam)
 
-    def pair_for(self, loss, labels) -> Pair:
+    def pair_for(self, loss, labels, outputs) -> Pair:
         """Returns the labels that a loss is to be taken of.
 
         Args:
             loss: The `keras.losses.Loss`.
             labels: As in `pair`.
+            outputs: Tensor `(batch, ...)`.
         """
         pair = self.pair(labels)
-        if not is_float(pair.own) or takes_classes(loss):
+        if not is_float(pair.own) or are_classes(loss, pair.own, outputs):
             return pair
         return Pair(pair.blend())
 
@@ -106,19 +108,6 @@ def check_numbers(labels):
             "Labels must be numbers to be mixed: class numbers, one-hot vectors or "
             f"regression targets. Received: labels of dtype {dtype}"
         )
-
-
-def takes_classes(loss):
-    """Returns whether a loss takes class numbers, which may come as floats, too.
-
-    Args:
-        loss: `keras.losses.Loss`. One of another kind than Keras' own says so by an
-            attribute `class_numbers`, or has integer labels.
-    """
-    function = getattr(loss, "fn", None)
-    function = getattr(function, "func", function)  # of a functools.partial
-    known = (keras.losses.sparse_categorical_crossentropy, keras.losses.ctc)
-    return function in known or getattr(loss, "class_numbers", False)
 
 
 def is_float(tensor):

@@ -106,6 +106,28 @@ class Technique:
         return cls(**config)
 
 
+def has_pixels(labels, images):
+    """Returns whether labels have a value for each pixel, such as a segmentation mask.
+
+    Args:
+        labels: Tensor `(batch, ...)`.
+        images: `(batch, height, width, channels)`.
+
+    Raises:
+        ValueError: For masks of another size, which cannot be cut like the images.
+    """
+    of_images, of_labels = tuple(images.shape[1:3]), tuple(labels.shape[1:3])
+    if len(labels.shape) > 2 and of_labels == of_images:
+        return True
+    if len(labels.shape) == 4:
+        raise ValueError(
+            "Masks must have the size of the images that are cut, "
+            f"{of_images[0]}x{of_images[1]}: resize them, and the outputs with them. "
+            f"Received: labels of shape {tuple(labels.shape)}"
+        )
+    return False
+
+
 STREAM = 1 << 16
 """Apart from the keys that the noise at the sites takes from the same draw."""
 

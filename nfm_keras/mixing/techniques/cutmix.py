@@ -6,7 +6,8 @@ import keras
 from keras import ops
 
 from nfm_keras.backend import random
-from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique
+from nfm_keras.mixing.labels.pairs import Pair
+from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique, has_pixels
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
@@ -15,7 +16,8 @@ class CutMix(Technique):
     """CutMix, as published: an integer box, clipped at the border of the image.
 
     The step's `Draw` gives lam and the partner; the labels are mixed with the share of
-    the image that is left, which is known exactly. With `Mixing(per_sample=True)` every
+    the image that is left, which is known exactly. Labels with a value a pixel, such as
+    segmentation masks, are cut like the image. With `Mixing(per_sample=True)` every
     image has a box of its own.
 
     Example:
@@ -32,9 +34,16 @@ class CutMix(Technique):
         height, width = images.shape[1:3]
         box = boxes(draw.lam, random.fold(draw.key, STREAM), height, width)
         inside = box_mask(box, height, width)
-        images = ops.where(inside, ops.take(images, draw.partner, axis=0), images)
         lam = ops.reshape(remaining(box, height, width), ops.shape(draw.lam))
-        return Batch(images, draw._replace(lam=lam))
+
+        def paste(values):
+            where = inside if len(values.shape) == 4 else inside[..., 0]
+            return ops.where(where, ops.take(values, draw.partner, axis=0), values)
+
+        def cut(labels):
+            return Pair(paste(labels)) if has_pixels(labels, images) else None
+
+        return Batch(paste(images), draw._replace(lam=lam), cut=cut)
 
 
 def boxes(lam, key, height, width):

@@ -1,0 +1,86 @@
+"""Labels with a value a pixel are cut, pasted and moved like the images."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import nfm_keras as nfm
+from nfm_keras.mixing.labels.pairs import LabelMixing
+from nfm_keras.mixing.techniques import CutMix, PuzzleMix
+
+pytestmark = pytest.mark.backends
+
+N, SIZE, K = 8, 8, 3
+RNG = np.random.default_rng(0)
+MASKS = RNG.integers(0, K, (N, SIZE, SIZE)).astype("uint8")
+IMAGES = np.eye(K, dtype="float32")[MASKS]  # an image shows its mask
+SPARSE = keras.losses.SparseCategoricalCrossentropy()
+QUIET = {"sigma_add": 0, "sigma_mult": 0}
+
+
+def model_of(technique, loss, per_sample=False, jit="auto", metrics=()):
+    """Its outputs are the images that it sees: the loss is 0 where labels fit them."""
+    inputs = keras.Input((SIZE, SIZE, K))
+    network = keras.Model(inputs, layers.Identity()(inputs))
+    mixing = nfm.Mixing(per_sample=per_sample, **QUIET)
+    model = nfm.NFMModel(network, mixing, technique=technique)
+    model.compile(keras.optimizers.SGD(0.0), loss, metrics, jit_compile=jit)
+    return model
+
+
+def history(model, labels):
+    found = model.fit(IMAGES, labels, batch_size=N, epochs=3, verbose=0).history
+    return {name: np.array(values) for name, values in found.items()}
+
+
+LABELS = {
+    "integer": (MASKS, SPARSE),
+    "column": (MASKS[..., None], SPARSE),
+    "bytes": (IMAGES.astype("uint8"), keras.losses.CategoricalCrossentropy()),
+    "float": (IMAGES, keras.losses.Dice()),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable")
+@pytest.mark.parametrize("per_sample", [False, True])
+@pytest.mark.parametrize("kind", LABELS)
+def test_cutmix_pastes_masks(kind, per_sample, jit):
+    labels, loss = LABELS[kind]
+    metrics = ["accuracy"] if kind == "integer" else []
+    found = history(model_of(CutMix(), loss, per_sample, jit, metrics), labels)
+    assert np.abs(found["loss"]).max() < 1e-5
+    if metrics:
+        assert found["mixed_accuracy"].min() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable")
+def test_puzzlemix_moves_masks():
+    """The images, of 0, 1/2 and 1, are the probabilities of the labels."""
+    technique = PuzzleMix(grids=(2, 4))
+    losses = {}
+    for kind in ("integer", "column", "bytes"):
+        labels, loss = LABELS[kind]
+        losses[kind] = history(model_of(technique, loss), labels)["loss"]
+        # Entropy in nats: log 2 where both are half, 0 elsewhere.
+        assert (losses[kind] < np.log(2)).all()
+    floats = keras.losses.CategoricalCrossentropy()
+    losses["float"] = history(model_of(technique, floats), IMAGES)["loss"]
+    for kind, values in losses.items():
+        np.testing.assert_allclose(values, losses["float"], 1e-4, 1e-5, err_msg=kind)
+    squares = history(model_of(technique, "mse"), IMAGES)["loss"]
+    assert squares.max() < 1e-10
+    with pytest.raises(ValueError, match="pixel of the image, the loss 'dice' must"):
+        history(model_of(technique, keras.losses.Dice()), IMAGES.astype("uint8"))
+
+
+def test_masks_of_another_size_are_refused():
+    draw = nfm.Mixing().draw(0, 0, N, 1)
+    batch = CutMix().prepare(None, ops.convert_to_tensor(IMAGES), None, draw)
+    mixing = LabelMixing(batch.draw, batch.cut)
+    with pytest.raises(ValueError, match="size of the images.*8x8.*\\(8, 4, 4, 3\\)"):
+        mixing.pair(IMAGES[:, ::2, ::2])
+    pair = mixing.pair(np.arange(N))  # a class an image has a lam
+    np.testing.assert_array_equal(pair.own, np.arange(N))
+    np.testing.assert_array_equal(pair.partner, draw.partner)
+    assert float(pair.share) == float(batch.draw.lam)
