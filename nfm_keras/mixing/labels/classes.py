@@ -1,7 +1,5 @@
 """Whether floats are class numbers: they are where a loss does not see fractions."""
 
-import functools
-
 import keras
 import numpy as np
 from keras import ops
