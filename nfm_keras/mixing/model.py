@@ -7,7 +7,7 @@ from nfm_keras.backend import keras_private, replicas
 from nfm_keras.backend.gradients import soft_label_gradients
 from nfm_keras.mixing.draw import Draw, Mixing
 from nfm_keras.mixing.finite import guarded
-from nfm_keras.mixing.labels.loss import mixed_loss
+from nfm_keras.mixing.labels.loss import check_reductions, mixed_loss
 from nfm_keras.mixing.labels.metrics import build_metrics, update_metrics
 from nfm_keras.mixing.labels.pairs import LabelMixing, weights_by_output
 from nfm_keras.mixing.scope import current_scope, mixing_scope
@@ -171,6 +171,7 @@ class NFMModel(keras.Model):
         Returns:
             What Keras expects: the logs, on JAX `(logs, state)`.
         """
+        check_reductions(self.loss)
         logs = guarded(self, self._mixed_step, args)
         replicas.average_statistics(self.model)
         return logs
@@ -238,8 +239,7 @@ class NFMModel(keras.Model):
         """Returns the factors that a `MixingSchedule` set.
 
         Returns:
-            float32 tensor `(3,)`: of alpha and beta, of the noise and of
-            `probability`; `None` of a model that is not `scheduled`.
+            float32 `(3,)`, of alpha and beta, the noise, and `probability`, or `None`.
         """
         return None if self.levels is None else ops.convert_to_tensor(self.levels)
 

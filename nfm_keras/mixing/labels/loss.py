@@ -3,7 +3,7 @@
 import contextlib
 
 import keras
-from keras import ops
+from keras import ops, tree
 
 from nfm_keras.backend import keras_private
 from nfm_keras.mixing.interpolation import along
@@ -57,6 +57,27 @@ def partners_mask(outputs, draw):
     finally:
         for tensor, mask in masks:
             keras_private.set_mask(tensor, mask)
+
+
+def check_reductions(losses):
+    """Refuses losses without a reduction where Keras cannot train by them.
+
+    Args:
+        losses: What `compile` was given.
+
+    Raises:
+        ValueError: For a reduction of none on JAX and PyTorch, whose gradients are of
+            one number.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return
+    for loss in tree.flatten(losses):
+        if isinstance(loss, keras.Loss) and loss.reduction in (None, "none"):
+            raise ValueError(
+                "A loss must be one number to be trained by on this backend: set "
+                "reduction='sum', whose step is that of no reduction on TensorFlow. "
+                f"Received: {loss.name!r} with reduction={loss.reduction!r}"
+            )
 
 
 class _Reduction(keras.losses.Loss):

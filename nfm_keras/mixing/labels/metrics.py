@@ -1,7 +1,5 @@
 """Metrics of a mixed batch: between those on own labels and those on partners'."""
 
-import inspect
-
 import keras
 from keras import ops, tree
 
@@ -41,7 +39,7 @@ def update_metrics(metrics, mixing, y, y_pred, sample_weight):
 
     Raises:
         ValueError: For labels that are no numbers; where a sample has a lam of its own,
-            for a metric that takes no weights or has no values of samples.
+            for a metric that has no values of samples.
     """
     pairs = [Pair(None) if t is None else mixing.pair(t) for t in tree.flatten(y)]
     own, partner, share = (
@@ -100,13 +98,7 @@ def _between(a, b, lam):
 def _update_weighted(metric, draw, pair, output, weight):
     """Updates a metric with samples, or pixels, that have a share each."""
     if pair.share is None:
-        return metric.update_state(pair.own, output, **_given(weight))
-    if "sample_weight" not in inspect.signature(metric.update_state).parameters:
-        raise ValueError(
-            "Where lam is drawn for each sample or pixel, a metric must take weights: "
-            "give its `update_state` a `sample_weight`, or leave it out. Received: "
-            f"metric {metric.name!r}"
-        )
+        return metric.update_state(pair.own, output, sample_weight=weight)
     is_mean = isinstance(metric, keras.metrics.Mean)
     values = keras_private.metric_values(metric, pair.own, output)
     if values is not None:
@@ -120,10 +112,6 @@ def _update_weighted(metric, draw, pair, output, weight):
         metric.update_state(pair.partner, output, other)
 
 
-def _given(weight):
-    return {} if weight is None else {"sample_weight": weight}
-
-
 def _weights(share, output, weight, is_mean):
     """The weights of samples; in full, but for a mean, which reduces its values."""
     rank = max(len(output.shape) - 1, 1)
@@ -132,7 +120,7 @@ def _weights(share, output, weight, is_mean):
             weight = ops.squeeze(weight, -1)
         width = max(len(weight.shape), len(share.shape))
         share = along(share, width) * along(weight, width)
-    if is_mean:
+    if is_mean and keras_private.mask_of(output) is None:
         return share
     # Some metrics flatten their arguments, and Keras multiplies a mask into weights.
     return along(share, rank) * ops.ones(ops.shape(output)[:-1] or (1,), share.dtype)
