@@ -1,6 +1,7 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -12,7 +13,7 @@ NON_FINITE = {json.dumps(x): x for x in (math.nan, math.inf, -math.inf)}
 
 
 @contextlib.contextmanager
-def whole(path):
+def whole(path, *, replace=True):
     """Gives a path to write to, which takes the place of `path` once all is written.
 
     The hidden path lies in the same folder and has the same suffix. A file is flushed
@@ -22,11 +23,14 @@ def whole(path):
 
     Args:
         path: File or folder to write; its folder is created.
+        replace: Whether to take the place of what is there; without, two processes that
+            write the same path end with the first one's, and an error in the other.
 
     Yields:
         `pathlib.Path` that does not exist: the block makes a file or a folder of it.
 
     Raises:
+        FileExistsError: Without `replace`, if `path` is there once all is written.
         OSError: One line that names the file (full disk, read-only folder).
 
     Example:
@@ -40,12 +44,10 @@ def whole(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(hidden)
         yield hidden
-        if hidden.is_dir():
-            _remove(path)  # no folder can be renamed over one that has files in it
-        else:
+        if hidden.is_file():
             with open(hidden, "rb") as file:
                 os.fsync(file.fileno())
-        os.replace(hidden, path)
+        _move(hidden, path, replace)
     except OSError as error:
         reason = error.strerror or str(error)
         # Given an errno, OSError makes the right subclass (PermissionError ...).
@@ -105,6 +107,22 @@ def read_json(path):
             f"{path} is truncated or is not JSON ({error}). "
             f"Received: {len(content)} bytes ending in {content[-40:]!r}"
         ) from None
+
+
+def _move(hidden, path, replace):
+    if replace:
+        if hidden.is_dir():
+            _remove(path)  # no folder can be renamed over one that has files in it
+        os.replace(hidden, path)
+        return
+    try:
+        # Neither can take the place of a file, or of a folder with files in it.
+        (os.rename if hidden.is_dir() else os.link)(hidden, path)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise
+        reason = "it appeared meanwhile, and is never changed"
+        raise FileExistsError(errno.EEXIST, reason) from None
 
 
 def _remove(path):

@@ -50,7 +50,7 @@ def export_file(classifier, path, format):
     images = checks.example_images(classifier)
     # Before the conversion: to ONNX, Keras converts only what was called.
     expected = np.asarray(classifier(images, training=False))
-    with records.whole(target) as file:
+    with records.whole(target, replace=False) as file:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tf2onnx on NumPy 2, LiteRT's new address
             classifier.export(str(file), format=format, verbose=False)

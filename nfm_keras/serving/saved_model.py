@@ -5,7 +5,6 @@ another backend loads under TensorFlow and is exported from there.
 """
 
 import dataclasses
-import errno
 import pathlib
 
 import keras
@@ -82,7 +81,7 @@ def export(
     path = pathlib.Path(path)
     target = path / str(_free_version(path, version))
     record, evaluation = _with_scores(record, evaluation)
-    with records.whole(target) as folder:
+    with records.whole(target, replace=False) as folder:
         _write(offered, folder)
         checks.check_graph(folder)
         changed = checks.check_outputs(model, folder, float16)
@@ -92,7 +91,6 @@ def export(
         records.write_text(folder / CARD, card)
         _add_extra(folder / EXTRA, None if classes is None else names)
         warmup.write(folder / EXTRA, path.name, _requests(model, offered))
-        _check_still_free(target)
     return target
 
 
@@ -147,13 +145,6 @@ def _free_version(path, version):
             f"{path / str(version)} exists; a version is never changed"
         )
     return version
-
-
-def _check_still_free(target):
-    """Refuses to take the place of what another process has exported meanwhile."""
-    if target.exists():
-        reason = "it appeared meanwhile; a version is never changed"
-        raise FileExistsError(errno.EEXIST, reason)
 
 
 def _with_scores(record, evaluation):

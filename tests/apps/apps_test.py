@@ -46,6 +46,7 @@ def run(app, *flags):
     process = start(app, *flags)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err[-3000:]
+    assert "absl::InitializeLog" not in err and "cudart_stub" not in err
     return out
 
 
@@ -175,6 +176,7 @@ def test_mistakes_end_in_one_line_that_names_them(tmp_path):
         _, err = process.communicate(timeout=300)
         assert process.returncode not in (0, None), command
         assert "Traceback" not in err, err
+        assert "absl::InitializeLog" not in err, err
         last = lines(err)[-1]
         assert all(part in last for part in expected), last
     assert not missing.exists()
