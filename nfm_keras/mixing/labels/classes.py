@@ -32,7 +32,8 @@ def are_classes(loss, labels, outputs):
     of_a_class = len(labels.shape) < rank or labels.shape[-1] == 1
     if not of_a_class or rank < 2 or width in (None, 1):
         return False
-    if getattr(keras.losses, getattr(function, "__name__", ""), None) is function:
+    name = getattr(function, "__name__", "")
+    if name and getattr(keras.losses, name, None) is function:
         return False  # Keras' own others take targets
     shapes = (
         tuple(2 if n is None else n for n in t.shape[1:]) for t in (labels, outputs)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from nfm_keras.backend import random
+from nfm_keras.mixing.interpolation import along
 from nfm_keras.mixing.labels.pairs import Pair
 from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique, has_pixels
 
@@ -37,7 +38,7 @@ class CutMix(Technique):
         lam = ops.reshape(remaining(box, height, width), ops.shape(draw.lam))
 
         def paste(values):
-            where = inside if len(values.shape) == 4 else inside[..., 0]
+            where = along(inside[..., 0], len(values.shape))
             return ops.where(where, ops.take(values, draw.partner, axis=0), values)
 
         def cut(labels):

@@ -58,7 +58,7 @@ def sample_losses(loss, labels, outputs):
         outputs: Tensor `(batch, ...)`.
 
     Returns:
-        float32 tensor `(batch,)`.
+        float32 tensor `(batch,)`. A loss that is one number a batch is that of each.
 
     Raises:
         ValueError: If there are several outputs, or `loss` is no single loss.
@@ -73,10 +73,14 @@ def sample_losses(loss, labels, outputs):
             "A scheme that follows the gradient of the loss needs a model with one "
             f"output and one loss. Received: loss={loss!r}"
         )
-    function = _resolved(loss, labels, outputs)
-    function = function.call if isinstance(function, keras.Loss) else function
-    losses = function(labels, ops.cast(outputs, "float32"))
-    return ops.mean(ops.reshape(losses, (ops.shape(outputs)[0], -1)), axis=1)
+    function, batch = _resolved(loss, labels, outputs), ops.shape(outputs)[0]
+    if type(function).__call__ is keras.Loss.__call__:
+        function = function.call
+    # Floats, as Keras has them for any loss.
+    losses = function(ops.cast(labels, "float32"), ops.cast(outputs, "float32"))
+    if len(losses.shape) == 0:
+        return ops.broadcast_to(losses, (batch,))
+    return ops.mean(ops.reshape(losses, (batch, -1)), axis=1)
 
 
 def margin_losses(loss, labels, outputs):

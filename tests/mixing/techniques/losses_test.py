@@ -52,6 +52,10 @@ def test_sample_losses_average_what_is_within_a_sample():
     found = losses.sample_losses("mse", ops.zeros((3, 2, 2, 5)), maps)
     expected = np.square(maps).mean((1, 2, 3))
     np.testing.assert_allclose(ops.convert_to_numpy(found), expected, rtol=1e-5)
+    masks = (maps > 0).astype("uint8")
+    found = losses.sample_losses(keras.losses.Dice(), masks, maps)
+    expected = keras.losses.Dice()(masks, maps)
+    np.testing.assert_allclose(ops.convert_to_numpy(found), [float(expected)] * 3)
     with pytest.raises(ValueError, match="one output and one loss. Received: loss="):
         losses.sample_losses({"a": "mse"}, maps, maps)
 
