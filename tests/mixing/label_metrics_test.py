@@ -68,7 +68,7 @@ def segmenter():
     return network
 
 
-def fitted(metrics, jit, weight=None, **settings):
+def fitted(metrics, weight=None, **settings):
     """A model and what it says of an epoch of two batches."""
     model = nfm.NFMModel(segmenter(), nfm.Mixing(**QUIET, **settings))
     optimizer = keras.optimizers.SGD(0.0)
@@ -77,7 +77,7 @@ def fitted(metrics, jit, weight=None, **settings):
         "sparse_categorical_crossentropy",
         metrics=metrics,
         weighted_metrics=[keras.metrics.MeanMetricWrapper(per_pixel, "weighted")],
-        jit_compile=jit,
+        jit_compile=JITS[0],
     )
     history = model.fit(
         X, Y, sample_weight=weight, batch_size=N, shuffle=False, verbose=0
@@ -107,10 +107,10 @@ def iou(matrix):
     return (np.diag(matrix) / (matrix.sum(0) + matrix.sum(1) - np.diag(matrix))).mean()
 
 
-def test_metrics_of_any_shape(jit):
+def test_metrics_of_any_shape():
     metrics = [per_pixel, per_image, scalar, "accuracy", Hits(), TopClass()]
     metrics += [keras.metrics.MeanIoU(K, sparse_y_pred=False)]
-    model, found = fitted(metrics, jit)
+    model, found = fitted(metrics)
     wanted = {name: 0.0 for name in ("per_pixel", "per_image", "scalar", "hits")}
     matrix = 0
     for lam, p, own, partner in halves(model):
@@ -135,7 +135,7 @@ def test_metrics_of_any_shape(jit):
 def test_metrics_where_each_sample_has_its_lam():
     weight = RNG.random(2 * N).astype("float32")
     metrics = [per_pixel, per_image, keras.metrics.MeanIoU(K, sparse_y_pred=False)]
-    model, found = fitted(metrics, JITS[0], weight, per_sample=True)
+    model, found = fitted(metrics, weight, per_sample=True)
     pixel, image, matrix, weighted, total = 0, 0, 0, 0, 0
     for step, (lam, p, own, partner) in enumerate(halves(model)):
         w = weight[step * N :][:N]
@@ -157,7 +157,7 @@ def test_metrics_where_each_sample_has_its_lam():
 
 def test_what_a_lam_a_sample_cannot_weigh_is_refused():
     with pytest.raises(ValueError, match="each sample, the metric 'scalar' must"):
-        fitted([scalar], JITS[0], per_sample=True)
+        fitted([scalar], per_sample=True)
 
 
 def two_outputs(loss, **settings):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from conftest import JITS
 from keras import layers, ops
 
 import nfm_keras as nfm
@@ -45,8 +46,11 @@ LABELS = {
 
 
 @pytest.mark.parametrize("kind", LABELS)
-def test_cutmix_pastes_masks(kind, jit):
+def test_cutmix_pastes_masks(kind):
     per_sample = kind in ("integer", "float")
+    jit = JITS[
+        -1 if kind == "integer" else 0
+    ]  # under XLA once: it takes long to compile
     labels, loss = LABELS[kind]
     metrics = ["accuracy"] if kind == "integer" else None
     found = history(model_of(CutMix(), loss, per_sample, jit, metrics), labels)
@@ -59,7 +63,7 @@ def test_puzzlemix_moves_masks():
     """The images, of 0, 1/2 and 1, are the probabilities of the labels."""
     technique = PuzzleMix(grids=(2, 4))
     losses = {}
-    for kind in ("integer", "column", "bytes"):
+    for kind in ("integer", "bytes"):
         labels, loss = LABELS[kind]
         losses[kind] = history(model_of(technique, loss), labels)["loss"]
         # Entropy in nats: log 2 where both are half, 0 elsewhere.
