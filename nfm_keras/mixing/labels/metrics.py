@@ -42,33 +42,35 @@ def update_metrics(metrics, mixing, y, y_pred, sample_weight):
             for a metric that has no values of samples.
     """
     pairs = [Pair(None) if t is None else mixing.pair(t) for t in tree.flatten(y)]
-    own, partner, share = (
-        tree.pack_sequence_as(y, [pair[i] for pair in pairs]) for i in range(3)
-    )
+    parts = [tree.pack_sequence_as(y, [pair[i] for pair in pairs]) for i in range(3)]
+    weights = tree.map_structure(lambda _: None, y_pred)
+    given = weights
     if sample_weight is not None:
-        sample_weight = tree.map_structure(mixing.weights, sample_weight)
-    if any(len(pair.share.shape) for pair in pairs if pair.share is not None):
-        none = tree.map_structure(lambda _: None, y_pred)
-        for weighted, given in ((False, None), (True, sample_weight)):
-            given = none if given is None else given
-            rows = keras_private.flat_metrics(
-                metrics, weighted, own, partner, share, y_pred, given
-            )
-            for metric, *row in rows:
-                _update_weighted(metric, mixing.draw, Pair(*row[:3]), *row[3:])
+        given = tree.map_structure(mixing.weights, sample_weight)
+    rows = [
+        (metric, Pair(*row[:3]), *row[3:])
+        for weighted, weight in ((False, weights), (True, given))
+        for metric, *row in keras_private.flat_metrics(
+            metrics, weighted, *parts, y_pred, weight
+        )
+    ]
+    shares = [pair.share for _, pair, *_ in rows if pair.share is not None]
+    if any(len(share.shape) for share in shares):
+        for row in rows:
+            _update_weighted(mixing.draw, *row)
         return
-    lam, before = mixing.draw.lam, _values(metrics)
-    metrics.update_state(own, y_pred, sample_weight)
-    if all(pair.share is None for pair in pairs):
+    before = _values(metrics)
+    for metric, pair, output, weight in rows:
+        metric.update_state(pair.own, output, _weights(metric, output, weight))
+    if not shares:
         return
     first = _values(metrics)
     _assign(metrics, before)
-    partner = tree.pack_sequence_as(
-        y, [pair.own if pair.share is None else pair.partner for pair in pairs]
-    )
     with partners_mask(tree.flatten(y_pred), mixing.draw):
-        metrics.update_state(partner, y_pred, sample_weight)
-    second = _values(metrics)
+        for metric, pair, output, weight in rows:
+            labels = pair.own if pair.share is None else pair.partner
+            metric.update_state(labels, output, _weights(metric, output, weight))
+    second, lam = _values(metrics), mixing.draw.lam
     _assign(metrics, [_between(a, b, lam) for a, b in zip(first, second)])
 
 
@@ -95,16 +97,16 @@ def _between(a, b, lam):
     return ops.where(ops.equal(a, b), b, b + step)
 
 
-def _update_weighted(metric, draw, pair, output, weight):
+def _update_weighted(draw, metric, pair, output, weight):
     """Updates a metric with samples, or pixels, that have a share each."""
     if pair.share is None:
-        return metric.update_state(pair.own, output, sample_weight=weight)
-    is_mean = isinstance(metric, keras.metrics.Mean)
+        metric.update_state(pair.own, output, _weights(metric, output, weight))
+        return
     values = keras_private.metric_values(metric, pair.own, output)
     if values is not None:
         check_values("metric", metric, values.shape, pair.share.shape)
     own, other = (
-        _weights(share, output, weight, is_mean)
+        _weights(metric, output, weight, share)
         for share in (pair.share, 1 - pair.share)
     )
     metric.update_state(pair.own, output, own)
@@ -112,15 +114,20 @@ def _update_weighted(metric, draw, pair, output, weight):
         metric.update_state(pair.partner, output, other)
 
 
-def _weights(share, output, weight, is_mean):
+def _weights(metric, output, weight, share=None):
     """The weights of samples; in full, but for a mean, which reduces its values."""
-    rank = max(len(output.shape) - 1, 1)
+    factors, rank = [t for t in (weight, share) if t is not None], len(output.shape)
+    if not factors:
+        return None
     if weight is not None:
-        while len(weight.shape) > rank and weight.shape[-1] == 1:
+        while len(weight.shape) > max(rank - 1, 1) and weight.shape[-1] == 1:
             weight = ops.squeeze(weight, -1)
-        width = max(len(weight.shape), len(share.shape))
-        share = along(share, width) * along(weight, width)
-    if is_mean and keras_private.mask_of(output) is None:
-        return share
+        factors[0] = weight
+    width = max(len(t.shape) for t in factors)
+    factors = [along(t, width) for t in factors]
+    weights = factors[0] if len(factors) == 1 else factors[0] * factors[1]
+    masked = keras_private.mask_of(output) is not None
+    if rank <= 2 or (isinstance(metric, keras.metrics.Mean) and not masked):
+        return weights
     # Some metrics flatten their arguments, and Keras multiplies a mask into weights.
-    return along(share, rank) * ops.ones(ops.shape(output)[:-1] or (1,), share.dtype)
+    return along(weights, rank - 1) * ops.ones(ops.shape(output)[:-1], weights.dtype)

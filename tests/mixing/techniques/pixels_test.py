@@ -48,9 +48,7 @@ LABELS = {
 @pytest.mark.parametrize("kind", LABELS)
 def test_cutmix_pastes_masks(kind):
     per_sample = kind in ("integer", "float")
-    jit = JITS[
-        -1 if kind == "integer" else 0
-    ]  # under XLA once: it takes long to compile
+    jit = JITS[-1 if kind == "integer" else 0]  # XLA compiles slowly: once
     labels, loss = LABELS[kind]
     metrics = ["accuracy"] if kind == "integer" else None
     found = history(model_of(CutMix(), loss, per_sample, jit, metrics), labels)
