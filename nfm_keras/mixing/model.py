@@ -7,7 +7,7 @@ from nfm_keras.backend import keras_private, replicas
 from nfm_keras.backend.gradients import soft_label_gradients
 from nfm_keras.mixing.draw import Draw, Mixing
 from nfm_keras.mixing.finite import guarded
-from nfm_keras.mixing.labels.loss import check_reductions, mixed_loss
+from nfm_keras.mixing.labels.loss import check_reductions, output_loss
 from nfm_keras.mixing.labels.metrics import build_metrics, update_metrics
 from nfm_keras.mixing.labels.pairs import LabelMixing, weights_by_output
 from nfm_keras.mixing.scope import current_scope, mixing_scope
@@ -285,10 +285,7 @@ class NFMModel(keras.Model):
 
     def _single_loss(self, loss, labels, outputs, weight=None):
         """One of the losses of `compile`: of mixed labels, where a draw is in force."""
-        mixing = self._label_mixing()
-        if mixing is None:
-            return loss(labels, outputs, weight)
-        return mixed_loss(loss, mixing, labels, outputs, weight)
+        return output_loss(loss, self._label_mixing(), labels, outputs, weight)
 
     def _label_mixing(self):
         """What the step in force does to labels; None where that is nothing."""

@@ -10,7 +10,7 @@ from conftest import compiled
 from keras import layers, ops
 
 import nfm_keras as nfm
-from nfm_keras.mixing.labels.loss import mixed_loss
+from nfm_keras.mixing.labels.loss import output_loss
 from nfm_keras.mixing.labels.pairs import LabelMixing
 
 pytestmark = pytest.mark.backends
@@ -122,7 +122,7 @@ def losses(cases, kind, weighted, lam, weight):
     """The mixed losses of a list of labels and reductions."""
     mixing = LabelMixing(draw(lam))
     return [
-        mixed_loss(
+        output_loss(
             loss_of(SHAPES[kind], reduction),
             mixing,
             ops.convert_to_tensor(LABELS[name][0]),
@@ -171,15 +171,15 @@ def test_what_has_no_values_for_the_samples_is_refused():
     outputs = ops.convert_to_tensor(OUTPUTS[N, K])
     mixing = LabelMixing(draw(LAMS))
     with pytest.raises(ValueError, match="each sample, the loss .* Received: .*\\(\\)"):
-        mixed_loss(loss_of(scalar, "sum"), mixing, CLASSES, outputs)
+        output_loss(loss_of(scalar, "sum"), mixing, CLASSES, outputs)
 
     class Reduces(keras.losses.Loss):
         def __call__(self, y_true, y_pred, sample_weight=None):
             return scalar(y_true, y_pred)
 
     with pytest.raises(ValueError, match="leave the reduction to Keras.*Reduces"):
-        mixed_loss(Reduces(name="mine"), mixing, CLASSES, outputs)
-    value = mixed_loss(Reduces(), LabelMixing(draw()), CLASSES, outputs)
+        output_loss(Reduces(name="mine"), mixing, CLASSES, outputs)
+    value = output_loss(Reduces(), LabelMixing(draw()), CLASSES, outputs)
     own, other = (
         float(scalar(ops.convert_to_tensor(y), outputs))
         for y in (CLASSES, CLASSES[PARTNER])
@@ -208,7 +208,7 @@ def test_losses_of_keras_whatever_their_shape(name):
         ops.convert_to_numpy(loss(y, ops.convert_to_tensor(outputs)))
         for y in (labels, labels[PARTNER])
     )
-    value = mixed_loss(
+    value = output_loss(
         loss, LabelMixing(draw()), labels, ops.convert_to_tensor(outputs)
     )
     np.testing.assert_allclose(
@@ -227,7 +227,7 @@ def test_float_targets_of_several_outputs_each_are_no_class_numbers():
     outputs = ops.convert_to_tensor(OUTPUTS[N, K])
     loss = loss_of(pinball, "sum_over_batch_size")
     mixed = LAM * y + (1 - LAM) * y[PARTNER]
-    value = mixed_loss(loss, LabelMixing(draw()), y, outputs)
+    value = output_loss(loss, LabelMixing(draw()), y, outputs)
     assert float(value) == pytest.approx(float(loss(mixed, outputs)), rel=1e-5)
 
 
@@ -237,7 +237,7 @@ def test_floats_that_a_loss_sees_no_fractions_of_are_class_numbers(shape):
     y = CLASSES.astype("float32").reshape(shape)
     for function in (elementwise, scalar):
         loss = loss_of(function, "sum_over_batch_size")
-        value = mixed_loss(loss, LabelMixing(draw()), y, outputs)
+        value = output_loss(loss, LabelMixing(draw()), y, outputs)
         own, other = (
             float(loss(ops.convert_to_tensor(part), outputs))
             for part in (y, y[PARTNER])

@@ -11,6 +11,7 @@ import nfm_keras as nfm
 pytestmark = pytest.mark.backends
 
 N, T, K = 6, 4, 3
+SPARSE = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 QUIET = {"sigma_add": 0.0, "sigma_mult": 0.0}
 RNG = np.random.default_rng(0)
 X = RNG.random((2 * N, T, T, 2)).astype("float32")
@@ -62,7 +63,7 @@ class TopClass(keras.metrics.MeanIoU):
 
 def segmenter():
     inputs = keras.Input((T, T, 2))
-    conv = layers.Conv2D(K, 1, use_bias=False, activation="softmax")
+    conv = layers.Conv2D(K, 1, use_bias=False)
     network = keras.Model(inputs, conv(nfm.NoisyFeatureMixup(name="site")(inputs)))
     conv.set_weights([KERNEL])
     return network
@@ -74,7 +75,7 @@ def fitted(metrics, weight=None, **settings):
     optimizer = keras.optimizers.SGD(0.0)
     model.compile(
         optimizer,
-        "sparse_categorical_crossentropy",
+        SPARSE,
         metrics=metrics,
         weighted_metrics=[keras.metrics.MeanMetricWrapper(per_pixel, "weighted")],
         jit_compile=JITS[0],
@@ -173,7 +174,6 @@ def two_outputs(loss, **settings):
 
 FEATURES = RNG.random((N, 3)).astype("float32")
 KIND, SIZE = RNG.integers(0, K, N), RNG.random((N, 1)).astype("float32")
-SPARSE = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 WEIGHT = np.linspace(0.1, 3, N).astype("float32")
 
 

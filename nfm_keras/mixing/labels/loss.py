@@ -9,13 +9,13 @@ from nfm_keras.backend import keras_private
 from nfm_keras.mixing.interpolation import along
 
 
-def mixed_loss(loss, mixing, labels, outputs, weight=None):
-    """Returns the loss of one output of a model on the mixed labels of a batch.
+def output_loss(loss, mixing, labels, outputs, weight=None):
+    """Returns the loss of one output of a model, on mixed labels where they are mixed.
 
     Args:
         loss: `keras.losses.Loss`, whose values may have any shape: a scalar, one a
             sample, one an element.
-        mixing: The step's `LabelMixing`.
+        mixing: The step's `LabelMixing`; None where labels stay as they are.
         labels: Tensor `(batch, ...)`.
         outputs: Tensor `(batch, ...)`.
         weight: Sample weights `(batch, ...)`, of any rank that the values have, or
@@ -29,6 +29,8 @@ def mixed_loss(loss, mixing, labels, outputs, weight=None):
         ValueError: For labels that are no numbers, weights of too many axes, and a
             loss without values for samples that have a lam each.
     """
+    if mixing is None:
+        return _term(loss, None, labels, outputs, weight)
     pair, weight = mixing.pair_for(loss, labels, outputs), mixing.weights(weight)
     own = _term(loss, pair.share, pair.own, outputs, weight)
     if pair.share is None:
