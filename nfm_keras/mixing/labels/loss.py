@@ -96,7 +96,7 @@ def _term(loss, share, labels, outputs, weight):
     """The loss on one of the two labels, times its share of each sample."""
     single = share is None or len(share.shape) == 0
     reduces_itself = type(loss).__call__ is not keras.losses.Loss.__call__
-    if single and (weight is None or reduces_itself):
+    if single and (weight is None or reduces_itself or tree.is_nested(outputs)):
         value = loss(labels, outputs, weight)
         return value if share is None else ops.cast(share, value.dtype) * value
     if reduces_itself:
