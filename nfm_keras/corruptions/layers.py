@@ -7,6 +7,8 @@ that one then evaluates on says little about robustness to unseen ones: the four
 
 import functools
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,9 +19,14 @@ from nfm_keras.checks import check_number
 from nfm_keras.corruptions.constants import SEVERITIES, STANDARD
 from nfm_keras.corruptions.corruption import Corruption
 from nfm_keras.data.images import image_generators
+from nfm_keras.types import Tensor
 
 
-def corrupt_map(kinds=STANDARD, severities=SEVERITIES, seed=0):
+def corrupt_map(
+    kinds: Sequence[str] = STANDARD,
+    severities: Sequence[int] = SEVERITIES,
+    seed: int = 0,
+) -> Callable[[Tensor, tuple[Tensor, Tensor]], tuple[Tensor, Tensor]]:
     """Returns a function for `tf.data.Dataset.map` that corrupts batches.
 
     Each image gets one of the kinds and severities, all equally likely. What is drawn
@@ -43,10 +50,11 @@ def corrupt_map(kinds=STANDARD, severities=SEVERITIES, seed=0):
 
     Example:
 
-    >>> import tensorflow as tf  # doctest: +SKIP
-    >>> dataset = tf.data.Dataset.from_tensor_slices((images, labels))  # doctest: +SKIP
-    >>> dataset = dataset.repeat().batch(128).enumerate()  # doctest: +SKIP
-    >>> dataset = dataset.map(corrupt_map(["fog", "snow"]))  # doctest: +SKIP
+    >>> import tensorflow as tf
+    >>> images, labels = np.zeros((4, 8, 8, 3), "uint8"), np.arange(4)
+    >>> dataset = tf.data.Dataset.from_tensor_slices((images, labels))
+    >>> dataset = dataset.repeat().batch(2).enumerate()
+    >>> dataset = dataset.map(corrupt_map(["fog", "snow"]))
     """
     corrupt = functools.partial(_corrupt, _corruptions(kinds, severities), 1.0, seed)
 
@@ -105,8 +113,13 @@ class RandomCorruption(keras.layers.Layer):
     """
 
     def __init__(
-        self, kinds=STANDARD, severities=SEVERITIES, rate=1.0, seed=0, **kwargs
-    ):
+        self,
+        kinds: Sequence[str] = STANDARD,
+        severities: Sequence[int] = SEVERITIES,
+        rate: float = 1.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
         # Images come through in the dtype in which they come.
         super().__init__(autocast=False, **kwargs)
         self._corruptions = _corruptions(kinds, severities)
@@ -124,7 +137,7 @@ class RandomCorruption(keras.layers.Layer):
         )
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
-    def call(self, images, training=False):
+    def call(self, images: Tensor, training: bool = False) -> Tensor:
         _check(images)
         if not training:
             return images
@@ -134,12 +147,14 @@ class RandomCorruption(keras.layers.Layer):
         given = ops.stop_gradient(images), self.calls.value - 1
         return call_host(corrupt, [kind], *given)[0]
 
-    def compute_output_spec(self, images, training=False):
+    def compute_output_spec(
+        self, images: Tensor, training: bool = False
+    ) -> keras.KerasTensor:
         # Else PyTorch would trace the layer with images that hold no values.
         _check(images)
         return keras.KerasTensor(images.shape, images.dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "kinds": list(self.kinds),

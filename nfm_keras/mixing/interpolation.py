@@ -2,8 +2,10 @@
 
 from keras import ops
 
+from nfm_keras.types import Tensor
 
-def interpolate(a, b, lam):
+
+def interpolate(a: Tensor, b: Tensor, lam: Tensor) -> Tensor:
     """Returns M_lam(a, b) = lam * a + (1 - lam) * b, for features and labels alike.
 
     Args:
@@ -20,7 +22,7 @@ def interpolate(a, b, lam):
     return lam * a + (1 - lam) * b
 
 
-def constant(value, dtype):
+def constant(value: Tensor, dtype: str) -> Tensor:
     """Returns what was drawn as a constant of the gradient.
 
     Args:
@@ -32,7 +34,7 @@ def constant(value, dtype):
     return ops.stop_gradient(ops.cast(value, dtype))
 
 
-def along(value, rank):
+def along(value: Tensor, rank: int) -> Tensor:
     """Returns a tensor in a shape that goes with features by their first axes.
 
     Args:

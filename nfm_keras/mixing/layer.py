@@ -1,10 +1,13 @@
 """A site: the layer at which a training step may mix and perturb."""
 
+from typing import Any
+
 import keras
 from keras import ops, tree
 
 from nfm_keras.backend import random
 from nfm_keras.mixing.scope import current_scope
+from nfm_keras.types import Shapes, Tensors
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
@@ -41,12 +44,12 @@ class NoisyFeatureMixup(keras.layers.Layer):
         [Lim et al., 2021](https://arxiv.org/abs/2110.02180), section 3.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         # Features are mixed in the dtype in which they come.
         super().__init__(autocast=False, **kwargs)
         self.supports_masking = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensors) -> Tensors:
         scope = current_scope()
         if scope is None:
             return inputs
@@ -65,7 +68,7 @@ class NoisyFeatureMixup(keras.layers.Layer):
             lambda: inputs,
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shapes) -> Shapes:
         return input_shape
 
 

@@ -1,5 +1,8 @@
 """The model that trains with Noisy Feature Mixup."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops, tree
 
@@ -8,17 +11,24 @@ from nfm_keras.backend.gradients import soft_label_gradients
 from nfm_keras.mixing.draw import Draw, Mixing
 from nfm_keras.mixing.finite import guarded
 from nfm_keras.mixing.labels.loss import check_reductions, output_loss
-from nfm_keras.mixing.labels.metrics import build_metrics, update_metrics
-from nfm_keras.mixing.labels.pairs import LabelMixing, weights_by_output
-from nfm_keras.mixing.scope import current_scope, mixing_scope
+from nfm_keras.mixing.labels.metrics import (
+    build_metrics,
+    mixed_names,
+    update_metrics,
+)
+from nfm_keras.mixing.labels.pairs import label_mixing, weights_by_output
+from nfm_keras.mixing.layer import NoisyFeatureMixup
+from nfm_keras.mixing.scope import mixing_scope
 from nfm_keras.mixing.sites import insert_sites, remove_sites, site_layers
-from nfm_keras.mixing.state import count_step, values_of
+from nfm_keras.mixing.state import add_state, count_step, values_of
 from nfm_keras.mixing.techniques.base import (
+    Technique,
     current_batch,
     first_view,
     prepared,
     runs_on_host,
 )
+from nfm_keras.types import Tensor, Tensors
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
@@ -84,16 +94,16 @@ class NFMModel(keras.Model):
 
     def __init__(
         self,
-        model,
-        mixing=None,
-        sites=None,
-        seed=0,
-        preprocess=None,
-        technique=None,
-        scheduled=False,
-        skip_nonfinite=False,
-        **kwargs,
-    ):
+        model: keras.Model,
+        mixing: Mixing | None = None,
+        sites: Sequence[str] | None = None,
+        seed: int = 0,
+        preprocess: keras.Layer | None = None,
+        technique: Technique | None = None,
+        scheduled: bool = False,
+        skip_nonfinite: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.model = model if sites is None else insert_sites(model, sites)
         self.mixing = Mixing() if mixing is None else mixing
@@ -102,9 +112,9 @@ class NFMModel(keras.Model):
         self.technique = technique
         self.skip_nonfinite = skip_nonfinite
         # "int" is int64 on TensorFlow, where int32 cannot live on a GPU.
-        self.step = self._add_state("step", (), "int", "zeros")
-        self.nonfinite = self._add_state("nonfinite", (2,), "int", "zeros")
-        self.levels = self._add_state("levels", (3,)) if scheduled else None
+        self.step = add_state(self, "step", (), "int", "zeros")
+        self.nonfinite = add_state(self, "nonfinite", (2,), "int", "zeros")
+        self.levels = add_state(self, "levels", (3,)) if scheduled else None
         if runs_on_host(technique):
             self.supports_jit = False  # what Keras' jit_compile="auto" asks
         needs_sites = technique is None and not self.mixing.is_identity
@@ -116,23 +126,13 @@ class NFMModel(keras.Model):
             )
         self.built = True
 
-    def _add_state(self, name, shape, dtype="float32", initializer="ones"):
-        return self.add_weight(
-            shape=shape,
-            dtype=dtype,
-            initializer=initializer,
-            trainable=False,
-            name=name,
-            aggregation="only_first_replica",
-        )
-
     @property
-    def jit_compile(self):
+    def jit_compile(self) -> bool | str:
         return super().jit_compile
 
     # Not in `compile`, which Keras would then not call when it loads a model.
     @jit_compile.setter
-    def jit_compile(self, value):
+    def jit_compile(self, value: bool | str) -> None:
         if value and not self.supports_jit:
             raise ValueError(
                 f"{type(self.technique).__name__} runs in part on the host, which XLA "
@@ -142,26 +142,26 @@ class NFMModel(keras.Model):
         keras_private.set_jit_compile(self, value)
 
     @property
-    def classifier(self):
+    def classifier(self) -> keras.Model:
         """The plain functional model, sharing the weights; built at each access."""
         return remove_sites(self.model)
 
     @property
-    def site_layers(self):
+    def site_layers(self) -> list[NoisyFeatureMixup]:
         """List of the layers that may mix, in the order in which they are numbered."""
         return site_layers(self.model, self.mixing.sites)
 
     @property
-    def output_names(self):
+    def output_names(self) -> list[str] | None:
         return getattr(self.model, "output_names", None)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensors, training: bool | None = None) -> Tensors:
         # What a technique prepared went through `preprocess` before.
         if current_batch() is None:
             inputs = self._preprocessed(inputs)
         return self.model(inputs, training=training)
 
-    def train_step(self, *args):
+    def train_step(self, *args: Tensors) -> Tensors:
         """Trains on one batch.
 
         Args:
@@ -192,10 +192,15 @@ class NFMModel(keras.Model):
             return super().train_step(*state, data)
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Tensors = None,
+        y: Tensors = None,
+        y_pred: Tensors = None,
+        sample_weight: Tensors = None,
+        training: bool = True,
+    ) -> Tensor:
         batch, outputs, y_pred = current_batch(), y_pred, first_view(y_pred)
-        keras_private.wrap_losses(self, self._single_loss)
+        keras_private.wrap_losses(self, self._output_loss)
         sample_weight = weights_by_output(sample_weight, y_pred, self.output_names)
         with soft_label_gradients():
             loss = super().compute_loss(x, y, y_pred, sample_weight, training)
@@ -203,22 +208,26 @@ class NFMModel(keras.Model):
             return loss
         return loss + keras_private.additional_loss(self, batch.loss(outputs))
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        mixing, y_pred = self._label_mixing(), first_view(y_pred)
+    def compute_metrics(
+        self, x: Tensors, y: Tensors, y_pred: Tensors, sample_weight: Tensors = None
+    ) -> dict[str, Any]:
+        mixing, y_pred = label_mixing(self.mixing), first_view(y_pred)
         sample_weight = weights_by_output(sample_weight, y_pred, self.output_names)
         metrics = keras_private.compiled_metrics(self)
-        if metrics is not None and y is not None and self.mixing.mixes:
+        if self.mixing.mixes:
             build_metrics(metrics, y, y_pred)
         if mixing is None or y is None or metrics is None:
             return super().compute_metrics(x, y, y_pred, sample_weight)
         update_metrics(metrics, mixing, y, y_pred, sample_weight)
-        mixed = set(metrics.result())
-        return {
-            f"mixed_{name}" if name in mixed else name: value
-            for name, value in self.get_metrics_result().items()
-        }
+        return mixed_names(metrics, self.get_metrics_result())
 
-    def draw_at(self, step, batch_size, levels=None, replica=0) -> Draw:
+    def draw_at(
+        self,
+        step: Tensor,
+        batch_size: Tensor,
+        levels: Tensor = None,
+        replica: Tensor = 0,
+    ) -> Draw:
         """Draws what the training step of a number draws.
 
         Args:
@@ -235,7 +244,7 @@ class NFMModel(keras.Model):
         levels = self.current_levels() if levels is None else levels
         return self.mixing.draw(self.seed, step, batch_size, count, replica, levels)
 
-    def current_levels(self):
+    def current_levels(self) -> Tensor:
         """Returns the factors that a `MixingSchedule` set.
 
         Returns:
@@ -243,7 +252,7 @@ class NFMModel(keras.Model):
         """
         return None if self.levels is None else ops.convert_to_tensor(self.levels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
             "name": self.name,
@@ -258,7 +267,9 @@ class NFMModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> "NFMModel":
         config = dict(config)
         for name in ("model", "preprocess", "technique"):
             if config.get(name) is not None:
@@ -283,15 +294,5 @@ class NFMModel(keras.Model):
     def _preprocessed(self, inputs):
         return inputs if self.preprocess is None else self.preprocess(inputs)
 
-    def _single_loss(self, loss, labels, outputs, weight=None):
-        """One of the losses of `compile`: of mixed labels, where a draw is in force."""
-        return output_loss(loss, self._label_mixing(), labels, outputs, weight)
-
-    def _label_mixing(self):
-        """What the step in force does to labels; None where that is nothing."""
-        scope, batch = current_scope(), current_batch()
-        if not self.mixing.mixes or (scope is None and batch is None):
-            return None  # noise alone does not mix labels
-        if batch is None:
-            return LabelMixing(scope[1])
-        return LabelMixing(batch.draw, batch.cut)
+    def _output_loss(self, loss, *batch):
+        return output_loss(loss, label_mixing(self.mixing), *batch)

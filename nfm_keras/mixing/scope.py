@@ -2,6 +2,9 @@
 
 import contextlib
 import threading
+from collections.abc import Iterable, Iterator
+
+import keras
 
 from nfm_keras.mixing.draw import Draw, Mixing
 
@@ -19,7 +22,9 @@ _SCOPES = _Scopes()
 
 
 @contextlib.contextmanager
-def mixing_scope(mixing: Mixing, draw: Draw, layers):
+def mixing_scope(
+    mixing: Mixing, draw: Draw, layers: Iterable[keras.Layer]
+) -> Iterator[None]:
     """Puts a draw in force for the forward passes inside the `with` block.
 
     `NFMModel` opens it around its training step; a training loop of your own
@@ -32,9 +37,12 @@ def mixing_scope(mixing: Mixing, draw: Draw, layers):
 
     Example:
 
-    >>> sites = site_layers(model, mixing.sites)  # doctest: +SKIP
-    >>> with mixing_scope(mixing, draw, sites):  # doctest: +SKIP
-    ...     logits = model(images, training=True)
+    >>> import nfm_keras as nfm
+    >>> model, mixing = nfm.networks.mlp((2,), 2), Mixing()
+    >>> sites, points = nfm.site_layers(model), keras.ops.ones((8, 2))
+    >>> draw = mixing.draw(seed=0, step=0, batch_size=8, num_sites=len(sites))
+    >>> with mixing_scope(mixing, draw, sites):
+    ...     logits = model(points, training=True)
     """
     _SCOPES.stack.append((mixing, draw, tuple(layers)))
     try:
@@ -43,7 +51,7 @@ def mixing_scope(mixing: Mixing, draw: Draw, layers):
         _SCOPES.stack.pop()
 
 
-def current_scope():
+def current_scope() -> tuple[Mixing, Draw, tuple] | None:
     """Returns the scope in force.
 
     Returns:

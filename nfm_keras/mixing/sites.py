@@ -1,5 +1,7 @@
 """Where a network may be mixed: find the sites, put them in, take them out."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import tree
 
@@ -9,7 +11,7 @@ from nfm_keras.mixing.draw import unique_names
 from nfm_keras.mixing.layer import NoisyFeatureMixup
 
 
-def find_sites(model) -> list[str]:
+def find_sites(model: keras.Model) -> list[str]:
     """Returns the names of a model's sites, in graph order.
 
     Args:
@@ -25,7 +27,9 @@ def find_sites(model) -> list[str]:
     return list(_sites(model))
 
 
-def site_layers(model, names=None) -> list[NoisyFeatureMixup]:
+def site_layers(
+    model: keras.Model, names: Sequence[str] | None = None
+) -> list[NoisyFeatureMixup]:
     """Returns the `NoisyFeatureMixup` layers of a model, in graph order.
 
     Args:
@@ -44,7 +48,7 @@ def site_layers(model, names=None) -> list[NoisyFeatureMixup]:
     return [layer for name, layer in sites.items() if name in names]
 
 
-def insert_sites(model, after):
+def insert_sites(model: keras.Model, after: Sequence[str]) -> keras.Model:
     """Splices `NoisyFeatureMixup` layers into a model, after layers named.
 
     The model returned shares every layer, and so every weight, with `model`,
@@ -70,15 +74,15 @@ def insert_sites(model, after):
 
     Example:
 
-    >>> backbone = keras.applications.ResNet50V2(weights=None)
-    >>> model = insert_sites(backbone, after=["input", "conv2_block3_out"])
+    >>> backbone = keras.applications.MobileNet(weights=None)
+    >>> model = insert_sites(backbone, after=["input", "conv_pw_3_relu"])
     >>> find_sites(model)
-    ['site_input', 'site_conv2_block3_out']
+    ['site_input', 'site_conv_pw_3_relu']
     """
     return _splice(_functional(model), unique_names(after), prefix="")
 
 
-def remove_sites(model):
+def remove_sites(model: keras.Model) -> keras.Model:
     """Returns the plain model: same layers and weights, without the sites.
 
     Args:

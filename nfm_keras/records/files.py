@@ -7,13 +7,16 @@ import math
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
+
+from nfm_keras.types import Json, StrPath
 
 NON_FINITE = {json.dumps(x): x for x in (math.nan, math.inf, -math.inf)}
 """How NaN and the infinities stand in a file: as strings, JSON has no such numbers."""
 
 
 @contextlib.contextmanager
-def whole(path, *, replace=True):
+def whole(path: StrPath, *, replace: bool = True) -> Iterator[pathlib.Path]:
     """Gives a path to write to, which takes the place of `path` once all is written.
 
     The hidden path lies in the same folder and has the same suffix. A file is flushed
@@ -35,8 +38,10 @@ def whole(path, *, replace=True):
 
     Example:
 
-    >>> with whole("weights.npz") as hidden:  # doctest: +SKIP
-    ...     np.savez(hidden, *weights)
+    >>> with whole("classes.txt") as hidden, open(hidden, "w") as file:
+    ...     print("cat", file=file)
+    >>> pathlib.Path("classes.txt").read_text()
+    'cat\\n'
     """
     path = pathlib.Path(path)
     hidden = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
@@ -57,7 +62,7 @@ def whole(path, *, replace=True):
             _remove(hidden)
 
 
-def write_text(path, text):
+def write_text(path: StrPath, text: str) -> None:
     """Writes a file of text, whole or not at all.
 
     Args:
@@ -71,7 +76,7 @@ def write_text(path, text):
         file.write(text)
 
 
-def write_json(path, values):
+def write_json(path: StrPath, values: Json) -> None:
     """Writes JSON values to a file, whole or not at all.
 
     NaN and the infinities become `"NaN"`, `"Infinity"` and `"-Infinity"`; NumPy numbers
@@ -89,7 +94,7 @@ def write_json(path, values):
     write_text(path, json.dumps(_encode(values), indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path):
+def read_json(path: StrPath) -> Json:
     """Reads a file of strict JSON; NaN and the infinities are strings in it.
 
     Args:

@@ -4,11 +4,13 @@ import importlib.util
 import pathlib
 import warnings
 
+import keras
 import numpy as np
 
 from nfm_keras import records
 from nfm_keras.checks import unknown
 from nfm_keras.serving import checks
+from nfm_keras.types import StrPath
 
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
 """Format -> suffix of its files."""
@@ -16,7 +18,7 @@ SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
 _NEEDS = {"onnx": ("onnx", "tf2onnx"), "litert": ("tensorflow",)}
 
 
-def export_file(classifier, path, format):
+def export_file(classifier: keras.Model, path: StrPath, format: str) -> pathlib.Path:
     """Writes a classifier as a file, run once and compared before it appears.
 
     One input, float32 images in [0, 1] with any batch size, and one output, the logits.
@@ -39,7 +41,9 @@ def export_file(classifier, path, format):
 
     Example:
 
-    >>> export_file(classifier, "models/digits", "litert")  # doctest: +SKIP
+    >>> from nfm_keras import networks, remove_sites
+    >>> classifier = remove_sites(networks.mlp((8, 8, 1), 10))
+    >>> export_file(classifier, "models/digits", "litert")
     PosixPath('models/digits.tflite')
     """
     checks.check_classifier(classifier)

@@ -6,13 +6,16 @@ another backend loads under TensorFlow and is exported from there.
 
 import dataclasses
 import pathlib
+from collections.abc import Iterable
 
 import keras
+from numpy.typing import ArrayLike
 
 from nfm_keras import records
 from nfm_keras.checks import check_count
 from nfm_keras.serving import checks, signatures, warmup
 from nfm_keras.serving.card import model_card
+from nfm_keras.types import StrPath
 
 CARD = "model_card.md"
 EXTRA = "assets.extra"
@@ -22,16 +25,16 @@ _CLASSES = "classes.txt"
 
 
 def export(
-    classifier,
-    path,
+    classifier: keras.Model,
+    path: StrPath,
     *,
-    version=None,
-    record=None,
-    evaluation=None,
-    classes=None,
-    features=False,
-    float16=False,
-):
+    version: int | None = None,
+    record: records.Record | None = None,
+    evaluation: records.Evaluation | None = None,
+    classes: Iterable[str] | None = None,
+    features: bool = False,
+    float16: bool = False,
+) -> pathlib.Path:
     """Writes a classifier as version folder `<path>/<version>/` of a SavedModel.
 
     The folder is written under a hidden name beside its place, loaded again, every
@@ -71,8 +74,10 @@ def export(
 
     Example:
 
-    >>> export(classifier, "savedmodels/cifar10_nfm")  # doctest: +SKIP
-    PosixPath('savedmodels/cifar10_nfm/1')
+    >>> from nfm_keras import networks, remove_sites
+    >>> classifier = remove_sites(networks.mlp((8, 8, 1), 10))
+    >>> export(classifier, "savedmodels/digits")
+    PosixPath('savedmodels/digits/1')
     """
     checks.check_classifier(classifier)
     names = _class_names(classifier, classes)
@@ -94,7 +99,7 @@ def export(
     return target
 
 
-def classify(path, images):
+def classify(path: StrPath, images: ArrayLike) -> list[tuple[str, float]]:
     """Classifies images with an exported model, as a client of a server would.
 
     Args:

@@ -143,6 +143,7 @@ def test_a_run_is_evaluated_exported_and_reported(run_dir, tmp_path):
     assert (report / "history.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_demo_ends_with_a_table_and_a_classified_image(tmp_path):
     out = run("demo", "--schemes=nfm", "--epochs=2", f"--output={tmp_path}")
     assert out.count("(reference)") == 7 and out.count("pgd@") >= 3

@@ -13,14 +13,31 @@ def build_metrics(metrics, y, y_pred):
     """Makes the metrics of a model, such that they can count parts of a sample.
 
     Args:
-        metrics: What `keras_private.compiled_metrics` returned.
+        metrics: What `keras_private.compiled_metrics` returned; nothing is to do for
+            None, nor without labels.
         y: As in `update_metrics`.
         y_pred: As there.
     """
+    if metrics is None or y is None:
+        return
     if not metrics.built:
         metrics.build(y, y_pred)
     for metric in metrics.metrics:
         keras_private.count_in_floats(metric)
+
+
+def mixed_names(metrics, results):
+    """Returns the results of a model's metrics, those on mixed labels named so.
+
+    Args:
+        metrics: As in `update_metrics`.
+        results: Dict of names and values, of other metrics such as the loss, too.
+    """
+    mixed = set(metrics.result())
+    return {
+        f"mixed_{name}" if name in mixed else name: value
+        for name, value in results.items()
+    }
 
 
 def update_metrics(metrics, mixing, y, y_pred, sample_weight):

@@ -13,6 +13,8 @@ from keras import ops, tree
 from nfm_keras.mixing.draw import Draw
 from nfm_keras.mixing.interpolation import interpolate
 from nfm_keras.mixing.labels.classes import are_classes
+from nfm_keras.mixing.scope import current_scope
+from nfm_keras.mixing.techniques.base import current_batch
 
 
 class Pair(NamedTuple):
@@ -90,6 +92,23 @@ class LabelMixing(NamedTuple):
         weights = ops.convert_to_tensor(weights)
         weights = weights if is_float(weights) else ops.cast(weights, "float32")
         return self.pair(weights).blend()
+
+
+def label_mixing(mixing):
+    """Returns what the training step in force does to labels.
+
+    Args:
+        mixing: The model's `Mixing`.
+
+    Returns:
+        A `LabelMixing`; `None` where labels stay as they are, as noise alone has it.
+    """
+    scope, batch = current_scope(), current_batch()
+    if not mixing.mixes or (scope is None and batch is None):
+        return None
+    if batch is None:
+        return LabelMixing(scope[1])
+    return LabelMixing(batch.draw, batch.cut)
 
 
 def check_numbers(labels):
