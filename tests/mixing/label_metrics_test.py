@@ -48,7 +48,7 @@ class Hits(keras.Metric):
         self.hits.assign(self.hits + ops.cast(1000 * hits, "int32"))
 
     def result(self):
-        return self.hits
+        return ops.convert_to_tensor(self.hits)
 
 
 class TopClass(keras.metrics.MeanIoU):
