@@ -6,11 +6,11 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from conftest import compiled
+from conftest import BACKEND, compiled
 from keras import layers, ops
 
 import nfm_keras as nfm
-from nfm_keras.mixing.labels.loss import output_loss
+from nfm_keras.mixing.labels.loss import check_reductions, output_loss
 from nfm_keras.mixing.labels.pairs import LabelMixing
 
 pytestmark = pytest.mark.backends
@@ -262,3 +262,14 @@ def test_a_step_on_labels_that_do_not_sum_to_one():
     p = np.exp(identity) / np.exp(identity).sum(1, keepdims=True)
     gradient = (p * labels.sum(1, keepdims=True) - labels) / 3
     np.testing.assert_allclose(dense.get_weights()[0], identity - gradient, atol=1e-6)
+
+
+def test_a_loss_without_a_reduction_is_refused_where_nothing_can_follow_it():
+    losses = [None, keras.losses.MeanSquaredError(reduction="none", name="mine")]
+    if BACKEND == "tensorflow":
+        assert check_reductions(losses) is None
+        return
+    with pytest.raises(
+        ValueError, match="reduction='sum'.*'mine' with reduction='none'"
+    ):
+        check_reductions(losses)
