@@ -270,6 +270,6 @@ def test_a_loss_without_a_reduction_is_refused_where_nothing_can_follow_it():
         assert check_reductions(losses) is None
         return
     with pytest.raises(
-        ValueError, match="reduction='sum'.*'mine' with reduction='none'"
+        ValueError, match="reduction='sum'.*'mine' with.*'none'"
     ):
         check_reductions(losses)
