@@ -86,6 +86,46 @@ def test_compiled_metrics():
     assert keras_private.compiled_metrics(without) is None
 
 
+def test_metric_values():
+    """A metric that returns a scalar would end a fit where samples have a lam each."""
+    metric = keras.metrics.MeanMetricWrapper(lambda y, p: ops.mean(y - p))
+    values = keras_private.metric_values(metric, ops.ones((4,)), ops.zeros((4,)))
+    assert tuple(values.shape) == () and float(values) == 1
+    area = keras.metrics.AUC()
+    assert keras_private.metric_values(area, ops.ones((4,)), ops.ones((4,))) is None
+
+
+def test_count_in_floats():
+    """The confusion matrix of mixed labels would be one of zeros."""
+    metric, mean = keras.metrics.MeanIoU(2), keras.metrics.Mean()
+    for one in (metric, metric, mean):
+        keras_private.count_in_floats(one)
+    metric.update_state([0, 1, 1], [0, 1, 0], sample_weight=[0.5, 0.5, 0.25])
+    assert float(metric.result()) == pytest.approx((0.5 / 0.75 + 0.5 / 0.75) / 2)
+    assert len(metric.variables) == 1 and len(mean.variables) == 2
+    metric.reset_state()
+    assert float(ops.sum(metric.total_cm)) == 0
+
+
+def test_wrap_losses():
+    """The labels of no output could be mixed by what its own loss takes."""
+
+    def wrap(loss, labels, outputs, weight):
+        seen.append(loss.name)
+        return 2 * loss(labels, outputs, weight)
+
+    model, seen, plain = linear(), [], linear()
+    plain.set_weights(model.get_weights())
+    for _ in range(2):
+        keras_private.wrap_losses(model, wrap)
+        twice = float(model.compute_loss(X, Y, model(X)))
+    assert twice == pytest.approx(2 * float(plain.compute_loss(X, Y, plain(X))))
+    assert len(seen) == 2
+    keras_private.wrap_losses(plain, wrap)  # which has been built
+    assert float(plain.compute_loss(X, Y, plain(X))) == pytest.approx(twice)
+    keras_private.wrap_losses(keras.Sequential([layers.Dense(1)]), wrap)
+
+
 def test_build_state():
     """A run resumed within an epoch would lose what its metrics had counted."""
     model = linear()

@@ -5,7 +5,7 @@ from conftest import BACKEND, JITS
 from keras import layers, ops
 
 import nfm_keras as nfm
-from nfm_keras.mixing.labels import _weight, mix_labels
+from nfm_keras.mixing.labels.pairs import LabelMixing
 
 pytestmark = pytest.mark.backends
 
@@ -228,9 +228,8 @@ def test_weights_as_a_column_are_weights():
         model = compiled_model(weighted_metrics=["accuracy"])
         losses.append(one_batch(model, sample_weight=w).history)
     assert_same(*losses)
-    pair, logits = ops.ones((2 * N,)), ops.ones((2 * N, 3))
     with pytest.raises(ValueError, match="`sample_weight` must have at most 1 axes"):
-        _weight(pair, logits, ops.ones((N, 2)))
+        one_batch(compiled_model(), sample_weight=np.ones((N, 2)))
 
 
 @pytest.mark.parametrize("shape", [(N,), (N, 1)])
@@ -408,7 +407,7 @@ def test_a_custom_training_loop_opens_the_scope_itself():
 
 def test_bad_models_and_labels_are_refused():
     with pytest.raises(ValueError, match="must be numbers to be mixed.*Received"):
-        mix_labels(None, np.array(["cat", "dog"]), None, None, "mse")
+        LabelMixing(None).pair(np.array(["cat", "dog"]))
     plain = nfm.remove_sites(network())
     with pytest.raises(ValueError, match="no site to mix at.*Received: model="):
         nfm.NFMModel(plain)
