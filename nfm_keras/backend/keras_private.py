@@ -175,6 +175,48 @@ def source(tensor):
     return layer, layer._inbound_nodes[node].input_tensors
 
 
+def graph_of(layer):
+    """Returns the graph that a layer is, such as that in a Sequential model.
+
+    Args:
+        layer: Anything.
+
+    Returns:
+        `keras.Model` with `inputs` and `outputs`; None of what is code in a `call`.
+    """
+    graph = getattr(layer, "_functional", None) or layer
+    return graph if has_graph(graph) else None
+
+
+def graph_calls(model):
+    """Returns the calls in a graph, each after those whose outputs it takes.
+
+    Args:
+        model: What `graph_of` returned.
+
+    Returns:
+        List of `(operation, inputs, outputs)`: `keras.Operation`, and lists of
+        `keras.KerasTensor`. An input of the model is a call without inputs.
+    """
+    by_depth = model._nodes_by_depth
+    nodes = (node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth])
+    return [
+        (node.operation, list(node.input_tensors), list(node.outputs)) for node in nodes
+    ]
+
+
+def child_layers(layer):
+    """Returns the layers that a layer holds, but not those that they hold in turn.
+
+    Args:
+        layer: `keras.Layer`.
+
+    Returns:
+        List of `keras.Layer`, in the order in which they were assigned.
+    """
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
 def nested_layers(model):
     """Returns a model's layers, those within others too, and the model itself first.
 

@@ -1,20 +1,24 @@
 """The model that trains with Noisy Feature Mixup."""
 
+import numbers
+
 import keras
 from keras import ops, tree
 
 from nfm_keras.backend import keras_private, replicas
+from nfm_keras.checks import is_number
 from nfm_keras.mixing.draw import Draw, Mixing
+from nfm_keras.mixing.facade import Facade
 from nfm_keras.mixing.finite import guarded
 from nfm_keras.mixing.labels import mix_labels, update_metrics
 from nfm_keras.mixing.scope import current_scope, mixing_scope
-from nfm_keras.mixing.sites import insert_sites, remove_sites, site_layers
+from nfm_keras.mixing.sites import insert_sites, site_layers, warn_of_bypasses
 from nfm_keras.mixing.state import count_step, values_of
 from nfm_keras.mixing.techniques.base import current_batch, prepared
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
-class NFMModel(keras.Model):
+class NFMModel(Facade, keras.Model):
     """Trains a functional model with Noisy Feature Mixup in `fit`.
 
     Each training step draws a site, a weight lam, a partner for every sample
@@ -22,6 +26,9 @@ class NFMModel(keras.Model):
     loss on labels mixed by the same draw. Everything else (`compile`, `fit`,
     `evaluate`, `predict`, callbacks, saving) is that of any Keras model, and
     evaluation, prediction and `classifier` never mix.
+
+    To its user it is the model inside: `inputs`, `get_layer`, `weights`, `summary` and
+    `export` are of that one.
 
     *Labels.* Float targets (one-hot, regression) are interpolated. Integer
     labels are not: their loss is `lam * loss(y) + (1 - lam) * loss(y[partner])`,
@@ -60,7 +67,8 @@ class NFMModel(keras.Model):
 
     Raises:
         ValueError: If the model has no sites (and `mixing` is not the
-            identity), or a name in `sites` or `mixing.sites` is unknown.
+            identity), a name in `sites` or `mixing.sites` is unknown, `seed` is no
+            integer or `mixing` no `Mixing`.
 
     Example:
 
@@ -88,9 +96,10 @@ class NFMModel(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.model = model if sites is None else insert_sites(model, sites)
         self.mixing = Mixing() if mixing is None else mixing
-        self.seed = seed
+        _check_arguments(self.mixing, seed)
+        self.model = model if sites is None else insert_sites(model, sites)
+        self.seed = int(seed)
         self.preprocess = preprocess
         self.technique = technique
         self.skip_nonfinite = skip_nonfinite
@@ -108,6 +117,8 @@ class NFMModel(keras.Model):
                 "into it, or pass sites=[...] with names of its layers. "
                 f"Received: model={model.name!r}, sites={sites}"
             )
+        if self.mixing.mixes:
+            warn_of_bypasses(self.model, self.mixing.sites)
         self.built = True
 
     def _add_state(self, name, shape, dtype="float32", initializer="ones"):
@@ -136,18 +147,9 @@ class NFMModel(keras.Model):
         keras_private.set_jit_compile(self, value)
 
     @property
-    def classifier(self):
-        """The plain functional model, sharing the weights; built at each access."""
-        return remove_sites(self.model)
-
-    @property
     def site_layers(self):
         """List of the layers that may mix, in the order in which they are numbered."""
         return site_layers(self.model, self.mixing.sites)
-
-    @property
-    def output_names(self):
-        return getattr(self.model, "output_names", None)
 
     def call(self, inputs, training=None):
         # What a technique prepared went through `preprocess` before.
@@ -181,7 +183,7 @@ class NFMModel(keras.Model):
         layers = () if self.mixing.is_identity else self.site_layers
         if self.technique is not None:
             return self._prepared_step(state, data, draw, layers)
-        with mixing_scope(self.mixing, draw, layers):
+        with mixing_scope(self.mixing, draw, layers, site_layers(self.model)):
             return super().train_step(*state, data)
 
     def compute_loss(
@@ -267,10 +269,11 @@ class NFMModel(keras.Model):
             labels = tree.map_structure(ops.convert_to_tensor, labels)
             batch = self.technique.prepare(self, images, labels, draw)
         data = keras.utils.pack_x_y_sample_weight(batch.images, labels, weight)
-        scope = self.mixing, batch.site_draw, layers
+        scope = batch.site_draw, layers
         if batch.site_draw is None:
-            scope = self.mixing, batch.draw, ()
-        with prepared(batch), mixing_scope(*scope):
+            scope = batch.draw, ()
+        known = site_layers(self.model)
+        with prepared(batch), mixing_scope(self.mixing, *scope, known):
             return super().train_step(*state, data)
 
     def _preprocessed(self, inputs):
@@ -281,7 +284,17 @@ class NFMModel(keras.Model):
         scope, batch = current_scope(), current_batch()
         if not self.mixing.mixes or (scope is None and batch is None):
             return None
-        return scope[1] if batch is None else batch.draw
+        return scope.draw if batch is None else batch.draw
+
+
+def _check_arguments(mixing, seed):
+    if not isinstance(mixing, Mixing):
+        raise ValueError(f"`mixing` must be a Mixing. Received: mixing={mixing!r}")
+    if not is_number(seed, numbers.Integral):
+        raise ValueError(
+            "`seed` must be an integer, since every draw is a function of it and of "
+            f"the step. Received: seed={seed!r}"
+        )
 
 
 def _runs_on_host(technique):

@@ -3,7 +3,70 @@
 import contextlib
 import threading
 
+from keras import ops
+
 from nfm_keras.mixing.draw import Draw, Mixing
+
+
+class Scope:
+    """A draw in force.
+
+    Attributes:
+        mixing: The `Mixing`.
+        draw: Its `Draw`.
+        layers: Tuple of the layers that `draw.site` counts through.
+        known: All layers that may be met; `None` where that is not known.
+    """
+
+    def __init__(self, mixing, draw, layers, known=None):
+        self.mixing, self.draw, self.layers = mixing, draw, tuple(layers)
+        self.known = known
+        self._own_masks = []  # (mask of a mixed batch, that of its own samples)
+
+    @property
+    def always(self):
+        """Whether the site does its work whatever is drawn: there is no other."""
+        return len(self.layers) == 1 and self.mixing.probability == 1
+
+    def index(self, layer):
+        """Returns the number of a site; `None` of one that this draw leaves out.
+
+        Raises:
+            ValueError: For a site that is not known: it would never be drawn.
+        """
+        for index, other in enumerate(self.layers):
+            if other is layer:
+                return index
+        if self.known is not None and not any(layer is x for x in self.known):
+            raise ValueError(
+                "A site must be held where Keras finds it: as an attribute of a layer "
+                "or a model, or in a list or dict that is one. Received: site "
+                f"{layer.name!r}, which is called but not found"
+            )
+        return None
+
+    def union(self, mask, active):
+        """Returns the mask of a batch that is mixed.
+
+        Args:
+            mask: bool tensor `(batch, ...)`.
+            active: Whether it is mixed here; bool, or a scalar tensor.
+
+        Returns:
+            Like `mask`: also what the partners show.
+        """
+        partner = ops.take(mask, self.draw.partner, axis=0)
+        union = ops.logical_or(mask, ops.logical_and(partner, active))
+        self._own_masks.append((union, self.own_mask(mask)))
+        return union
+
+    def own_mask(self, mask):
+        """Returns the mask that the samples themselves had, before any was mixed.
+
+        Args:
+            mask: bool tensor, as `union` returned it; another is its own.
+        """
+        return next((own for union, own in self._own_masks if union is mask), mask)
 
 
 class _Scopes(threading.local):
@@ -19,7 +82,7 @@ _SCOPES = _Scopes()
 
 
 @contextlib.contextmanager
-def mixing_scope(mixing: Mixing, draw: Draw, layers):
+def mixing_scope(mixing: Mixing, draw: Draw, layers, known=None):
     """Puts a draw in force for the forward passes inside the `with` block.
 
     `NFMModel` opens it around its training step; a training loop of your own
@@ -29,6 +92,8 @@ def mixing_scope(mixing: Mixing, draw: Draw, layers):
         mixing: The `Mixing`.
         draw: A `Draw` of it.
         layers: The `NoisyFeatureMixup` layers that `draw.site` counts through.
+        known: All such layers of the model, of which `layers` may be some. One that
+            is called and is none of them is an error then.
 
     Example:
 
@@ -36,7 +101,7 @@ def mixing_scope(mixing: Mixing, draw: Draw, layers):
     >>> with mixing_scope(mixing, draw, sites):  # doctest: +SKIP
     ...     logits = model(images, training=True)
     """
-    _SCOPES.stack.append((mixing, draw, tuple(layers)))
+    _SCOPES.stack.append(Scope(mixing, draw, layers, known))
     try:
         yield
     finally:
@@ -47,7 +112,6 @@ def current_scope():
     """Returns the scope in force.
 
     Returns:
-        `(mixing, draw, layers)` as `mixing_scope` was given them; `None` outside of
-        every scope.
+        `Scope`; `None` outside of every scope.
     """
     return _SCOPES.stack[-1] if _SCOPES.stack else None
