@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from nfm_keras.backend.gradients import compiled
+from nfm_keras.backend.unit_range import unit_range
 
 
 class PlainClassifier:
@@ -21,7 +22,8 @@ class PlainClassifier:
 
     Args:
         classifier: Keras model or layer, or any callable, from images `(batch, height,
-            width, channels)` in [0,1] to logits `(batch, classes)`; or a
+            width, channels)` in [0,1] to logits `(batch, classes)`, or one that
+            `unit_range` makes such a one; or a
             `PlainClassifier`, whose compiled functions are then shared.
 
     Raises:
@@ -43,7 +45,7 @@ class PlainClassifier:
                 "`classifier` must be a Keras model or a function from images to "
                 f"logits. Received: {classifier!r}"
             )
-        self.classifier = classifier
+        self.classifier = unit_range(classifier)
         self.seconds = 0.0
         self._functions = {}
 

@@ -199,7 +199,9 @@ def graph_calls(model):
         `keras.KerasTensor`. An input of the model is a call without inputs.
     """
     by_depth = model._nodes_by_depth
-    nodes = (node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth])
+    nodes = (
+        node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]
+    )
     return [
         (node.operation, list(node.input_tensors), list(node.outputs)) for node in nodes
     ]

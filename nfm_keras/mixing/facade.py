@@ -1,8 +1,12 @@
 """What a user of a model expects of the `NFMModel` that wraps it."""
 
+import numbers
+
 import keras
 
 from nfm_keras.backend import keras_private
+from nfm_keras.checks import is_number
+from nfm_keras.mixing.draw import Mixing
 from nfm_keras.mixing.sites import find_sites, remove_sites
 
 
@@ -52,6 +56,21 @@ class Facade:
         own = {id(v) for v in (self.step, self.nonfinite, self.levels)}
         return [v for v in super().weights if id(v) not in own]
 
+    @property
+    def jit_compile(self):
+        return super().jit_compile
+
+    # Not in `compile`, which Keras would then not call when it loads a model.
+    @jit_compile.setter
+    def jit_compile(self, value):
+        if value and not self.supports_jit:
+            raise ValueError(
+                f"{type(self.technique).__name__} runs in part on the host, which XLA "
+                "on TensorFlow cannot call: leave `jit_compile` at 'auto' or set it to "
+                "False, or take the JAX backend. Received: jit_compile=True"
+            )
+        keras_private.set_jit_compile(self, value)
+
     def get_layer(self, name=None, index=None):
         """Returns a layer of the model inside, by name or index."""
         return self.model.get_layer(name, index)
@@ -88,4 +107,23 @@ class Facade:
         return (
             f"<{type(self).__name__} name={self.name}, model={self.model!r}, "
             f"sites={sites}, mixing={self.mixing}, seed={self.seed}>"
+        )
+
+
+def check_arguments(mixing, seed):
+    """Refuses what a step could not draw from.
+
+    Args:
+        mixing: What should be a `Mixing`.
+        seed: What should be an integer.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    if not isinstance(mixing, Mixing):
+        raise ValueError(f"`mixing` must be a Mixing. Received: mixing={mixing!r}")
+    if not is_number(seed, numbers.Integral):
+        raise ValueError(
+            "`seed` must be an integer, since every draw is a function of it and of "
+            f"the step. Received: seed={seed!r}"
         )

@@ -1,14 +1,11 @@
 """The model that trains with Noisy Feature Mixup."""
 
-import numbers
-
 import keras
 from keras import ops, tree
 
 from nfm_keras.backend import keras_private, replicas
-from nfm_keras.checks import is_number
 from nfm_keras.mixing.draw import Draw, Mixing
-from nfm_keras.mixing.facade import Facade
+from nfm_keras.mixing.facade import Facade, check_arguments
 from nfm_keras.mixing.finite import guarded
 from nfm_keras.mixing.labels import mix_labels, update_metrics
 from nfm_keras.mixing.scope import current_scope, mixing_scope
@@ -97,7 +94,7 @@ class NFMModel(Facade, keras.Model):
     ):
         super().__init__(**kwargs)
         self.mixing = Mixing() if mixing is None else mixing
-        _check_arguments(self.mixing, seed)
+        check_arguments(self.mixing, seed)
         self.model = model if sites is None else insert_sites(model, sites)
         self.seed = int(seed)
         self.preprocess = preprocess
@@ -130,21 +127,6 @@ class NFMModel(Facade, keras.Model):
             name=name,
             aggregation="only_first_replica",
         )
-
-    @property
-    def jit_compile(self):
-        return super().jit_compile
-
-    # Not in `compile`, which Keras would then not call when it loads a model.
-    @jit_compile.setter
-    def jit_compile(self, value):
-        if value and not self.supports_jit:
-            raise ValueError(
-                f"{type(self.technique).__name__} runs in part on the host, which XLA "
-                "on TensorFlow cannot call: leave `jit_compile` at 'auto' or set it to "
-                "False, or take the JAX backend. Received: jit_compile=True"
-            )
-        keras_private.set_jit_compile(self, value)
 
     @property
     def site_layers(self):
@@ -285,16 +267,6 @@ class NFMModel(Facade, keras.Model):
         if not self.mixing.mixes or (scope is None and batch is None):
             return None
         return scope.draw if batch is None else batch.draw
-
-
-def _check_arguments(mixing, seed):
-    if not isinstance(mixing, Mixing):
-        raise ValueError(f"`mixing` must be a Mixing. Received: mixing={mixing!r}")
-    if not is_number(seed, numbers.Integral):
-        raise ValueError(
-            "`seed` must be an integer, since every draw is a function of it and of "
-            f"the step. Received: seed={seed!r}"
-        )
 
 
 def _runs_on_host(technique):

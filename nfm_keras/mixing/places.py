@@ -1,4 +1,4 @@
-"""Places of a graph: which of them all features pass, and which some path goes around."""
+"""Places of a graph: which of them all features pass, which some path goes around."""
 
 import itertools
 from typing import NamedTuple
@@ -113,7 +113,8 @@ class Places:
                     sources = self._both_ways(operation, name, sources)
                 results = tuple(next(self._numbers) for _ in given)
             values |= {id(tensor): value for tensor, value in zip(given, results)}
-            self.calls.append(Call(name, sources, results, _takes_site(operation, given)))
+            fits = _takes_site(operation, given)
+            self.calls.append(Call(name, sources, results, fits))
         return tuple(values[id(tensor)] for tensor in graph.outputs)
 
     def _both_ways(self, wrapper, name, inputs):

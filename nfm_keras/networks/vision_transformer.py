@@ -116,6 +116,20 @@ def vit_lite(
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
+def gelu(x):
+    """Returns x times the normal distribution function of x, by the error function.
+
+    As `keras.activations.gelu(x, approximate=False)`, but for the operation Erfc in
+    which TensorFlow writes that one, and which ONNX does not have.
+
+    Args:
+        x: Float tensor.
+    """
+    half, root = ops.cast(0.5, x.dtype), ops.cast(2**-0.5, x.dtype)
+    return half * x * (1 + ops.erf(x * root))
+
+
+@keras.saving.register_keras_serializable(package="nfm_keras")
 class ClassTokenAndPositions(layers.Layer):
     """A learned token before the others, and learned positions added to all.
 
@@ -215,7 +229,7 @@ def _block(x, attention_dropout, drop_rate, name):
     x = _add(x, y, drop_rate, f"{name}_sum1")
     # Not a slip: the published encoder normalises the residual stream here.
     x = _norm(x, f"{name}_norm1")
-    y = _dense(x, 2 * x.shape[-1], f"{name}_dense1", activation="gelu")
+    y = _dense(x, 2 * x.shape[-1], f"{name}_dense1", activation=gelu)
     y = _dense(y, x.shape[-1], f"{name}_dense2")
     return _add(x, y, drop_rate, f"{name}_sum2")
 
