@@ -2,8 +2,6 @@
 
 import numbers
 
-import keras
-
 from nfm_keras.backend import keras_private
 from nfm_keras.checks import is_number
 from nfm_keras.mixing.draw import Mixing
@@ -100,7 +98,7 @@ class Facade:
         self.model.summary(*args, print_fn=print_fn, **kwargs)
         sites = ", ".join(find_sites(self.model)) or "none"
         lines = f"Sites: {sites}\nMixing: {self.mixing}"
-        (print_fn or keras.utils.io_utils.print_msg)(lines)
+        (print_fn or print)(lines)
 
     def __repr__(self):
         sites = find_sites(self.model)

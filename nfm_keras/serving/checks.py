@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from nfm_keras.backend import keras_private
+from nfm_keras.backend.unit_range import unit_range
 from nfm_keras.serving import heads, signatures
 
 # Ops that draw numbers. Not all are named Random: keras.random.truncated_normal,
@@ -25,6 +26,9 @@ def check_classifier(classifier):
 
     Args:
         classifier: Keras model, built.
+
+    Returns:
+        Keras model from images in [0, 1], as `unit_range` makes one.
 
     Raises:
         RuntimeError: Under another backend than TensorFlow.
@@ -47,11 +51,13 @@ def check_classifier(classifier):
             f"Received: {len(inputs)} input(s), {len(outputs)} output(s)"
         )
     last, _ = keras_private.source(outputs[0])
+    classifier = unit_range(classifier)
     if heads.ends_in(last, "softmax") or _gives_probabilities(classifier):
         raise ValueError(
             "The classifier must end in logits, the softmax is added here. "
             f"Received: layer {last.name!r}, which is a softmax"
         )
+    return classifier
 
 
 def check_graph(folder):
@@ -171,9 +177,9 @@ def rounding(model, float16=False):
 def _gives_probabilities(classifier):
     """Whether numbers say so, where a layer in code hides a softmax."""
     answer = classifier(example_images(classifier), training=False)
-    (answer,) = (np.asarray(x, "float32") for x in keras.tree.flatten(answer))
-    sums = answer.sum(-1) if answer.ndim else answer
-    return answer.shape[-1:] > (1,) and (answer >= 0).all() and np.allclose(sums, 1)
+    answer = np.asarray(answer).astype("float32")
+    several = answer.ndim > 1 and answer.shape[-1] > 1
+    return several and (answer >= 0).all() and np.allclose(answer.sum(-1), 1)
 
 
 def _check_backend():

@@ -8,7 +8,6 @@ import warnings
 import numpy as np
 
 from nfm_keras import records
-from nfm_keras.backend.unit_range import unit_range
 from nfm_keras.checks import unknown
 from nfm_keras.serving import checks, heads
 
@@ -45,9 +44,8 @@ def export_file(classifier, path, format):
     >>> export_file(classifier, "models/digits", "litert")  # doctest: +SKIP
     PosixPath('models/digits.tflite')
     """
-    checks.check_classifier(classifier)
+    classifier = checks.check_classifier(classifier)
     _check_packages(format)
-    classifier = unit_range(classifier)
     classifier = heads.head_of(classifier, checks.example_images(classifier)).model
     target = pathlib.Path(f"{path}{SUFFIXES[format]}")
     if target.exists():

@@ -12,7 +12,6 @@ import keras
 import numpy as np
 
 from nfm_keras import records
-from nfm_keras.backend.unit_range import unit_range
 from nfm_keras.checks import check_count
 from nfm_keras.serving import checks, heads, signatures, warmup
 from nfm_keras.serving.card import model_card
@@ -80,8 +79,7 @@ def export(
     >>> export(classifier, "savedmodels/cifar10_nfm")  # doctest: +SKIP
     PosixPath('savedmodels/cifar10_nfm/1')
     """
-    checks.check_classifier(classifier)
-    classifier = unit_range(classifier)
+    classifier = checks.check_classifier(classifier)
     head = heads.head_of(classifier, checks.example_images(classifier))
     names = _class_names(head, classes)
     model = signatures.with_features(head.model) if features else head.model
