@@ -61,6 +61,8 @@ class NoisyFeatureMixup(keras.layers.Layer):
         index = None if scope is None else scope.index(self)
         if index is None:
             return self._cast(inputs)
+        if _is_mask(inputs):
+            return scope.union(inputs, index)
         _check_float(inputs, self.name)
         mixing, draw = scope.mixing, scope.draw
         if scope.always:
@@ -74,15 +76,11 @@ class NoisyFeatureMixup(keras.layers.Layer):
         )
 
     def compute_mask(self, inputs, previous_mask=None):
-        scope = current_scope()
-        index = None if scope is None else scope.index(self)
-        if index is None or previous_mask is None or not scope.mixing.mixes:
-            return previous_mask
-        active = True if scope.always else ops.equal(scope.draw.site, index)
-        # Not by `tree`, in which None is no leaf on every backend.
-        if not isinstance(previous_mask, (list, tuple)):
-            return scope.union(previous_mask, active)
-        return [m if m is None else scope.union(m, active) for m in previous_mask]
+        # By a call, which stands in the graph of a functional model: the layers there
+        # take masks from it. Not by `tree`, in which None is no leaf everywhere.
+        if isinstance(previous_mask, (list, tuple)):
+            return [mask if mask is None else self(mask) for mask in previous_mask]
+        return previous_mask if previous_mask is None else self(previous_mask)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -114,6 +112,12 @@ def _apply_all(mixing, draw, inputs):
         for i, x in enumerate(tree.flatten(inputs))
     ]
     return tree.pack_sequence_as(inputs, flat)
+
+
+def _is_mask(inputs):
+    if tree.is_nested(inputs):
+        return False
+    return keras.backend.standardize_dtype(inputs.dtype) == "bool"
 
 
 def _check_float(inputs, name):

@@ -101,6 +101,8 @@ class Places:
         for operation, taken, given in keras_private.graph_calls(graph):
             sources = tuple(values[id(tensor)] for tensor in taken)
             name = prefix + operation.name
+            if given[0].dtype == "bool":
+                name += " (mask)"  # a site is called with its mask, too
             inner = keras_private.graph_of(operation)
             if id(given[0]) in values:  # an input of the graph
                 results = (values[id(given[0])],)

@@ -45,16 +45,19 @@ class Scope:
             )
         return None
 
-    def union(self, mask, active):
+    def union(self, mask, index):
         """Returns the mask of a batch that is mixed.
 
         Args:
             mask: bool tensor `(batch, ...)`.
-            active: Whether it is mixed here; bool, or a scalar tensor.
+            index: Number of the site.
 
         Returns:
             Like `mask`: also what the partners show.
         """
+        if not self.mixing.mixes:
+            return mask
+        active = True if self.always else ops.equal(self.draw.site, index)
         partner = ops.take(mask, self.draw.partner, axis=0)
         union = ops.logical_or(mask, ops.logical_and(partner, active))
         self._own_masks.append((union, self.own_mask(mask)))

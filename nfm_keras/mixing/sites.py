@@ -204,6 +204,7 @@ def _splice(model, names, prefix, allow_bypass):
             below.setdefault(head, []).append(rest)
     known = {layer.name: layer for layer in model.layers}
     _check_names(model, known, here, below, prefix)
+    masked = keras_private.takes_masks_of_inputs(keras_private.graph_of(model))
     spliced = {}  # id of a tensor -> what its consumers get instead
 
     def clone(layer):
@@ -217,6 +218,8 @@ def _splice(model, names, prefix, allow_bypass):
         args, kwargs = tree.map_structure(
             lambda x: spliced.get(id(x), x), (args, kwargs)
         )
+        if id(layer) in masked:  # Keras sets them anew
+            kwargs = {k: v for k, v in kwargs.items() if not k.endswith("mask")}
         outputs = layer(*args, **kwargs)
         if layer.name in here:
             outputs = _site(layer.name, allow_bypass)(outputs)

@@ -157,6 +157,10 @@ class ClassTokenAndPositions(layers.Layer):
         )
         return ops.concatenate([first, tokens], axis=1) + self.positions
 
+    def compute_output_shape(self, input_shape):
+        batch, length, size = input_shape
+        return batch, length + 1, size
+
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
 class SelfAttention(layers.Layer):

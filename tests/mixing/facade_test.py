@@ -68,5 +68,6 @@ def test_export_is_that_of_the_classifier(tmp_path):
     model.compile("sgd", "mse")
     model.fit(X, X[:, :2], verbose=0)
     model.export(tmp_path / "model", verbose=False)
-    found = tf.saved_model.load(str(tmp_path / "model")).serve(X)
+    loaded = tf.saved_model.load(str(tmp_path / "model"))
+    found = loaded.serve(X)
     np.testing.assert_allclose(found, model.predict(X, verbose=0), atol=1e-6)

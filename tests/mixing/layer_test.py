@@ -78,3 +78,27 @@ def test_a_mixed_sample_shows_what_it_or_its_partner_shows(at):
     np.testing.assert_array_equal(ops.convert_to_numpy(own), MASKED)
     seen = ops.convert_to_numpy(keras_private.mask_of(last))
     np.testing.assert_array_equal(seen, union if at >= 0 else MASKED)
+
+
+def test_masks_of_inserted_and_loaded_sites_are_the_union(tmp_path):
+    inputs = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(9, 3, mask_zero=True, name="words")(inputs)
+    plain = keras.Model(inputs, layers.GlobalAveragePooling1D(name="mean")(x))
+    model = nfm.insert_sites(plain, ["words"])
+    model.save(tmp_path / "model.keras")
+    tokens = np.where(MASKED, [[1, 2, 3, 4, 5]], 0)
+    mixing = nfm.Mixing(sigma_add=0, sigma_mult=0)
+    draw = mixing.draw(0, 0, 4, 1)._replace(lam=0.0)
+    expected = ops.convert_to_numpy(plain(tokens))
+    for each in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        np.testing.assert_allclose(each(tokens), expected, atol=1e-6)
+        removed = nfm.remove_sites(each)
+        np.testing.assert_allclose(removed(tokens), expected, atol=1e-6)
+        with nfm.mixing_scope(mixing, draw, nfm.site_layers(each)):
+            mixed = ops.convert_to_numpy(each(tokens))
+        partner = ops.convert_to_numpy(draw.partner)
+        union = MASKED | MASKED[partner]
+        words = ops.convert_to_numpy(plain.get_layer("words").embeddings)
+        seen = words[tokens[partner]] * union[..., None]
+        right = seen.sum(1) / union.sum(1, keepdims=True)
+        np.testing.assert_allclose(mixed, right, atol=1e-5)
