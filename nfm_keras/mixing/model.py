@@ -8,7 +8,7 @@ from nfm_keras.mixing.draw import Draw, Mixing
 from nfm_keras.mixing.facade import Facade, check_arguments
 from nfm_keras.mixing.finite import guarded
 from nfm_keras.mixing.labels import mix_labels, update_metrics
-from nfm_keras.mixing.scope import current_scope, mixing_scope
+from nfm_keras.mixing.scope import current_scope, give_own_masks, mixing_scope
 from nfm_keras.mixing.sites import insert_sites, site_layers, warn_of_bypasses
 from nfm_keras.mixing.state import count_step, values_of
 from nfm_keras.mixing.techniques.base import current_batch, prepared
@@ -137,7 +137,9 @@ class NFMModel(Facade, keras.Model):
         # What a technique prepared went through `preprocess` before.
         if current_batch() is None:
             inputs = self._preprocessed(inputs)
-        return self.model(inputs, training=training)
+        outputs = self.model(inputs, training=training)
+        give_own_masks(outputs)
+        return outputs
 
     def train_step(self, *args):
         """Trains on one batch.

@@ -3,8 +3,9 @@
 import contextlib
 import threading
 
-from keras import ops
+from keras import ops, tree
 
+from nfm_keras.backend import keras_private
 from nfm_keras.mixing.draw import Draw, Mixing
 
 
@@ -118,3 +119,19 @@ def current_scope():
         `Scope`; `None` outside of every scope.
     """
     return _SCOPES.stack[-1] if _SCOPES.stack else None
+
+
+def give_own_masks(outputs):
+    """Gives the outputs of a network the masks of the samples themselves.
+
+    Within it a mixed sample has the union of two masks; a label counts where its own
+    sample has something.
+
+    Args:
+        outputs: Structure of tensors.
+    """
+    scope = current_scope()
+    for tensor in () if scope is None else tree.flatten(outputs):
+        mask = keras_private.mask_of(tensor)
+        if mask is not None:
+            keras_private.set_mask(tensor, scope.own_mask(mask))

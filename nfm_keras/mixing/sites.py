@@ -96,25 +96,22 @@ def warn_of_bypasses(model, names=None):
 
     Args:
         model: As in `find_sites`; one without a graph is not looked at.
-        names: Which of its sites; `None` for all.
+        names: Which sites; `None` for all.
     """
     sites = {
         name: layer
         for name, layer in _sites(model).items()
         if not layer.allow_bypass and (names is None or name in names)
     }
-    if not sites or keras_private.graph_of(_inner(model)) is None:
-        return
-    places = Places(_inner(model))
-    for name in sites:
+    graph = keras_private.graph_of(_inner(model))
+    places = Places(graph) if sites and graph is not None else None
+    for name in sites if places else ():
         if joint := places.bypass(name):
             warnings.warn(
                 f"Some features go around the site {name!r} and come together with "
-                f"those that it mixed at {joint}: they are not mixed, though the "
-                f"label is. A place that all pass is after "
-                f"{places.good_place_near(name)!r}. Or let the site take all tensors "
-                "together, as a list. `NoisyFeatureMixup(allow_bypass=True)` is for "
-                "who means it",
+                f"those that it mixed at {joint}: not mixed, though the label is. A "
+                f"place that all pass is after {places.good_place_near(name)!r}; or give "
+                "the site all tensors, as a list; or `allow_bypass=True`, to mean it",
                 stacklevel=3,
             )
 
@@ -218,8 +215,8 @@ def _splice(model, names, prefix, allow_bypass):
         args, kwargs = tree.map_structure(
             lambda x: spliced.get(id(x), x), (args, kwargs)
         )
-        if id(layer) in masked:  # Keras sets them anew
-            kwargs = {k: v for k, v in kwargs.items() if not k.endswith("mask")}
+        if id(layer) in masked:  # Keras sets masks anew
+            kwargs = {k: v for k, v in kwargs.items() if "mask" not in k}
         outputs = layer(*args, **kwargs)
         if layer.name in here:
             outputs = _site(layer.name, allow_bypass)(outputs)
