@@ -227,6 +227,20 @@ def takes_masks_of_inputs(model):
     return found
 
 
+def without_masks(kwargs):
+    """Returns the arguments of a call in a graph but for the masks.
+
+    Args:
+        kwargs: Dict from names to values. `use_causal_mask=True` is no mask.
+    """
+    return {
+        name: value
+        for name, value in kwargs.items()
+        if not (name == "mask" or name.endswith("_mask"))
+        or not any(isinstance(x, keras.KerasTensor) for x in keras.tree.flatten(value))
+    }
+
+
 def child_layers(layer):
     """Returns the layers that a layer holds, but not those that they hold in turn.
 
@@ -262,8 +276,9 @@ def under_xla():
 
 def _masks(node):
     """The masks that a call in a graph is given, which no one else may have."""
-    names = [k for k in node.arguments.kwargs if k == "mask" or k.endswith("_mask")]
-    masks = keras.tree.flatten([node.arguments.kwargs[name] for name in names])
+    kwargs = node.arguments.kwargs
+    names = kwargs.keys() - without_masks(kwargs).keys()
+    masks = keras.tree.flatten([kwargs[name] for name in names])
     return [mask for mask in masks if isinstance(mask, keras.KerasTensor)]
 
 

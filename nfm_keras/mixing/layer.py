@@ -76,10 +76,14 @@ class NoisyFeatureMixup(keras.layers.Layer):
         )
 
     def compute_mask(self, inputs, previous_mask=None):
-        # By a call, which stands in the graph of a functional model: the layers there
-        # take masks from it. Not by `tree`, in which None is no leaf everywhere.
+        # Not by `tree`, in which None is no leaf everywhere.
+        if isinstance(previous_mask, dict):
+            items = previous_mask.items()
+            return {name: self.compute_mask(None, mask) for name, mask in items}
         if isinstance(previous_mask, (list, tuple)):
-            return [mask if mask is None else self(mask) for mask in previous_mask]
+            return [self.compute_mask(None, mask) for mask in previous_mask]
+        # By a call, which stands in the graph of a functional model: the layers there
+        # take masks from it.
         return previous_mask if previous_mask is None else self(previous_mask)
 
     def compute_output_shape(self, input_shape):

@@ -110,8 +110,8 @@ def warn_of_bypasses(model, names=None):
             warnings.warn(
                 f"Some features go around the site {name!r} and come together with "
                 f"those that it mixed at {joint}: not mixed, though the label is. A "
-                f"place that all pass is after {places.good_place_near(name)!r}; or give "
-                "the site all tensors, as a list; or `allow_bypass=True`, to mean it",
+                f"place that all pass is after {places.good_place_near(name)!r}. Else "
+                "the site may take all tensors, as a list, or `allow_bypass=True`",
                 stacklevel=3,
             )
 
@@ -216,7 +216,7 @@ def _splice(model, names, prefix, allow_bypass):
             lambda x: spliced.get(id(x), x), (args, kwargs)
         )
         if id(layer) in masked:  # Keras sets masks anew
-            kwargs = {k: v for k, v in kwargs.items() if "mask" not in k}
+            kwargs = keras_private.without_masks(kwargs)
         outputs = layer(*args, **kwargs)
         if layer.name in here:
             outputs = _site(layer.name, allow_bypass)(outputs)
