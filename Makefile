@@ -1,5 +1,5 @@
 # make demo   train four schemes on real images, compare, export one, classify with it
-# make test   lint and all tests on the TensorFlow and JAX backends, PyTorch where it is
+# make test   lint, types, all tests on the TensorFlow and JAX backends, PyTorch where it is
 # make docs   the pages of docs/ as a site, build/site/index.html
 # All make the environment first. PYTHON=python3.12 and VENV=folder choose others.
 
@@ -11,12 +11,12 @@ BIN := $(VENV)/bin
 QUIET := PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=2 PYTHONWARNINGS=ignore::DeprecationWarning
 WORKERS ?= 2
 
-.PHONY: demo test lint slow docs clean python
+.PHONY: demo test lint types slow docs clean python
 
 demo: $(VENV)/installed
 	$(QUIET) $(BIN)/python -m apps.demo --output=runs/demo 2>&1 | grep -v '^[IWE][0-9]\{4\} '
 
-test: lint
+test: lint types
 	$(QUIET) KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 	$(QUIET) KERAS_BACKEND=jax $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'backends and not slow'
 	@if $(BIN)/python -c 'import torch' 2>/dev/null; then \
@@ -27,6 +27,9 @@ test: lint
 lint: $(VENV)/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/tested
+	$(BIN)/mypy
 
 slow: $(VENV)/tested
 	$(QUIET) $(BIN)/python -m pytest -m slow
@@ -53,4 +56,4 @@ python:
 	  "nfm-keras needs Python 3.11 to 3.13, this is %d.%d: try make PYTHON=python3.12" % v[:2])'
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

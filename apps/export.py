@@ -12,6 +12,7 @@ packages onnx and tf2onnx).
 """
 
 import pathlib
+import re
 
 from absl import app, flags, logging
 
@@ -32,6 +33,11 @@ _FEATURES = flags.DEFINE_bool("features", False, "Add the signature `features`."
 _FLOAT16 = flags.DEFINE_bool("float16", False, "Store the weights in half precision.")
 flags.DECLARE_key_flag("import")
 flags.mark_flag_as_required("name")
+flags.register_validator(
+    "name",
+    lambda name: name is None or re.fullmatch(r"[A-Za-z0-9][\w.-]*", name),
+    "must be one word of letters, digits, _, - and ., as in savedmodels/NAME",
+)
 flags.mark_flags_as_mutual_exclusive(["run_dir", "model"], required=True)
 flags.register_multi_flags_validator(
     ["format", "version", "features", "float16"],

@@ -6,6 +6,8 @@ import sys
 
 from absl import app, flags
 
+from .stderr_filter import TensorFlowFinder
+
 # TensorFlow says much when it is imported, before an app's own first line.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -18,6 +20,7 @@ def start(main):
         main: Function of the arguments, of which those that are flags were taken out.
     """
     _explain(main.__module__)
+    sys.meta_path.insert(0, TensorFlowFinder())
     try:
         app.run(main)
     except (ValueError, OSError, RuntimeError) as error:

@@ -10,6 +10,12 @@ import importlib
 import importlib.abc
 import sys
 import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # `import nfm_keras` is to import nothing more
+    import keras
+
+    from nfm_keras.types import StrPath
 
 MODULES = (
     "corruptions.layers",
@@ -41,7 +47,7 @@ def register_with_keras():
         sys.meta_path.insert(0, _finder)
 
 
-def load_model(path, **options):
+def load_model(path: "StrPath", **options: Any) -> "keras.Model":
     """Loads a Keras model that may have our layers, techniques or optimisers in it.
 
     Args:
@@ -57,7 +63,10 @@ def load_model(path, **options):
 
     Example:
 
-    >>> model = load_model("runs/nfm-0/classifier.keras")  # doctest: +SKIP
+    >>> from nfm_keras import networks
+    >>> networks.mlp((8, 8, 1), 10).save("classifier.keras")
+    >>> load_model("classifier.keras").output_shape
+    (None, 10)
     """
     import keras
 

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+from collections.abc import Sequence
 from typing import NamedTuple
 
 _ALIGNED = {"l": "---", "r": "---:"}
@@ -73,10 +74,10 @@ class Table:
     | nfm |  |
     """
 
-    header: tuple
-    rows: tuple
+    header: Sequence[str]
+    rows: Sequence[Sequence]
     align: str = "l"
-    groups: tuple = ()
+    groups: Sequence[tuple[str, int]] = ()
 
     def __post_init__(self):
         self._set(header=tuple(self.header), rows=tuple(map(tuple, self.rows)))

@@ -27,11 +27,16 @@ def fresh_keras():
 
 
 # How a training step is compiled: TensorFlow's graph or XLA; JAX has XLA alone and
-# PyTorch runs as it is, since torch.compile takes minutes.
+# PyTorch runs as it is, since torch.compile takes minutes. What JAX compiles by XLA
+# anyway is compiled so on TensorFlow by `make slow`.
 JITS = {"tensorflow": [False, True], "jax": [True], "torch": [False]}[BACKEND]
+QUICK = JITS[0]
+PARAMETERS = [
+    pytest.param(jit, marks=[] if jit is QUICK else pytest.mark.slow) for jit in JITS
+]
 
 
-@pytest.fixture(params=JITS, ids=lambda jit: "xla" if jit else "plain")
+@pytest.fixture(params=PARAMETERS, ids=lambda jit: "xla" if jit else "plain")
 def jit(request):
     return request.param
 

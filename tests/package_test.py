@@ -105,6 +105,62 @@ def test_a_command_runs_outside_the_checkout(installed, command):
     assert typo.returncode == 1 and "Unknown command line flag 'sede'" in typo.stderr
 
 
+USER = """
+[tool.mypy]
+ignore_missing_imports = true
+[[tool.mypy.overrides]]
+module = ["jax.*", "keras.*", "tensorflow.*", "torch.*"]
+follow_imports = "skip"
+"""
+RIGHT = """
+import numpy as np
+
+import nfm_keras as nfm
+from nfm_keras import serving, training
+
+config = training.Config(scheme="nfm", epochs=2, sites=("site_0",))
+record = training.train(config, "runs/nfm")
+network = nfm.load_model("runs/nfm/classifier.keras")
+model = nfm.NFMModel(network, nfm.Mixing(alpha=0.2), sites=["input"])
+images, labels = np.zeros((4, 8, 8, 1)), [0, 1, 2, 3]
+scores = nfm.evaluate(model.classifier, (images, labels), ["clean", "fog@3"])
+best: float = max(score.value for score in scores)
+version: str = serving.export(model.classifier, "models/mine", record=record).name
+"""
+WRONG = {
+    'nfm.Mixing(alpha="1")': "arg-type",
+    "nfm.Mixing().alpha + 'x'": "operator",
+    "training.Config(epoch=2)": "call-arg",
+    'nfm.evaluate(network, (images, labels), ["clean"], limit="9")': "arg-type",
+    "nfm.evaluate(network, (images, labels), [1])": "list-item",
+    "scores[0].accuracy": "attr-defined",
+    'serving.export(network, 3, classes=["cat"])': "arg-type",
+    "nfm.find_sites(network).items()": "attr-defined",
+}
+
+
+@pytest.mark.slow
+def test_types_of_the_installed_package_are_those_of_its_names(installed, tmp_path):
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text(RIGHT + "".join(f"{line}\n" for line in WRONG))
+    (tmp_path / "right.py").write_text(RIGHT)
+    (tmp_path / "pyproject.toml").write_text(USER)
+    shown = subprocess.run(
+        [sys.executable, "-m", "mypy", "right.py", "wrong.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(installed / "site")},
+        capture_output=True,
+        text=True,
+    )
+    lines = [line for line in shown.stdout.splitlines() if ": error: " in line]
+    first = len(RIGHT.splitlines()) + 1
+    expected = [("wrong.py", number) for number, _ in enumerate(WRONG, first)]
+    found = [tuple(line.split(":")[:2]) for line in lines]
+    assert found == [(name, str(number)) for name, number in expected], shown.stdout
+    for line, code in zip(lines, WRONG.values(), strict=True):
+        assert line.endswith(f"[{code}]")
+
+
 def test_the_installed_package_is_the_one_that_is_imported(installed):
     show = "import nfm_keras; print(nfm_keras.__file__)"
     place = elsewhere(installed, sys.executable, "-c", show).stdout

@@ -33,10 +33,14 @@ WAYS = [
         id="ours alone",
     ),
     pytest.param(
-        "import nfm_keras, keras; load = keras.saving.load_model", id="ours first"
+        "import nfm_keras, keras; load = keras.saving.load_model",
+        marks=pytest.mark.slow,  # registration_test has the names, whatever is first
+        id="ours first",
     ),
     pytest.param(
-        "import keras, nfm_keras; load = keras.saving.load_model", id="keras first"
+        "import keras, nfm_keras; load = keras.saving.load_model",
+        marks=pytest.mark.slow,
+        id="keras first",
     ),
 ]
 LOAD = """

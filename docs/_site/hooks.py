@@ -135,4 +135,11 @@ def front_page():
                 lines.append(f"| [`nfm.{alias.name}`][{path}] | `{path}` |")
     lines += ["", "and the subpackages, `nfm.attacks` and so on:", ""]
     lines += [f"* [`nfm.{name}`]({name}.md)" for name in packages()]
-    return "\n".join([*lines, "", "::: nfm_keras.load_model", ""])
+    lines += ["", "::: nfm_keras.load_model", "", "## Types in signatures", ""]
+    for node in ast.parse((PACKAGE / "types.py").read_text()).body:
+        name = getattr(node, "target", node)
+        name = getattr(name, "id", getattr(name, "name", None))
+        if name:
+            lines += [f"::: nfm_keras.types.{name}", "    options:"]
+            lines += ["      heading_level: 3", ""]
+    return "\n".join([*lines, ""])

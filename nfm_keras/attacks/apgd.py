@@ -21,7 +21,7 @@ from nfm_keras.backend import gradients
 from nfm_keras.checks import check_number, unknown
 
 
-def checkpoints(steps):
+def checkpoints(steps: int) -> tuple[int, ...]:
     """Returns the steps after which APGD asks whether to halve its step size.
 
     The first interval is 22 % of the steps, each one is 3 % shorter than the one before
@@ -196,14 +196,14 @@ class APGD(Attack):
 
     search = _APGDSearch
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_settings(self, "steps", "restarts", "targets", "eot")
         if self.loss not in LOSSES:
             raise unknown("loss", self.loss, LOSSES)
         check_number("rho", self.rho, least=0, most=1)
 
     @property
-    def name(self):
+    def name(self) -> str:
         return "apgd_t" if self.loss == "targeted_dlr" else f"apgd_{self.loss}"
 
 

@@ -1,8 +1,10 @@
 """What every attack is: a value with an id, settings and one call."""
 
 import dataclasses
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nfm_keras.attacks.balls import NORMS
 from nfm_keras.backend.classifier import PlainClassifier
@@ -10,6 +12,7 @@ from nfm_keras.checks import check_count, check_number, unknown
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import check_labels
 from nfm_keras.records.ids import join
+from nfm_keras.types import Classifier
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,24 +35,35 @@ class AttackResult:
     stages: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True)
 class Attack:
     """Base of the attacks: frozen dataclasses with fields `epsilon` and `norm`.
 
     A subclass has a `name`, and `search`, the class whose `run()` does the work.
     """
 
+    epsilon: float = 8 / 255
+    norm: str = "linf"
+
+    search: ClassVar[type]
+
     @property
-    def id(self):
+    def name(self) -> str:
+        """What it is called in an id."""
+        raise NotImplementedError
+
+    @property
+    def id(self) -> str:
         """Its name in flags, records and plots, such as `pgd@8/255` or `pgd_l2@0.5`."""
         kind = self.name if self.norm == "linf" else f"{self.name}_{self.norm}"
         return join(kind, self.epsilon)
 
     @property
-    def severity(self):
+    def severity(self) -> float:
         return self.epsilon
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Everything besides epsilon that changes the result, for the record."""
         values = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self)
@@ -61,8 +75,15 @@ class Attack:
         }
 
     def __call__(
-        self, classifier, images, labels, *, seed=0, batch_size=250, indices=None
-    ):
+        self,
+        classifier: Classifier,
+        images: ArrayLike,
+        labels: ArrayLike,
+        *,
+        seed: int = 0,
+        batch_size: int = 250,
+        indices: ArrayLike | None = None,
+    ) -> AttackResult:
         """Attacks every image.
 
         Args:
@@ -87,7 +108,12 @@ class Attack:
         return self.search(self, *given, seed, batch_size).run()
 
 
-def prepared(classifier, images, labels, indices=None):
+def prepared(
+    classifier: Classifier,
+    images: ArrayLike,
+    labels: ArrayLike,
+    indices: ArrayLike | None = None,
+) -> tuple[PlainClassifier, np.ndarray, np.ndarray, np.ndarray]:
     """Returns the checked arguments of an attack, the classifier as a plain one."""
     images = as_images(images)
     labels = check_labels(labels, len(images))

@@ -1,8 +1,10 @@
 """AutoAttack: a fixed set of attacks, each on what the ones before it left."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nfm_keras.attacks.apgd import APGD
 from nfm_keras.attacks.attack import Attack, AttackResult, check_settings, prepared
@@ -10,6 +12,7 @@ from nfm_keras.attacks.fab import FAB
 from nfm_keras.attacks.search import Search
 from nfm_keras.attacks.square import Square
 from nfm_keras.checks import unknown
+from nfm_keras.types import Classifier
 
 VERSIONS = ("standard", "rand")
 
@@ -75,27 +78,27 @@ class AutoAttack(Attack):
 
     name = "autoattack"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_settings(self, "steps", "queries", "targets", "eot")
         if self.version not in VERSIONS:
             raise unknown("version", self.version, VERSIONS)
 
     @property
-    def passes(self):
+    def passes(self) -> int:
         """Forward passes that judge a point."""
         return self.eot if self.version == "rand" else 1
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Everything besides epsilon that changes the result, for the record."""
         unused = ("queries", "targets") if self.version == "rand" else ("eot",)
         given = super().settings
         return {name: given[name] for name in given if name not in unused}
 
     @property
-    def attacks(self):
+    def attacks(self) -> tuple[Attack, ...]:
         """The single attacks, in their order."""
-        ball = {"epsilon": self.epsilon, "norm": self.norm}
+        ball: dict[str, Any] = {"epsilon": self.epsilon, "norm": self.norm}
         walk = {**ball, "steps": self.steps}
         if self.version == "rand":
             walk["eot"] = self.eot
@@ -108,8 +111,15 @@ class AutoAttack(Attack):
         )
 
     def __call__(
-        self, classifier, images, labels, *, seed=0, batch_size=250, indices=None
-    ):
+        self,
+        classifier: Classifier,
+        images: ArrayLike,
+        labels: ArrayLike,
+        *,
+        seed: int = 0,
+        batch_size: int = 250,
+        indices: ArrayLike | None = None,
+    ) -> AttackResult:
         """Attacks every image; arguments as for the other attacks.
 
         Returns:

@@ -1,16 +1,20 @@
 """From the id of a perturbation to the attack it names."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from nfm_keras.attacks.apgd import APGD
+from nfm_keras.attacks.attack import Attack
 from nfm_keras.attacks.autoattack import AutoAttack
 from nfm_keras.attacks.fab import FAB
 from nfm_keras.attacks.pgd import FGSM, PGD
 from nfm_keras.attacks.square import Square
 from nfm_keras.checks import unknown
 from nfm_keras.records.ids import ATTACKS, split
+from nfm_keras.types import PerturbationLike
 
-_MAKERS = {
+_MAKERS: dict[str, Callable[..., Attack]] = {
     "fgsm": FGSM,
     "pgd": PGD,
     "apgd_ce": functools.partial(APGD, loss="ce"),
@@ -22,7 +26,7 @@ _MAKERS = {
 }
 
 
-def from_perturbation(perturbation, **settings):
+def from_perturbation(perturbation: PerturbationLike, **settings: Any) -> Attack:
     """Returns the attack that an id such as `pgd_l2@0.5` names.
 
     Args:

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from nfm_keras.attacks import balls, losses
 from nfm_keras.attacks.attack import Attack, check_settings, prepared
 from nfm_keras.attacks.search import Search
 from nfm_keras.backend import gradients
+from nfm_keras.types import Classifier
 
 ALPHA_MAX = 0.1
 """Largest weight of the step that starts from the image, beside that from the point."""
@@ -158,12 +160,19 @@ class FAB(Attack):
     name = "fab_t"
     search = _FABSearch
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_settings(self, "steps", "restarts", "targets")
 
     def nearest(
-        self, classifier, images, labels, *, seed=0, batch_size=250, indices=None
-    ):
+        self,
+        classifier: Classifier,
+        images: ArrayLike,
+        labels: ArrayLike,
+        *,
+        seed: int = 0,
+        batch_size: int = 250,
+        indices: ArrayLike | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the nearest misclassified point of each image, at any distance.
 
         Unlike a call, which leaves an image as soon as a point within epsilon is found,

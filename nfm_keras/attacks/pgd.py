@@ -6,17 +6,20 @@ an image is broken is read off the logits of that same forward pass.
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from nfm_keras.attacks import balls, losses
-from nfm_keras.attacks.attack import Attack, check_settings, prepared
+from nfm_keras.attacks.attack import Attack, AttackResult, check_settings, prepared
 from nfm_keras.attacks.search import Search
 from nfm_keras.backend import gradients
 from nfm_keras.checks import check_number
 from nfm_keras.data.images import image_generators
+from nfm_keras.types import Classifier
 
 
 class _State(NamedTuple):
@@ -114,7 +117,7 @@ class PGD(Attack):
     name = "pgd"
     search = _PGDSearch
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_settings(self, "steps", "restarts")
         if self.step_size is None:
             object.__setattr__(self, "step_size", 2.5 * self.epsilon / self.steps)
@@ -125,7 +128,15 @@ class PGD(Attack):
                 f"Received: {self.restarts}"
             )
 
-    def iterates(self, classifier, images, labels, *, seed=0, indices=None):
+    def iterates(
+        self,
+        classifier: Classifier,
+        images: ArrayLike,
+        labels: ArrayLike,
+        *,
+        seed: int = 0,
+        indices: ArrayLike | None = None,
+    ) -> Iterator[np.ndarray]:
         """Yields the start and the iterate after each step, as one batch.
 
         Args: As for a call. Images that are broken go on moving.
@@ -144,7 +155,9 @@ class PGD(Attack):
             current = ops.convert_to_numpy(current)
             yield current
 
-    def start(self, images, indices, seed=0, restart=0):
+    def start(
+        self, images: np.ndarray, indices: ArrayLike, seed: int = 0, restart: int = 0
+    ) -> np.ndarray:
         """Returns where the search begins.
 
         Uniform in the ball, clipped to [0,1]; without a random start the image.
@@ -192,22 +205,28 @@ class FGSM(Attack):
 
     name = "fgsm"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_settings(self)
 
     @property
-    def pgd(self):
+    def pgd(self) -> PGD:
         """The same attack, written as PGD."""
         return PGD(
             self.epsilon, self.norm, 1, step_size=self.epsilon, random_start=False
         )
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Everything besides epsilon that changes the result, for the record."""
         return self.pgd.settings
 
-    def __call__(self, classifier, images, labels, **options):
+    def __call__(
+        self,
+        classifier: Classifier,
+        images: ArrayLike,
+        labels: ArrayLike,
+        **options: Any,
+    ) -> AttackResult:
         """Attacks every image; arguments and result as for `PGD`."""
         return self.pgd(classifier, images, labels, **options)
 

@@ -132,7 +132,7 @@ class Square(Attack):
     name = "square"
     search = _SquareSearch
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_settings(self, "queries", "restarts")
         check_number("p_init", self.p_init, above=0, most=1)
 

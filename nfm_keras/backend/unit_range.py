@@ -1,6 +1,7 @@
 """A network of images in [0, 255] as one of images in [0, 1]."""
 
 import inspect
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ _LARGEST_SCALE = 0.1
 _LARGEST_CENTRE = 2.0
 
 
-def unit_range(model, factor=None):
+def unit_range(model: Any, factor: float | None = None) -> Any:
     """Returns a classifier of images in [0, 1], which is what is attacked and exported.
 
     Such a one is returned as it is. A graph whose input is of integers, or whose first

@@ -6,12 +6,14 @@ import pathlib
 import warnings
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nfm_keras.corruptions import disk
-from nfm_keras.corruptions.corruption import VERSION
+from nfm_keras.corruptions.corruption import VERSION, Corruption
 from nfm_keras.corruptions.frost import frost_source
 from nfm_keras.data.labels import check_labels
 from nfm_keras.records.files import read_json, whole, write_json
+from nfm_keras.types import StrPath
 
 _CHUNK = 1000  # images corrupted at a time: 3 MB of CIFAR
 
@@ -32,15 +34,23 @@ class Cache:
     Example:
 
     >>> from nfm_keras.corruptions import Corruption
-    >>> cache = Cache("cache")  # doctest: +SKIP
-    >>> cache.get(Corruption("fog", 3), images).shape  # doctest: +SKIP
-    (10000, 32, 32, 3)
+    >>> cache, images = Cache("cache"), np.zeros((4, 32, 32, 3), "uint8")
+    >>> cache.get(Corruption("fog", 3), images).shape
+    (4, 32, 32, 3)
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: StrPath) -> None:
         self.folder = pathlib.Path(folder)
 
-    def get(self, corruption, images, indices=None, seed=0, *, digest=None):
+    def get(
+        self,
+        corruption: Corruption,
+        images: ArrayLike,
+        indices: ArrayLike | None = None,
+        seed: int = 0,
+        *,
+        digest: str | None = None,
+    ) -> np.ndarray:
         """Returns the corrupted images, made if they are not there.
 
         Args:

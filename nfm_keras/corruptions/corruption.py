@@ -2,13 +2,16 @@
 
 import dataclasses
 import numbers
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nfm_keras.checks import is_number, unknown
 from nfm_keras.corruptions import blur, digital, elastic, frost, noise, spatter, weather
 from nfm_keras.corruptions.constants import CONSTANTS, LARGE, NAMES, SEVERITIES
 from nfm_keras.data.images import as_images, image_generators
+from nfm_keras.types import StrPath
 
 VERSION = 1
 """Of the corrupted pixels: whoever stores them must not mix two versions."""
@@ -60,7 +63,7 @@ class Corruption:
         severity: int, 1 to 5.
         constants: str. `"cifar"` or `"imagenet"`: the constants of CIFAR-10-C or
             ImageNet-C. `"auto"`: `"cifar"` below 96 pixels on the longer side.
-        frost_dir: str. Folder with the textures `frost1.png` ... of `frost`; see
+        frost_dir: Path. Folder with the textures `frost1.png` ... of `frost`; see
             `frost_source`.
 
     Raises:
@@ -80,9 +83,9 @@ class Corruption:
     kind: str
     severity: int
     constants: str = "auto"
-    frost_dir: str | None = None
+    frost_dir: StrPath | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in NAMES:
             raise unknown("corruption", self.kind, NAMES)
         whole = is_number(self.severity, numbers.Integral)
@@ -99,12 +102,12 @@ class Corruption:
             )
 
     @property
-    def id(self):
+    def id(self) -> str:
         """Its name in flags, records and plots, such as `gaussian_noise@3`."""
         return f"{self.kind}@{self.severity}"
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, str]:
         """What besides kind, severity and seed changes the corrupted pixels.
 
         Example:
@@ -118,7 +121,13 @@ class Corruption:
             settings["frost"] = "synthetic" if label == frost.SYNTHETIC else "textures"
         return settings
 
-    def __call__(self, images, indices=None, *, seed=0):
+    def __call__(
+        self,
+        images: ArrayLike,
+        indices: Sequence[int] | np.ndarray | None = None,
+        *,
+        seed: int = 0,
+    ) -> np.ndarray:
         """Returns a corrupted batch of images.
 
         Args:
@@ -171,7 +180,7 @@ class Corruption:
         return _FUNCTIONS[self.kind](images, generators, *parameters)[..., :channels]
 
 
-def as_levels(images):
+def as_levels(images: ArrayLike) -> np.ndarray:
     """Returns images as uint8, or raises one error that says what is wrong with them.
 
     Args:

@@ -1,5 +1,6 @@
 """Images on disk, read when they are asked for: `.npy` files, written whole; JPEGs."""
 
+import functools
 import hashlib
 import io
 import warnings
@@ -75,6 +76,37 @@ def read(path):
             f"{path} must be a whole .npy file. "
             f"Received: {path.stat().st_size} bytes ({error})"
         ) from None
+
+
+@functools.lru_cache(maxsize=1)  # images and labels of a pair are asked for in turn
+def read_tfds(folder):
+    """Reads a corruption that TensorFlow Datasets prepared.
+
+    Args:
+        folder: `pathlib.Path`, of which the newest version is read.
+
+    Returns:
+        Dict of the arrays `image` and `label`.
+
+    Raises:
+        FileNotFoundError: If nothing is prepared there, or what reads it is missing.
+    """
+    versions = sorted(path.parent for path in folder.glob("*/dataset_info.json"))
+    if not versions:
+        raise FileNotFoundError(
+            f"{folder} must be prepared by TensorFlow Datasets; nothing is downloaded "
+            f"here. Received: {listing(folder)}"
+        )
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError:
+        raise FileNotFoundError(
+            f"{folder} is read with TensorFlow Datasets, which is not installed: "
+            'pip install "nfm-keras[tensorflow]"'
+        ) from None
+
+    builder = tfds.builder_from_directory(versions[-1])  # by name, it might download
+    return tfds.as_numpy(builder.as_dataset(split="test", batch_size=-1))
 
 
 class Jpegs:

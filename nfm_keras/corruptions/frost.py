@@ -10,6 +10,7 @@ from PIL import Image
 
 from nfm_keras.corruptions import filters, weather
 from nfm_keras.data.images import image_generators
+from nfm_keras.types import StrPath
 
 TEXTURES = "frost"
 SYNTHETIC = "frost (synthetic)"
@@ -51,7 +52,9 @@ def frost(images, generators, share, amount, stride, textures):
     return filters.truncate(levels + np.float32(amount) * pieces)
 
 
-def frost_source(frost_dir=None):
+def frost_source(
+    frost_dir: StrPath | None = None,
+) -> tuple[str, tuple[np.ndarray, ...]]:
     """Returns the textures of `frost`, and a label that says where they come from.
 
     The benchmark's photographs are not part of this package. They are read from
@@ -60,7 +63,7 @@ def frost_source(frost_dir=None):
     as bright and as blue, but not the benchmark's, and every label says so.
 
     Args:
-        frost_dir: str. Folder with frost1.png, frost2.png, frost3.png, frost4.jpg and
+        frost_dir: Path. Folder with frost1.png, frost2.png, frost3.png, frost4.jpg and
             frost5.jpg.
 
     Returns:

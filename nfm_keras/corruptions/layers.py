@@ -7,6 +7,8 @@ that one then evaluates on says little about robustness to unseen ones: the four
 
 import functools
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,9 +19,14 @@ from nfm_keras.checks import check_number
 from nfm_keras.corruptions.constants import SEVERITIES, STANDARD
 from nfm_keras.corruptions.corruption import Corruption
 from nfm_keras.data.images import image_generators
+from nfm_keras.types import Tensor
 
 
-def corrupt_map(kinds=STANDARD, severities=SEVERITIES, seed=0):
+def corrupt_map(
+    kinds: Sequence[str] = STANDARD,
+    severities: Sequence[int] = SEVERITIES,
+    seed: int = 0,
+) -> Callable[[Tensor, tuple[Tensor, Tensor]], tuple[Tensor, Tensor]]:
     """Returns a function for `tf.data.Dataset.map` that corrupts batches.
 
     Each image gets one of the kinds and severities, all equally likely. What is drawn
@@ -43,10 +50,11 @@ def corrupt_map(kinds=STANDARD, severities=SEVERITIES, seed=0):
 
     Example:
 
-    >>> import tensorflow as tf  # doctest: +SKIP
-    >>> dataset = tf.data.Dataset.from_tensor_slices((images, labels))  # doctest: +SKIP
-    >>> dataset = dataset.repeat().batch(128).enumerate()  # doctest: +SKIP
-    >>> dataset = dataset.map(corrupt_map(["fog", "snow"]))  # doctest: +SKIP
+    >>> import tensorflow as tf
+    >>> images, labels = np.zeros((4, 8, 8, 3), "uint8"), np.arange(4)
+    >>> dataset = tf.data.Dataset.from_tensor_slices((images, labels))
+    >>> dataset = dataset.repeat().batch(2).enumerate()
+    >>> dataset = dataset.map(corrupt_map(["fog", "snow"]))
     """
     corrupt = functools.partial(_corrupt, _corruptions(kinds, severities), 1.0, seed)
 
@@ -106,8 +114,13 @@ class RandomCorruption(keras.layers.Layer):
     """
 
     def __init__(
-        self, kinds=STANDARD, severities=SEVERITIES, rate=1.0, seed=0, **kwargs
-    ):
+        self,
+        kinds: Sequence[str] = STANDARD,
+        severities: Sequence[int] = SEVERITIES,
+        rate: float = 1.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
         # Images come through in the dtype in which they come.
         super().__init__(autocast=False, **kwargs)
         self._corruptions = _corruptions(kinds, severities)
@@ -125,7 +138,7 @@ class RandomCorruption(keras.layers.Layer):
         )
         self.supports_jit = keras.backend.backend() != "tensorflow"
 
-    def call(self, images, training=False):
+    def call(self, images: Tensor, training: bool = False) -> Tensor:
         _check(images)
         if not training:
             return ops.cast(images, self._dtype_of(images))
@@ -136,7 +149,9 @@ class RandomCorruption(keras.layers.Layer):
         corrupted = call_host(corrupt, [kind], *given)[0]
         return ops.cast(corrupted, self._dtype_of(images))
 
-    def compute_output_spec(self, images, training=False):
+    def compute_output_spec(
+        self, images: Tensor, training: bool = False
+    ) -> keras.KerasTensor:
         # Else PyTorch would trace the layer with images that hold no values.
         _check(images)
         return keras.KerasTensor(images.shape, self._dtype_of(images))
@@ -148,7 +163,7 @@ class RandomCorruption(keras.layers.Layer):
         floats = keras.backend.is_float_dtype(dtype)
         return self.compute_dtype if mixed and floats else dtype
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "kinds": list(self.kinds),

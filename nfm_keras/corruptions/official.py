@@ -8,8 +8,10 @@ import functools
 import itertools
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nfm_keras.corruptions import disk
 from nfm_keras.corruptions.cache import corrupted, fingerprint, frost_fingerprint
@@ -18,6 +20,7 @@ from nfm_keras.corruptions.corruption import VERSION, Corruption
 from nfm_keras.data.labels import check_labels
 from nfm_keras.records.files import read_json, write_json
 from nfm_keras.records.schema import refuse_difference
+from nfm_keras.types import StrPath
 
 ORIGIN = "corruptions.json"
 """The file beside a set of `write_official` that says what it was made with."""
@@ -27,7 +30,9 @@ _TFDS = "cifar10_corrupted"
 _TFDS_NAMES = {"glass_blur": "frosted_glass_blur", "elastic_transform": "elastic"}
 
 
-def open_official(folder, wnids=None):
+def open_official(
+    folder: StrPath, wnids: Sequence[str] | None = None
+) -> "CifarC | TfdsC | ImageNetC":
     """Opens a folder of corrupted images where it is; nothing is copied or downloaded.
 
     Three layouts are told apart by what is in the folder:
@@ -162,27 +167,7 @@ class TfdsC(Official):
 
     def _read(self, kind, severity):
         Corruption(kind, severity)
-        return _read_tfds(self.folder / f"{_TFDS_NAMES.get(kind, kind)}_{severity}")
-
-
-@functools.lru_cache(maxsize=1)  # images and labels of a pair are asked for in turn
-def _read_tfds(folder):
-    versions = sorted(path.parent for path in folder.glob("*/dataset_info.json"))
-    if not versions:
-        raise FileNotFoundError(
-            f"{folder} must be prepared by TensorFlow Datasets; nothing is downloaded "
-            f"here. Received: {disk.listing(folder)}"
-        )
-    try:
-        import tensorflow_datasets as tfds
-    except ImportError:
-        raise FileNotFoundError(
-            f"{folder} is read with TensorFlow Datasets, which is not installed: "
-            'pip install "nfm-keras[tensorflow]"'
-        ) from None
-
-    builder = tfds.builder_from_directory(versions[-1])  # by name, it might download
-    return tfds.as_numpy(builder.as_dataset(split="test", batch_size=-1))
+        return disk.read_tfds(self.folder / f"{_TFDS_NAMES.get(kind, kind)}_{severity}")
 
 
 class ImageNetC(Official):
@@ -226,8 +211,15 @@ class ImageNetC(Official):
 
 
 def write_official(
-    folder, images, labels, *, kinds=NAMES, seed=0, constants="auto", frost_dir=None
-):
+    folder: StrPath,
+    images: ArrayLike,
+    labels: ArrayLike,
+    *,
+    kinds: Sequence[str] = NAMES,
+    seed: int = 0,
+    constants: str = "auto",
+    frost_dir: StrPath | None = None,
+) -> "CifarC | TfdsC | ImageNetC":
     """Writes corrupted images in the layout of CIFAR-10-C.
 
     Files that are there and whole are kept, so that the call resumes where an earlier
@@ -252,8 +244,9 @@ def write_official(
 
     Example:
 
-    >>> official = write_official("my-c", images, labels)  # doctest: +SKIP
-    >>> official.images("fog", 5).shape == images.shape  # doctest: +SKIP
+    >>> images, labels = np.zeros((2, 8, 8, 3), "uint8"), [0, 1]
+    >>> official = write_official("my-c", images, labels, kinds=["fog"])
+    >>> official.images("fog", 5).shape == images.shape
     True
     """
     folder, images, seed = pathlib.Path(folder), np.asarray(images), int(seed)

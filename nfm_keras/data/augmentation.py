@@ -40,6 +40,7 @@ def augment(images, policy, seed, epoch, indices):
 
     Example:
 
+    >>> from nfm_keras.data.policies import POLICIES
     >>> images = np.zeros((2, 32, 32, 3), "uint8")
     >>> augment(images, POLICIES["autoaugment"], 0, 0, [0, 1]).shape
     (2, 32, 32, 3)

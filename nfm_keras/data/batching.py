@@ -1,11 +1,13 @@
 """Training batches: shuffled, augmented a batch at a time, without end."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from nfm_keras.data import array_stream, augmentation, policies, tensorflow_stream
+from nfm_keras.data.loading import Split
 
 
 class Plan(NamedTuple):
@@ -41,16 +43,16 @@ class Plan(NamedTuple):
 
 
 def batches(
-    split,
-    batch_size,
-    seed=0,
-    augment=True,
-    start_epoch=0,
-    drop_last=False,
-    policy=None,
-    start_step=0,
-    part=slice(None),
-):
+    split: Split,
+    batch_size: int,
+    seed: int = 0,
+    augment: bool = True,
+    start_epoch: int = 0,
+    drop_last: bool = False,
+    policy: str | None = None,
+    start_step: int = 0,
+    part: slice = slice(None),
+) -> Iterable:
     """Returns an endless stream of shuffled training batches, for `fit`.
 
     Each epoch's order and augmentation are a pure function of `(seed, epoch)`, so that
@@ -82,6 +84,7 @@ def batches(
 
     Example:
 
+    >>> from nfm_keras.data import load
     >>> train = load("digits").train
     >>> stream = batches(train, 128, start_epoch=3)
     >>> steps = steps_per_epoch(train, 128)
@@ -108,7 +111,7 @@ def batches(
     return array_stream.Stream(plan)
 
 
-def steps_per_epoch(split, batch_size, drop_last=False) -> int:
+def steps_per_epoch(split: Split, batch_size: int, drop_last: bool = False) -> int:
     """Returns how many batches an epoch has.
 
     Args:

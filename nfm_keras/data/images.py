@@ -9,9 +9,10 @@ order and Keras backend change nothing.
 import hashlib
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def as_images(images):
+def as_images(images: ArrayLike) -> np.ndarray:
     """Returns images as float32 in [0,1].
 
     Args:

@@ -1,9 +1,10 @@
 """Labels and logits: what is wrong with them, and which samples are right."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def hits(logits, labels):
+def hits(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """Returns which samples are classified correctly.
 
     Args:
@@ -47,7 +48,7 @@ def are_probabilities(logits):
     return (logits >= 0).all(axis=-1) & sums
 
 
-def check_logits(logits, n):
+def check_logits(logits: ArrayLike, n: int) -> np.ndarray:
     """Returns logits as an array, once they are checked.
 
     Args:
@@ -78,7 +79,9 @@ def check_logits(logits, n):
     return logits
 
 
-def check_labels(labels, n, num_classes=None):
+def check_labels(
+    labels: ArrayLike, n: int, num_classes: int | None = None
+) -> np.ndarray:
     """Returns labels as an int32 array `(n,)`, once they are checked.
 
     Args:

@@ -8,6 +8,7 @@ import numpy as np
 
 from nfm_keras.checks import check_count
 from nfm_keras.data.specs import DatasetSpec, spec
+from nfm_keras.types import StrPath
 
 
 class Split(NamedTuple):
@@ -32,7 +33,13 @@ class Splits(NamedTuple):
     test: Split
 
 
-def load(name, data_dir=None, download=False, limit=None, validation=0) -> Splits:
+def load(
+    name: str,
+    data_dir: StrPath | None = None,
+    download: bool = False,
+    limit: int | None = None,
+    validation: int = 0,
+) -> Splits:
     """Loads an image set into memory.
 
     Args:

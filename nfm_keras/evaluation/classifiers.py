@@ -38,8 +38,10 @@ def load(path) -> Loaded:
 
     Example:
 
-    >>> load("runs/nfm").record.scheme  # doctest: +SKIP
-    'nfm'
+    >>> from nfm_keras import networks
+    >>> networks.mlp((8, 8, 1), 10).save("mine.keras")
+    >>> load("mine.keras").name
+    'mine'
     """
     path = pathlib.Path(path)
     if (path / "saved_model.pb").exists():

@@ -55,7 +55,16 @@ def compare(evaluations, groups):
 
     Example:
 
-    >>> compare([erm, nfm], {"clean": ["clean"]})  # doctest: +SKIP
+    >>> from nfm_keras.records import Evaluation, Score, pack
+    >>> def scored(model, hits):
+    ...     right = int(sum(hits))
+    ...     numbers = "none", 100 * right / 4, 0, 100, 4, right, 0, 0.1, {}
+    ...     score = Score("clean", 0.0, *numbers, hits=pack(np.array(hits, bool)))
+    ...     return Evaluation(model, "mine", "", [], scores=(score,))
+    >>> erm, nfm = scored("erm", [1, 0, 0, 0]), scored("nfm", [1, 1, 1, 0])
+    >>> (comparison,) = compare([erm, nfm], {"clean": ["clean"]})
+    >>> comparison.difference, comparison.p_value
+    (50.0, 0.5)
     """
     first, *others = evaluations
     comparisons = []

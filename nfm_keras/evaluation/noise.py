@@ -18,6 +18,7 @@ import dataclasses
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nfm_keras.checks import unknown
 from nfm_keras.data.images import as_images, image_generators
@@ -70,7 +71,7 @@ class Perturbation:
     kind: str
     severity: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown("perturbation", self.kind, KINDS)
         object.__setattr__(self, "severity", float(self.severity))
@@ -82,13 +83,21 @@ class Perturbation:
             )
 
     @property
-    def id(self):
+    def id(self) -> str:
         """Its name in flags, records and plots; `parse(p.id) == p`."""
         if self.kind == "clean":
             return "clean"
         return join(self.kind, self.severity)
 
-    def __call__(self, images, indices=None, *, protocol, seed=0, std=None):
+    def __call__(
+        self,
+        images: ArrayLike,
+        indices: ArrayLike | None = None,
+        *,
+        protocol: str,
+        seed: int = 0,
+        std: ArrayLike | None = None,
+    ) -> np.ndarray:
         """Perturbs a batch of images.
 
         Args:

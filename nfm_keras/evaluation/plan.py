@@ -1,7 +1,7 @@
 """The plan of an evaluation: what is measured, as a value, and the named plans."""
 
 import dataclasses
-import os
+from collections.abc import Sequence
 
 from nfm_keras import corruptions
 from nfm_keras.attacks import from_perturbation
@@ -12,6 +12,7 @@ from nfm_keras.evaluation.conditions import Attacked, Noisy
 from nfm_keras.evaluation.corrupted import Corrupted
 from nfm_keras.evaluation.noise import CURVES, curve, parse
 from nfm_keras.records.ids import ATTACKS, KINDS, kind
+from nfm_keras.types import PerturbationLike, StrPath
 
 GROUPS = {
     "common_corruptions": corruptions.STANDARD,
@@ -54,7 +55,7 @@ class Suite:
     >>> plan = dataclasses.replace(SUITES["quick"], cache_dir="cache")
     """
 
-    perturbations: tuple
+    perturbations: Sequence[PerturbationLike]
     name: str = ""
     limit: int | None = None
     attack_limit: int | None = None
@@ -64,11 +65,11 @@ class Suite:
     certify_limit: int = 0
     certify_samples: int = 1000
     masking_limit: int = 0
-    cache_dir: str | os.PathLike | None = None
-    official: str | os.PathLike | None = None
-    frost_dir: str | os.PathLike | None = None
+    cache_dir: StrPath | None = None
+    official: StrPath | None = None
+    frost_dir: StrPath | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         items = self.perturbations
         if isinstance(items, str) or not hasattr(items, "__len__") or not len(items):
             raise ValueError(

@@ -2,37 +2,40 @@
 
 import dataclasses
 import time
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nfm_keras.evaluation import calibration, masking, smoothing
 from nfm_keras.evaluation.plan import Suite, conditions, named
 from nfm_keras.evaluation.statistics import wilson_interval
 from nfm_keras.evaluation.store import Store
-from nfm_keras.evaluation.subject import subject_of
+from nfm_keras.evaluation.subject import LabelledImages, subject_of
 from nfm_keras.records.environment import environment
 from nfm_keras.records.evaluation import Evaluation
 from nfm_keras.records.ids import NO_PROTOCOL
 from nfm_keras.records.score import Score, pack
+from nfm_keras.types import Classifier, PerturbationLike, StrPath
 
 
 def evaluate(
-    classifier,
-    dataset,
-    perturbations=None,
+    classifier: Classifier,
+    dataset: LabelledImages | tuple[ArrayLike, ArrayLike],
+    perturbations: Sequence[PerturbationLike] | None = None,
     *,
-    suite=None,
-    protocol="reference",
-    seed=0,
-    batch_size=250,
-    limit=None,
-    attack_limit=None,
-    std=None,
-    allow_stochastic=False,
-    progress=None,
-    store=None,
-    about=None,
-):
+    suite: str | Suite | None = None,
+    protocol: str = "reference",
+    seed: int = 0,
+    batch_size: int = 250,
+    limit: int | None = None,
+    attack_limit: int | None = None,
+    std: ArrayLike | None = None,
+    allow_stochastic: bool = False,
+    progress: Callable[[Score, float], object] | None = None,
+    store: StrPath | None = None,
+    about: Mapping[str, str] | None = None,
+) -> Evaluation:
     """Scores a classifier under each of a list of perturbations, or runs a suite.
 
     All randomness is drawn per image from (seed, perturbation, severity, image index),
@@ -82,6 +85,7 @@ def evaluate(
 
     Example:
 
+    >>> import keras
     >>> images = np.full((4, 8, 8, 3), 0.5, "float32")
     >>> def classifier(images):
     ...     return keras.ops.mean(images, axis=(1, 2)) * np.array([1.0, 2.0, 3.0])
@@ -89,12 +93,12 @@ def evaluate(
     >>> [(score.perturbation, score.value) for score in scores]
     [('clean', 100.0), ('fgsm@0.2', 0.0)]
     """
-    suite = _suite(perturbations, suite, limit=limit, attack_limit=attack_limit)
-    planned = conditions(suite, stochastic=allow_stochastic)
+    plan = _suite(perturbations, suite, limit=limit, attack_limit=attack_limit)
+    planned = conditions(plan, stochastic=allow_stochastic)
     subject = subject_of(
         classifier,
         dataset,
-        limit=suite.limit,
+        limit=plan.limit,
         std=std,
         batch_size=batch_size,
         protocol=protocol,
@@ -103,14 +107,14 @@ def evaluate(
     )
     for condition in planned:
         condition.check(subject)
-    store = Store(store, _begun(subject, suite, about or {}), subject)
-    _examine(subject, suite, store)
-    _measure(subject, planned, store, progress)
-    _certify(subject, suite, store)
-    return store.evaluation
+    kept = Store(store, _begun(subject, plan, about or {}), subject)
+    _examine(subject, plan, kept)
+    _measure(subject, planned, kept, progress)
+    _certify(subject, plan, kept)
+    return kept.evaluation
 
 
-def line(score, left=None):
+def line(score: Score, left: float | None = None) -> str:
     """Returns a score as one line of text.
 
     Args:
@@ -134,7 +138,7 @@ def line(score, left=None):
     return f"{text}  (about {left / 60:.0f} min left)" if left >= 60 else text
 
 
-def _suite(perturbations, suite, **limits):
+def _suite(perturbations, suite, **limits) -> Suite:
     if (perturbations is None) == (suite is None):
         raise ValueError(
             "Give either `perturbations` or `suite`. "
@@ -206,7 +210,7 @@ def measured(condition, subject, score):
     """Returns a score with what was measured filled in.
 
     Args:
-        condition: `Condition`.
+        condition: `PerturbationLike`.
         subject: `Subject`.
         score: `Score` of the same condition, still empty.
     """

@@ -123,6 +123,7 @@ def certify(
 
     Example:
 
+    >>> from keras import ops
     >>> classifier = lambda images: ops.concatenate([images, 0.6 - images], axis=1)
     >>> images = np.array([[0.2], [0.3]], "float32")  # 0.1 from the boundary, and on it
     >>> found = certify(classifier, images, [1, 1], sigma=0.1)
@@ -175,6 +176,7 @@ def predict(
 
     Example:
 
+    >>> from keras import ops
     >>> classifier = lambda images: ops.concatenate([images, 0.6 - images], axis=1)
     >>> predict(classifier, np.array([[0.2], [0.3]]), sigma=0.1).tolist()
     [1, -1]

@@ -3,10 +3,11 @@
 import dataclasses
 import functools
 import hashlib
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.checks import check_count
@@ -26,6 +27,16 @@ _RANGE_PROBES = 32
 _ROUNDING, _OTHER_MACHINE = 1e-4, 1e-2
 # The same for the mean over some passes of a classifier that stays random.
 _RANDOM, _PASSES = 0.2, 16
+
+
+class LabelledImages(Protocol):
+    """A data set, such as a `nfm_keras.data.Split`; it may have a `spec` as well."""
+
+    @property
+    def images(self) -> ArrayLike: ...
+
+    @property
+    def labels(self) -> ArrayLike: ...
 
 
 @dataclasses.dataclass(frozen=True)

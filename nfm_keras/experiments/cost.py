@@ -1,11 +1,13 @@
 """What the runs of an experiment will take on this machine."""
 
 import time
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 
 from nfm_keras import data, training
+from nfm_keras.experiments.experiment import Run
 from nfm_keras.mixing import schemes
 from nfm_keras.training.config import Config
 
@@ -18,7 +20,7 @@ _DECIDING = (
 )
 
 
-def estimate(runs, images) -> list[float]:
+def estimate(runs: Iterable[Run], images: int) -> list[float]:
     """Returns roughly how many seconds runs will take here, evaluation left out.
 
     erm's step is timed once for each network, width, batch size and precision; a

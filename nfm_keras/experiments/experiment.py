@@ -2,6 +2,8 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from nfm_keras import records
 from nfm_keras.checks import check_count, unknown
@@ -10,6 +12,7 @@ from nfm_keras.mixing import schemes
 from nfm_keras.records.ids import NO_PROTOCOL
 from nfm_keras.records.schema import refuse_difference
 from nfm_keras.training.config import Config
+from nfm_keras.types import StrPath
 
 SEED_FOLDER = "seed_{}"
 LABEL = "label"
@@ -56,7 +59,7 @@ class Experiment:
     limits: dict[str, int] = dataclasses.field(default_factory=dict)
     paper: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.rows or not self.seeds:
             raise ValueError(
                 "An experiment needs at least one row and one seed. Received: "
@@ -68,11 +71,11 @@ class Experiment:
             schemes.lookup(self.config(name, self.seeds[0]).scheme)
         conditions(Suite(self.perturbations))
 
-    def label(self, row) -> str:
+    def label(self, row: str) -> str:
         """Returns what the paper calls a row."""
         return self.rows[row][LABEL]
 
-    def config(self, row, seed) -> Config:
+    def config(self, row: str, seed: int) -> Config:
         """Returns the training config of a row and a seed.
 
         Raises:
@@ -86,7 +89,13 @@ class Experiment:
                 raise unknown("config field", name, sorted(known))
         return Config(**fields)
 
-    def scaled(self, seeds=None, rows=None, limits=None, **settings) -> "Experiment":
+    def scaled(
+        self,
+        seeds: int | None = None,
+        rows: Sequence[str] | None = None,
+        limits: Mapping[str, int | None] | None = None,
+        **settings: Any,
+    ) -> "Experiment":
         """Returns the experiment with other settings in every row.
 
         Args:
@@ -162,7 +171,7 @@ class Run:
         return record
 
 
-def runs(experiment: Experiment, folder) -> list[Run]:
+def runs(experiment: Experiment, folder: StrPath) -> list[Run]:
     """Returns the runs of an experiment, seed by seed: a first table comes early.
 
     Args:
@@ -184,7 +193,7 @@ def runs(experiment: Experiment, folder) -> list[Run]:
     ]
 
 
-def check_same(config: Config, record, path):
+def check_same(config: Config, record: records.Record, path: StrPath) -> None:
     """Refuses a record of another config.
 
     Fields that the config leaves open (`None`) are the scheme's or the network's to
@@ -203,7 +212,7 @@ def check_same(config: Config, record, path):
     )
 
 
-def unscored(experiment: Experiment, record, images) -> list[str]:
+def unscored(experiment: Experiment, record: records.Record, images: int) -> list[str]:
     """Returns the ids that an experiment asks for and a record has no whole score for.
 
     Args:
@@ -216,17 +225,22 @@ def unscored(experiment: Experiment, record, images) -> list[str]:
     >>> unscored(table, record, images=10_000)  # doctest: +SKIP
     ['white_noise@0.35']
     """
-    scored = {}
+    scored: dict[str, int] = {}
     for score in record.scores:
         if score.protocol in (experiment.protocol, NO_PROTOCOL):
             scored[score.perturbation] = max(score.n, scored.get(score.perturbation, 0))
     limits = {name: experiment.limits.get(name) or images for name in LIMITS}
-    suite = Suite(experiment.perturbations, **limits)
+    suite = Suite(
+        experiment.perturbations,
+        limit=limits["limit"],
+        attack_limit=limits["attack_limit"],
+        corruption_limit=limits["corruption_limit"],
+    )
     return [
         condition.id
         for condition in conditions(suite)
         if scored.get(condition.id, 0)
-        < min(images, suite.limit, condition.limit or images)
+        < min(images, limits["limit"], condition.limit or images)
     ]
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import pathlib
 import shlex
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from nfm_keras import data
 from nfm_keras.experiments.cost import estimate
 from nfm_keras.experiments.experiment import Experiment, Run, runs, unscored
+from nfm_keras.types import StrPath
 
 LOG = "sweep.log"
 """What the processes of a run print, in the run's folder."""
@@ -32,17 +32,17 @@ class Sweep:
         folder: Each run has `<folder>/<row>/seed_<n>`.
         train, score: Functions from a `Run` to the arguments of `python -m` that train
             it and that score it, such as `["apps.train", "--scheme=nfm"]`.
-        data_dir, download: As in `nfm_keras.data.load.load`.
+        data_dir, download: As in `nfm_keras.data.load`.
     """
 
     experiment: Experiment
-    folder: pathlib.Path | str
-    train: Callable
-    score: Callable
-    data_dir: str | None = None
+    folder: StrPath
+    train: Callable[[Run], list[str]]
+    score: Callable[[Run], list[str]]
+    data_dir: StrPath | None = None
     download: bool = False
 
-    def plan(self):
+    def plan(self) -> None:
         """Prints the runs that are left, what they take here and their commands.
 
         Raises:
@@ -63,7 +63,7 @@ class Sweep:
             f"{sum(seconds) / 3600:.1f} hours of training here, and the scoring."
         )
 
-    def carry_out(self):
+    def carry_out(self) -> None:
         """Trains and scores run after run, and prints what each came to.
 
         Raises:

@@ -3,10 +3,33 @@
 import io
 import math
 import textwrap
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
 
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
+from numpy.typing import ArrayLike
 
 from nfm_keras.records.files import whole
+
+Point: TypeAlias = tuple[float, float, float, float]
+"""`(x, value, low, high)`: the shade reaches from low to high."""
+
+Accuracies: TypeAlias = Sequence[float | None]
+"""In percent, for severities 1 to 5; None where there is none."""
+
+
+class Diagram(Protocol):
+    """What is drawn of an `nfm_keras.evaluation.calibration.Reliability`."""
+
+    @property
+    def edges(self) -> ArrayLike: ...
+    @property
+    def counts(self) -> ArrayLike: ...
+    @property
+    def confidence(self) -> ArrayLike: ...
+    @property
+    def accuracy(self) -> ArrayLike: ...
+
 
 # Okabe and Ito's colours, told apart by colour-blind readers; markers for print.
 STYLES = (

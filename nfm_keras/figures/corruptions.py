@@ -4,11 +4,22 @@ A number that was not measured (None or NaN) is a gap, and so is a mean that lac
 of its numbers: it could not be compared with the means beside it.
 """
 
+from collections.abc import Collection, Mapping
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
-from nfm_keras.figures.base import DASHES, draw, finish, place_styles, save, words
+from nfm_keras.figures.base import (
+    DASHES,
+    Accuracies,
+    draw,
+    finish,
+    place_styles,
+    save,
+    words,
+)
+from nfm_keras.types import StrPath
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -16,7 +27,14 @@ _WIDTH = 10  # inches, of the widest figure
 _HATCHES = dict(zip(DASHES, (None, "////", "....", "xxxx"), strict=True))
 
 
-def corruption_bars(values, path, *, extra=(), title=None, caption=""):
+def corruption_bars(
+    values: Mapping[str, Mapping[str, Accuracies]],
+    path: StrPath,
+    *,
+    extra: Collection[str] = (),
+    title: str | None = None,
+    caption: str = "",
+) -> Figure:
     """Draws mean accuracies under corruptions: by severity and by corruption.
 
     The mean by severity is over the standard corruptions alone, if there are any.
@@ -39,7 +57,7 @@ def corruption_bars(values, path, *, extra=(), title=None, caption=""):
     Example:
 
     >>> values = {"nfm": {"fog": [94.0, 93.5, 92.1, 90.0, 80.3]}}
-    >>> corruption_bars(values, "corruptions.png")  # doctest: +SKIP
+    >>> figure = corruption_bars(values, "corruptions.png")
     """
     kinds, severities, accuracies = _tabulate(values, extra)
     standard = sum(kind not in extra for kind in kinds)
@@ -88,9 +106,9 @@ def corruption_panels(lines, bars, path, styles, *, severity, title=None, captio
 
     >>> bars = [{"nfm": {"fog": (90.0, 89.0, 91.0)}}]
     >>> styles = place_styles(["nfm"])
-    >>> corruption_panels(
+    >>> figure = corruption_panels(
     ...     {}, bars, "corruptions.png", styles, severity=3
-    ... )  # doctest: +SKIP
+    ... )
     """
     layout = [list(lines) * (2 // len(lines))] if lines else []
     layout += [[index, index] for index in range(len(bars))]
@@ -115,7 +133,14 @@ def corruption_panels(lines, bars, path, styles, *, severity, title=None, captio
     return finish(figure, path, title, caption, grid="y", order=styles)
 
 
-def heat_map(values, path, *, extra=(), title=None, caption=""):
+def heat_map(
+    values: Mapping[str, Accuracies],
+    path: StrPath,
+    *,
+    extra: Collection[str] = (),
+    title: str | None = None,
+    caption: str = "",
+) -> Figure:
     """Draws the accuracies of one model: corruptions down, severities across.
 
     The last column is the mean of a row. Colours reach from 0 to 100 % in every figure,
@@ -133,7 +158,7 @@ def heat_map(values, path, *, extra=(), title=None, caption=""):
 
     Example:
 
-    >>> heat_map({"fog": [94.0, 93.5, 92.1, 90.0, None]}, "fog.png")  # doctest: +SKIP
+    >>> figure = heat_map({"fog": [94.0, 93.5, 92.1, 90.0, None]}, "fog.png")
     """
     kinds, severities, (table,) = _tabulate({"": values}, extra)
     table = np.column_stack([table, table.mean(axis=1)])

@@ -1,9 +1,13 @@
 """Figures of images: every corruption, and adversarial examples."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
+from numpy.typing import ArrayLike
 
 from nfm_keras.figures.base import check_any, panel_grid, save, words
+from nfm_keras.types import StrPath
 
 COLUMNS = 8
 """The most images that `adversarial_examples` shows."""
@@ -11,7 +15,14 @@ COLUMNS = 8
 _WRONG = "#D55E00"
 
 
-def sample_sheet(samples, path, *, original, title=None, caption=""):
+def sample_sheet(
+    samples: Mapping[str, Sequence[np.ndarray]],
+    path: StrPath,
+    *,
+    original: np.ndarray,
+    title: str | None = None,
+    caption: str = "",
+) -> Figure:
     """Shows one image under every corruption, a row each, next to the original.
 
     Args:
@@ -31,7 +42,7 @@ def sample_sheet(samples, path, *, original, title=None, caption=""):
 
     >>> image = np.zeros((32, 32, 3), "uint8")
     >>> samples = {"fog": [image] * 5}
-    >>> sample_sheet(samples, "sheet.png", original=image)  # doctest: +SKIP
+    >>> figure = sample_sheet(samples, "sheet.png", original=image)
     """
     check_any(samples, "`samples` must hold at least one corruption", samples)
     rows = {kind: _samples(kind, samples[kind], original) for kind in samples}
@@ -48,7 +59,7 @@ def sample_sheet(samples, path, *, original, title=None, caption=""):
             _show(axis, image, extent=(left, left + 1, top + height / width, top))
     axis.set_xlim(0, lefts[-1] + 1)
     axis.set_ylim(tops[-1] + height / width, 0)
-    axis.set_xticks(lefts + 0.5, ["original", 1, 2, 3, 4, 5])
+    axis.set_xticks(lefts + 0.5, ["original", *map(str, range(1, 6))])
     axis.set_yticks(tops + height / width / 2, map(words, rows))
     axis.set_anchor("NW")  # else the layout cuts the names of the rows off
     axis.xaxis.tick_top()
@@ -60,18 +71,18 @@ def sample_sheet(samples, path, *, original, title=None, caption=""):
 
 
 def adversarial_examples(
-    images,
-    adversaries,
-    path,
+    images: ArrayLike,
+    adversaries: ArrayLike,
+    path: StrPath,
     *,
-    labels,
-    predictions,
-    adversarial_predictions,
-    classes,
-    names=None,
-    title=None,
-    caption="",
-):
+    labels: ArrayLike,
+    predictions: ArrayLike,
+    adversarial_predictions: ArrayLike,
+    classes: Sequence[str],
+    names: Sequence[str] | None = None,
+    title: str | None = None,
+    caption: str = "",
+) -> Figure:
     """Shows images, what an attack made of them, and the difference magnified.
 
     Each difference is magnified so that its largest value just reaches black or white;
@@ -97,13 +108,13 @@ def adversarial_examples(
 
     >>> image = np.full((1, 32, 32, 3), 0.5)
     >>> taken = {"labels": [0], "predictions": [0], "adversarial_predictions": [1]}
-    >>> adversarial_examples(
+    >>> figure = adversarial_examples(
     ...     image, image + 8 / 255, "cat.png", **taken, classes=["cat", "dog"]
-    ... )  # doctest: +SKIP
+    ... )
     """
-    images, adversaries = map(_unit, (images, adversaries))
-    _check_images(images, adversaries)
-    total, number = len(images), min(len(images), COLUMNS)
+    own, changed = _unit(images), _unit(adversaries)
+    _check_images(own, changed)
+    total, number = len(own), min(len(own), COLUMNS)
     true, taken, fooled = (
         _classes(name, indices, total, len(classes))
         for name, indices in (
@@ -115,16 +126,16 @@ def adversarial_examples(
     heads = [""] * total if names is None else [f"{_short(name)}\n" for name in names]
     if len(heads) != total:
         raise ValueError(f"`names` must be {total} names. Received: {names!r}")
-    height = 1.15 * images.shape[1] / images.shape[2] + 0.15
+    height = 1.15 * own.shape[1] / own.shape[2] + 0.15
     figure, axes = panel_grid(3 * number, number, max(5 / number, 1.25), height)
     for column in range(number):
         first, second, third = axes[column::number]
-        _show_pair(first, second, third, images[column], adversaries[column])
+        _show_pair(first, second, third, own[column], changed[column])
         head = heads[column] + _short(f"true {classes[true[column]]}")
         _label(first, f"{head}\n", classes, taken[column], true[column])
         _label(second, "", classes, fooled[column], true[column])
-    labels = ("image", "adversarial", "difference")
-    for axis, label in zip(axes[::number], labels, strict=True):
+    rows = ("image", "adversarial", "difference")
+    for axis, label in zip(axes[::number], rows, strict=True):
         axis.set_ylabel(label, fontsize=9)
     return save(figure, path, title, caption)
 

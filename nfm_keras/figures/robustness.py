@@ -5,18 +5,23 @@ A number that was not measured (None or NaN) is a gap.
 
 import math
 import textwrap
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
+from numpy.typing import ArrayLike
 
 from nfm_keras.figures.base import (
     DASHES,
+    Diagram,
+    Point,
     check_any,
     draw,
     finish,
     panel_grid,
     place_styles,
 )
+from nfm_keras.types import StrPath
 
 _WIDTH = 10  # inches, of the widest figure
 
@@ -35,8 +40,14 @@ AXES = {
 
 
 def accuracy_curves(
-    curves, path, *, title=None, caption="", styles=None, protocol=None
-):
+    curves: Mapping[str, Mapping[str, Sequence[Point]]],
+    path: StrPath,
+    *,
+    title: str | None = None,
+    caption: str = "",
+    styles: Mapping[str, dict] | None = None,
+    protocol: str | None = None,
+) -> Figure:
     """Draws accuracy over severity, one panel a perturbation, one line a model.
 
     Args:
@@ -59,7 +70,7 @@ def accuracy_curves(
     Example:
 
     >>> points = [(0, 95.0, 94.5, 95.5), (8 / 255, 1.2, 0.9, 1.6)]
-    >>> accuracy_curves({"pgd": {"erm": points}}, "curves.png")  # doctest: +SKIP
+    >>> figure = accuracy_curves({"pgd": {"erm": points}}, "curves.png")
     """
     panels = {
         kind: {model: _points(points, kind, model) for model, points in lines.items()}
@@ -102,7 +113,13 @@ def axis_label(family, protocol=None):
     return f"{label} {settings}".strip()
 
 
-def reliability_diagram(diagrams, path, *, title=None, caption=""):
+def reliability_diagram(
+    diagrams: Mapping[str, Diagram],
+    path: StrPath,
+    *,
+    title: str | None = None,
+    caption: str = "",
+) -> Figure:
     """Draws accuracy over confidence, and below it how many images each bin holds.
 
     The legend has the expected calibration error,
@@ -123,8 +140,9 @@ def reliability_diagram(diagrams, path, *, title=None, caption=""):
 
     Example:
 
-    >>> diagrams = {"nfm": reliability(logits, labels)}  # doctest: +SKIP
-    >>> reliability_diagram(diagrams, "reliability.png")  # doctest: +SKIP
+    >>> from nfm_keras.evaluation.calibration import reliability
+    >>> diagrams = {"nfm": reliability([[2.0, 0.0], [0.0, 1.0]], [0, 0])}
+    >>> figure = reliability_diagram(diagrams, "reliability.png")
 
     Reference: C. Guo et al., *On calibration of modern neural networks*, ICML 2017,
     equation 5.
@@ -150,7 +168,13 @@ def reliability_diagram(diagrams, path, *, title=None, caption=""):
     return finish(figure, path, title, caption)
 
 
-def certified_curves(radii, path, *, title=None, caption=""):
+def certified_curves(
+    radii: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    path: StrPath,
+    *,
+    title: str | None = None,
+    caption: str = "",
+) -> Figure:
     """Draws the share of images that are certainly right within an l2 radius.
 
     Args:
@@ -170,7 +194,7 @@ def certified_curves(radii, path, *, title=None, caption=""):
     Example:
 
     >>> radii = {"nfm": ([0.3, 0.1], [True, False])}
-    >>> certified_curves(radii, "certified.png")  # doctest: +SKIP
+    >>> figure = certified_curves(radii, "certified.png")
 
     Reference: J. Cohen et al., *Certified adversarial robustness via randomized
     smoothing*, ICML 2019, section 4.

@@ -1,12 +1,14 @@
 """Figures of training: curves of one run or of many, draws, the images seen."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.stats
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
-from nfm_keras.figures.base import STYLES, check_any, draw, finish, panel_grid
+from nfm_keras.figures.base import STYLES, Point, check_any, draw, finish, panel_grid
+from nfm_keras.types import StrPath
 
 SHOWN = 16
 """The most images on a contact sheet."""
@@ -54,7 +56,14 @@ def curves(history, watched):
     return figure
 
 
-def histories(panels, path, styles, *, title=None, caption=""):
+def histories(
+    panels: Mapping[str, Mapping[str, Sequence[Point]]],
+    path: StrPath,
+    styles: Mapping[str, dict],
+    *,
+    title: str | None = None,
+    caption: str = "",
+) -> Figure:
     """Draws what many runs logged over the epochs.
 
     Args:

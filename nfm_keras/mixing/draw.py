@@ -1,13 +1,14 @@
 """The value of a method and what it draws: `Mixing` and `Draw`."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 from keras import ops
 
 from nfm_keras.backend import random
 from nfm_keras.checks import check_number
+from nfm_keras.types import Tensor
 
 NOISE_LAWS = ("beta_scaled", "gaussian")
 
@@ -24,11 +25,11 @@ class Draw(NamedTuple):
         key: The key of the noise.
     """
 
-    site: Any
-    lam: Any
-    partner: Any
-    scale: Any
-    key: Any
+    site: Tensor
+    lam: Tensor
+    partner: Tensor
+    scale: Tensor
+    key: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Mixing:
     probability: float = 1.0
     sparsity: float | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         limits = {"probability": 1, "sparsity": 1}
         for name in ("alpha", "beta", "sigma_add", "sigma_mult", *limits):
             value = getattr(self, name)
@@ -113,7 +114,15 @@ class Mixing:
         """Returns the fields as a dict: `Mixing(**config)` is the way back."""
         return dataclasses.asdict(self)
 
-    def draw(self, seed, step, batch_size, num_sites, replica=0, levels=None) -> Draw:
+    def draw(
+        self,
+        seed: int,
+        step: Tensor,
+        batch_size: Tensor,
+        num_sites: int,
+        replica: Tensor = 0,
+        levels: Tensor = None,
+    ) -> Draw:
         """Draws all that is random in a step, a pure function of its arguments.
 
         Args:
@@ -142,8 +151,8 @@ class Mixing:
         site = ops.minimum(site, num_sites - 1)
         lam, scale = self._weights(ops.reshape(u[2:], (-1, 3)), levels)
         if self.per_sample and self.alpha > 0:
-            law = (self._scaled([a], levels) for a in self._law)
-            lam = random.beta(random.fold(own, 2), *law, (batch_size,))
+            alpha, beta = (self._scaled([a], levels) for a in self._law)
+            lam = random.beta(random.fold(own, 2), alpha, beta, (batch_size,))
         if self.probability < 1 or levels is not None:
             active = u[1] < self.probability * (1 if levels is None else levels[2])
             site, lam = ops.where(active, site, -1), ops.where(active, lam, 1.0)
@@ -173,7 +182,7 @@ class Mixing:
         # Of a level of 0: lam is 0 or 1.
         return ops.maximum(factors * ops.convert_to_tensor(law, "float32"), 1e-8)
 
-    def mix(self, values, draw: Draw):
+    def mix(self, values: Tensor, draw: Draw) -> Tensor:
         """Mixes a batch with its partners.
 
         Args:
@@ -187,7 +196,7 @@ class Mixing:
             return values
         return interpolate(values, ops.take(values, draw.partner, axis=0), draw.lam)
 
-    def perturb(self, features, draw: Draw):
+    def perturb(self, features: Tensor, draw: Draw) -> Tensor:
         """Applies multiplicative, then additive noise.
 
         Args:
@@ -226,12 +235,11 @@ class Mixing:
 
     def _multiplicative(self, half, dtype):
         """Multiplicative noise of scale 1, from 16 random bits."""
-        # The authors' code draws U(-1, 1) here, where equation (2) has the
-        # same law for both noises.
+        # The authors' code has U(-1, 1) here, equation (2) one law for both noises.
         uniform = self.noise == "beta_scaled"
         return (random.noise_uniform if uniform else random.noise_normal)(half, dtype)
 
-    def apply(self, features, draw: Draw):
+    def apply(self, features: Tensor, draw: Draw) -> Tensor:
         """Mixes, then perturbs: what the chosen site does to its features.
 
         Args:
@@ -244,7 +252,7 @@ class Mixing:
         return self.perturb(self.mix(features, draw), draw)
 
 
-def interpolate(a, b, lam):
+def interpolate(a: Tensor, b: Tensor, lam: Tensor) -> Tensor:
     """Returns M_lam(a, b) = lam * a + (1 - lam) * b, for features and labels alike.
 
     Args:
@@ -256,15 +264,13 @@ def interpolate(a, b, lam):
         Tensor like `a`; lam is cast to its dtype.
     """
     lam = _along_batch(_constant(lam, a.dtype), len(a.shape))
-    # Not b + lam * (a - b), which is one product less: at lam = 1 that does not
-    # give back `a` in floating point.
+    # Not b + lam * (a - b), one product less: at lam = 1 that does not give back `a`.
     return lam * a + (1 - lam) * b
 
 
 def _constant(value, dtype):
     """What was drawn, as a constant of the gradient."""
-    # Unless told so, TensorFlow builds a gradient for everything that a conditional
-    # reads.
+    # Unless told so, TensorFlow builds a gradient for all that a conditional reads.
     return ops.stop_gradient(ops.cast(value, dtype))
 
 

@@ -1,10 +1,13 @@
 """A site: the layer at which a training step may mix and perturb."""
 
+from typing import Any
+
 import keras
 from keras import ops, tree
 
 from nfm_keras.backend import random
 from nfm_keras.mixing.scope import current_scope
+from nfm_keras.types import Shapes, Tensors
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
@@ -50,13 +53,13 @@ class NoisyFeatureMixup(keras.layers.Layer):
         [Lim et al., 2021](https://arxiv.org/abs/2110.02180), section 3.
     """
 
-    def __init__(self, allow_bypass=False, **kwargs):
+    def __init__(self, allow_bypass: bool = False, **kwargs: Any) -> None:
         # Features are mixed in the dtype in which they come.
         super().__init__(autocast=False, **kwargs)
         self.allow_bypass = allow_bypass
         self.supports_masking = True
 
-    def call(self, inputs):
+    def call(self, inputs: Tensors) -> Tensors:
         scope = current_scope()
         index = None if scope is None else scope.index(self)
         if index is None:
@@ -75,7 +78,7 @@ class NoisyFeatureMixup(keras.layers.Layer):
             lambda: self._cast(inputs),
         )
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(self, inputs: Tensors, previous_mask: Tensors = None) -> Tensors:
         # Not by `tree`, in which None is no leaf everywhere.
         if isinstance(previous_mask, dict):
             items = previous_mask.items()
@@ -86,15 +89,15 @@ class NoisyFeatureMixup(keras.layers.Layer):
         # take masks from it.
         return previous_mask if previous_mask is None else self(previous_mask)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shapes) -> Shapes:
         return input_shape
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Tensors) -> Tensors:
         return tree.map_structure(
             lambda x: keras.KerasTensor(x.shape, self._dtype_of(x)), inputs
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         own = {"allow_bypass": True} if self.allow_bypass else {}
         return {**super().get_config(), **own}
 

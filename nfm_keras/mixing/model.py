@@ -1,17 +1,28 @@
 """The model that trains with Noisy Feature Mixup."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops, tree
 
 from nfm_keras.backend import keras_private, replicas
 from nfm_keras.mixing.draw import Draw, Mixing
-from nfm_keras.mixing.facade import Facade, check_arguments
+from nfm_keras.mixing.facade import Facade, check_arguments, warn_of_bypasses
 from nfm_keras.mixing.finite import guarded
 from nfm_keras.mixing.labels import mix_labels, update_metrics
+from nfm_keras.mixing.layer import NoisyFeatureMixup
 from nfm_keras.mixing.scope import current_scope, give_own_masks, mixing_scope
-from nfm_keras.mixing.sites import insert_sites, site_layers, warn_of_bypasses
-from nfm_keras.mixing.state import count_step, values_of
-from nfm_keras.mixing.techniques.base import current_batch, prepared
+from nfm_keras.mixing.sites import insert_sites, site_layers
+from nfm_keras.mixing.state import add_state, count_step, values_of
+from nfm_keras.mixing.techniques.base import (
+    Technique,
+    current_batch,
+    first_view,
+    prepared,
+    runs_on_host,
+)
+from nfm_keras.types import Tensor, Tensors
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
@@ -82,16 +93,16 @@ class NFMModel(Facade, keras.Model):
 
     def __init__(
         self,
-        model,
-        mixing=None,
-        sites=None,
-        seed=0,
-        preprocess=None,
-        technique=None,
-        scheduled=False,
-        skip_nonfinite=False,
-        **kwargs,
-    ):
+        model: keras.Model,
+        mixing: Mixing | None = None,
+        sites: Sequence[str] | None = None,
+        seed: int = 0,
+        preprocess: keras.Layer | None = None,
+        technique: Technique | None = None,
+        scheduled: bool = False,
+        skip_nonfinite: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.mixing = Mixing() if mixing is None else mixing
         check_arguments(self.mixing, seed)
@@ -102,10 +113,10 @@ class NFMModel(Facade, keras.Model):
         self.skip_nonfinite = skip_nonfinite
         # The optimizer's own choice of integer: int64 on TensorFlow, where int32
         # variables cannot live on a GPU, and int32 on JAX.
-        self.step = self._add_state("step", (), "int", "zeros")
-        self.nonfinite = self._add_state("nonfinite", (2,), "int", "zeros")
-        self.levels = self._add_state("levels", (3,)) if scheduled else None
-        if _runs_on_host(technique):
+        self.step = add_state(self, "step", (), "int", "zeros")
+        self.nonfinite = add_state(self, "nonfinite", (2,), "int", "zeros")
+        self.levels = add_state(self, "levels", (3,)) if scheduled else None
+        if runs_on_host(technique):
             self.supports_jit = False  # what Keras' jit_compile="auto" asks
         needs_sites = technique is None and not self.mixing.is_identity
         if needs_sites and not self.site_layers:
@@ -118,22 +129,12 @@ class NFMModel(Facade, keras.Model):
             warn_of_bypasses(self.model, self.mixing.sites)
         self.built = True
 
-    def _add_state(self, name, shape, dtype="float32", initializer="ones"):
-        return self.add_weight(
-            shape=shape,
-            dtype=dtype,
-            initializer=initializer,
-            trainable=False,
-            name=name,
-            aggregation="only_first_replica",
-        )
-
     @property
-    def site_layers(self):
+    def site_layers(self) -> list[NoisyFeatureMixup]:
         """List of the layers that may mix, in the order in which they are numbered."""
         return site_layers(self.model, self.mixing.sites)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensors, training: bool | None = None) -> Tensors:
         # What a technique prepared went through `preprocess` before.
         if current_batch() is None:
             inputs = self._preprocessed(inputs)
@@ -141,7 +142,7 @@ class NFMModel(Facade, keras.Model):
         give_own_masks(outputs)
         return outputs
 
-    def train_step(self, *args):
+    def train_step(self, *args: Tensors) -> Tensors:
         """Trains on one batch.
 
         Args:
@@ -171,10 +172,15 @@ class NFMModel(Facade, keras.Model):
             return super().train_step(*state, data)
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Tensors = None,
+        y: Tensors = None,
+        y_pred: Tensors = None,
+        sample_weight: Tensors = None,
+        training: bool = True,
+    ) -> Tensor:
         draw, batch = self._label_draw(), current_batch()
-        outputs, y_pred = y_pred, _first_view(y_pred)
+        outputs, y_pred = y_pred, first_view(y_pred)
         if draw is not None and y is not None:
             y, y_pred, sample_weight = mix_labels(
                 draw, y, y_pred, sample_weight, self.loss
@@ -184,8 +190,10 @@ class NFMModel(Facade, keras.Model):
             return loss
         return loss + keras_private.additional_loss(self, batch.loss(outputs))
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        draw, y_pred = self._label_draw(), _first_view(y_pred)
+    def compute_metrics(
+        self, x: Tensors, y: Tensors, y_pred: Tensors, sample_weight: Tensors = None
+    ) -> dict[str, Any]:
+        draw, y_pred = self._label_draw(), first_view(y_pred)
         metrics = keras_private.compiled_metrics(self)
         if draw is None or y is None or metrics is None:
             return super().compute_metrics(x, y, y_pred, sample_weight)
@@ -196,7 +204,13 @@ class NFMModel(Facade, keras.Model):
             for name, value in self.get_metrics_result().items()
         }
 
-    def draw_at(self, step, batch_size, levels=None, replica=0) -> Draw:
+    def draw_at(
+        self,
+        step: Tensor,
+        batch_size: Tensor,
+        levels: Tensor = None,
+        replica: Tensor = 0,
+    ) -> Draw:
         """Draws what the training step of a number draws.
 
         Args:
@@ -213,7 +227,7 @@ class NFMModel(Facade, keras.Model):
         levels = self.current_levels() if levels is None else levels
         return self.mixing.draw(self.seed, step, batch_size, count, replica, levels)
 
-    def current_levels(self):
+    def current_levels(self) -> Tensor:
         """Returns the factors that a `MixingSchedule` set.
 
         Returns:
@@ -222,7 +236,7 @@ class NFMModel(Facade, keras.Model):
         """
         return None if self.levels is None else ops.convert_to_tensor(self.levels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
             "name": self.name,
@@ -237,7 +251,9 @@ class NFMModel(Facade, keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> "NFMModel":
         config = dict(config)
         for name in ("model", "preprocess", "technique"):
             if config.get(name) is not None:
@@ -269,17 +285,3 @@ class NFMModel(Facade, keras.Model):
         if not self.mixing.mixes or (scope is None and batch is None):
             return None
         return scope.draw if batch is None else batch.draw
-
-
-def _runs_on_host(technique):
-    """Whether a step leaves the graph, where that keeps XLA out."""
-    on_host = technique is not None and technique.on_host
-    return on_host and keras.backend.backend() == "tensorflow"
-
-
-def _first_view(outputs):
-    """The outputs for the labels' own view, where a technique made several."""
-    batch = current_batch()
-    if batch is None or batch.views == 1:
-        return outputs
-    return tree.map_structure(lambda t: t[: ops.shape(t)[0] // batch.views], outputs)

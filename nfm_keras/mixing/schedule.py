@@ -1,5 +1,7 @@
 """Schedules of alpha and of the noise over the epochs of a run."""
 
+from collections.abc import Callable
+
 import keras
 
 from nfm_keras.checks import check_count, unknown
@@ -27,21 +29,26 @@ class MixingSchedule(keras.callbacks.Callback):
     >>> schedule = MixingSchedule(noise=ramp("rise", epochs=200), off_epoch=180)
     """
 
-    def __init__(self, alpha=None, noise=None, off_epoch=None):
+    def __init__(
+        self,
+        alpha: Callable[[int], float] | None = None,
+        noise: Callable[[int], float] | None = None,
+        off_epoch: int | None = None,
+    ) -> None:
         super().__init__()
         if off_epoch is not None:
             check_count("off_epoch", off_epoch, least=0)
         self.alpha, self.noise = alpha or _one, noise or _one
         self.off_epoch = off_epoch
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         if getattr(self.model, "levels", None) is None:
             raise ValueError(
                 "A `MixingSchedule` needs an `NFMModel` made with scheduled=True. "
                 f"Received: {self.model!r}"
             )
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         on = self.off_epoch is None or epoch < self.off_epoch
         self.model.levels.assign([self.alpha(epoch), self.noise(epoch), float(on)])
 

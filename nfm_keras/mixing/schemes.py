@@ -6,7 +6,7 @@ The table is plain values, which take no import of Keras: reports and flags read
 import dataclasses
 import functools
 import types
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nfm_keras.checks import unknown
 from nfm_keras.mixing import techniques
@@ -107,7 +107,7 @@ def mixing(scheme: str, site_names, **overrides):
     from nfm_keras.mixing.draw import Mixing  # which imports Keras
 
     row, names = lookup(scheme), tuple(site_names)
-    settings = {
+    settings: dict[str, Any] = {
         "alpha": row.alpha,
         "sigma_add": row.sigma_add,
         "sigma_mult": row.sigma_mult,

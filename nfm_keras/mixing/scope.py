@@ -2,7 +2,9 @@
 
 import contextlib
 import threading
+from collections.abc import Iterable, Iterator
 
+import keras
 from keras import ops, tree
 
 from nfm_keras.backend import keras_private
@@ -86,7 +88,12 @@ _SCOPES = _Scopes()
 
 
 @contextlib.contextmanager
-def mixing_scope(mixing: Mixing, draw: Draw, layers, known=None):
+def mixing_scope(
+    mixing: Mixing,
+    draw: Draw,
+    layers: Iterable[keras.Layer],
+    known: Iterable[keras.Layer] | None = None,
+) -> Iterator[None]:
     """Puts a draw in force for the forward passes inside the `with` block.
 
     `NFMModel` opens it around its training step; a training loop of your own
@@ -101,9 +108,12 @@ def mixing_scope(mixing: Mixing, draw: Draw, layers, known=None):
 
     Example:
 
-    >>> sites = site_layers(model, mixing.sites)  # doctest: +SKIP
-    >>> with mixing_scope(mixing, draw, sites):  # doctest: +SKIP
-    ...     logits = model(images, training=True)
+    >>> import nfm_keras as nfm
+    >>> model, mixing = nfm.networks.mlp((2,), 2), Mixing()
+    >>> sites, points = nfm.site_layers(model), keras.ops.ones((8, 2))
+    >>> draw = mixing.draw(seed=0, step=0, batch_size=8, num_sites=len(sites))
+    >>> with mixing_scope(mixing, draw, sites):
+    ...     logits = model(points, training=True)
     """
     _SCOPES.stack.append(Scope(mixing, draw, layers, known))
     try:
@@ -112,7 +122,7 @@ def mixing_scope(mixing: Mixing, draw: Draw, layers, known=None):
         _SCOPES.stack.pop()
 
 
-def current_scope():
+def current_scope() -> tuple[Mixing, Draw, tuple] | None:
     """Returns the scope in force.
 
     Returns:

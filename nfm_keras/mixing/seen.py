@@ -61,9 +61,13 @@ def mixed_images(model, images, labels, step, at_input=False) -> MixedImages:
 
     Example:
 
-    >>> batch = mixed_images(model, images, labels, step=7)  # doctest: +SKIP
-    >>> batch.site, batch.lam.item()  # doctest: +SKIP
-    ('site_0', 0.6184...)
+    >>> from nfm_keras import Mixing, NFMModel, data, networks
+    >>> network = networks.mlp((8, 8, 1), 10, depth=1)
+    >>> model = NFMModel(network, Mixing(sites=("site_0",)))
+    >>> images, labels, _ = data.load("digits").train
+    >>> batch = mixed_images(model, images[:4] / 255, labels[:4], step=7)
+    >>> batch.site, batch.images.shape, batch.labels.shape
+    ('site_0', (4, 8, 8, 1), (4, 10))
     """
     count = len(images)
     images = ops.convert_to_tensor(images)
@@ -96,7 +100,11 @@ def step_draws(model, batch_size):
 
     Example:
 
-    >>> sites, lam = step_draws(model, 128)(range(391))  # doctest: +SKIP
+    >>> from nfm_keras import NFMModel, networks
+    >>> model = NFMModel(networks.mlp((2,), 2, depth=2))
+    >>> sites, lam = step_draws(model, 128)(np.arange(391))
+    >>> sites.shape, lam.shape, sorted(set(sites.tolist()))
+    ((391,), (391,), [0, 1])
     """
     size = batch_size if model.mixing.per_sample else 1
 

@@ -1,6 +1,6 @@
 """Where a network may be mixed: find the sites, put them in, take them out."""
 
-import warnings
+from collections.abc import Sequence
 
 import keras
 from keras import tree
@@ -9,10 +9,10 @@ from nfm_keras.backend import keras_private
 from nfm_keras.checks import did_you_mean
 from nfm_keras.mixing.draw import Mixing, unique_names
 from nfm_keras.mixing.layer import NoisyFeatureMixup
-from nfm_keras.mixing.places import Places, check_all_pass
+from nfm_keras.mixing.places import check_all_pass
 
 
-def find_sites(model) -> list[str]:
+def find_sites(model: keras.Model) -> list[str]:
     """Returns the names of a model's sites, in graph order.
 
     Args:
@@ -31,7 +31,9 @@ def find_sites(model) -> list[str]:
     return list(_sites(model))
 
 
-def site_layers(model, names=None) -> list[NoisyFeatureMixup]:
+def site_layers(
+    model: keras.Model, names: Sequence[str] | None = None
+) -> list[NoisyFeatureMixup]:
     """Returns the `NoisyFeatureMixup` layers of a model, in graph order.
 
     Args:
@@ -50,7 +52,9 @@ def site_layers(model, names=None) -> list[NoisyFeatureMixup]:
     return [layer for name, layer in sites.items() if name in names]
 
 
-def insert_sites(model, after, allow_bypass=False):
+def insert_sites(
+    model: keras.Model, after: Sequence[str], allow_bypass: bool = False
+) -> keras.Model:
     """Splices `NoisyFeatureMixup` layers into a model, after layers named.
 
     The model returned shares every layer, and so every weight, with `model`,
@@ -79,10 +83,10 @@ def insert_sites(model, after, allow_bypass=False):
 
     Example:
 
-    >>> backbone = keras.applications.ResNet50V2(weights=None)
-    >>> model = insert_sites(backbone, after=["input", "conv2_block3_out"])
+    >>> backbone = keras.applications.MobileNet(weights=None)
+    >>> model = insert_sites(backbone, after=["input", "conv_pw_3_relu"])
     >>> find_sites(model)
-    ['site_input', 'site_conv2_block3_out']
+    ['site_input', 'site_conv_pw_3_relu']
     """
     model, names = _functional(model), unique_names(after)
     spliced = _splice(model, names, prefix="", allow_bypass=allow_bypass)
@@ -91,32 +95,7 @@ def insert_sites(model, after, allow_bypass=False):
     return spliced
 
 
-def warn_of_bypasses(model, names=None):
-    """Warns of sites that some path of their graph goes around.
-
-    Args:
-        model: As in `find_sites`; one without a graph is not looked at.
-        names: Which sites; `None` for all.
-    """
-    sites = {
-        name: layer
-        for name, layer in _sites(model).items()
-        if not layer.allow_bypass and (names is None or name in names)
-    }
-    graph = keras_private.graph_of(_inner(model))
-    places = Places(graph) if sites and graph is not None else None
-    for name in sites if places else ():
-        if joint := places.bypass(name):
-            warnings.warn(
-                f"Some features go around the site {name!r} and come together with "
-                f"those that it mixed at {joint}: not mixed, though the label is. A "
-                f"place that all pass is after {places.good_place_near(name)!r}. Else "
-                "the site may take all tensors, as a list, or `allow_bypass=True`",
-                stacklevel=3,
-            )
-
-
-def remove_sites(model):
+def remove_sites(model: keras.Model) -> keras.Model:
     """Returns the plain model: same layers and weights, without the sites.
 
     A site that a layer of your own or a wrapper holds stays where it is, and silent:

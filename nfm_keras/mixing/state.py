@@ -12,6 +12,29 @@ import keras
 from keras import ops
 
 
+def add_state(model, name, shape, dtype="float32", initializer="ones"):
+    """Adds a variable that a step reads or counts and nothing trains.
+
+    Args:
+        model: The model that owns it and saves it.
+        name: Its name.
+        shape: Its shape.
+        dtype: `"float32"` or `"int"`.
+        initializer: What it starts from.
+
+    Returns:
+        `keras.Variable`, of which replicas keep the first one's value.
+    """
+    return model.add_weight(
+        shape=shape,
+        dtype=dtype,
+        initializer=initializer,
+        trainable=False,
+        name=name,
+        aggregation="only_first_replica",
+    )
+
+
 def variables_of(model):
     """Returns a model's variables in the order of JAX's state.
 

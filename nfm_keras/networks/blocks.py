@@ -80,7 +80,7 @@ class SavedDropout(layers.Dropout):
 
     Example:
 
-    >>> branch = SavedDropout(0.1, noise_shape=(None, 1, 1))(branch)
+    >>> branch = SavedDropout(0.1, noise_shape=(None, 1, 1))(keras.Input((16, 32)))
     """
 
     def __init__(self, rate, noise_shape=None, seed=None, **kwargs):

@@ -1,6 +1,10 @@
 """The networks by name."""
 
 import types
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
 
 from nfm_keras.checks import unknown
 from nfm_keras.networks.perceptron import mlp
@@ -9,7 +13,7 @@ from nfm_keras.networks.resnet import resnet50, resnet101
 from nfm_keras.networks.vision_transformer import vit_lite, vit_lite7_4
 from nfm_keras.networks.wide_residual import wide_resnet, wide_resnet28_10
 
-NETWORKS = types.MappingProxyType(
+NETWORKS: Mapping[str, Callable[..., keras.Model]] = types.MappingProxyType(
     {
         "preact_resnet18": preact_resnet18,
         "small_resnet": small_resnet,
@@ -25,7 +29,13 @@ NETWORKS = types.MappingProxyType(
 """Name -> builder."""
 
 
-def build(name, input_shape, num_classes, width=1.0, **options):
+def build(
+    name: str,
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    width: float = 1.0,
+    **options: Any,
+) -> keras.Model:
     """Builds a network by name.
 
     Args:

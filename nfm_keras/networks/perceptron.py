@@ -1,5 +1,7 @@
 """Fully connected networks: the paper's toy, and tables."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
@@ -13,7 +15,15 @@ from nfm_keras.networks.blocks import (
 )
 
 
-def mlp(input_shape, num_classes, width=1.0, depth=4, dropout=0.0, mean=None, std=None):
+def mlp(
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    width: float = 1.0,
+    depth: int = 4,
+    dropout: float = 0.0,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> keras.Model:
     """Builds ReLU layers with a site at the input and after each but the last.
 
     Args:

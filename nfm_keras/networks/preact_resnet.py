@@ -1,5 +1,7 @@
 """Pre-activated residual networks for small images."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -14,7 +16,12 @@ from nfm_keras.networks.blocks import (
 )
 
 
-def preact_resnet18(input_shape, num_classes, width=1.0, **options):
+def preact_resnet18(
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    width: float = 1.0,
+    **options: Any,
+) -> keras.Model:
     """Builds PreActResNet-18 for 32x32 images, as the paper's tables used it.
 
     11.17 M parameters and 0.56 G multiply-adds at `width=1`; `width=2` is what
@@ -46,7 +53,12 @@ def preact_resnet18(input_shape, num_classes, width=1.0, **options):
     )
 
 
-def small_resnet(input_shape, num_classes, width=1.0, **options):
+def small_resnet(
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    width: float = 1.0,
+    **options: Any,
+) -> keras.Model:
     """Builds a pre-activated network of three one-block stages.
 
     For images of 8x8 to 28x28 pixels; 77 thousand parameters at `width=1`. Sites: the

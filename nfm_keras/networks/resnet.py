@@ -1,5 +1,7 @@
 """Residual networks of bottleneck blocks, for large images."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -21,7 +23,12 @@ _INITIALIZER = {
 }
 
 
-def resnet50(input_shape, num_classes, width=1.0, **options):
+def resnet50(
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    width: float = 1.0,
+    **options: Any,
+) -> keras.Model:
     """Builds ResNet-50 for 224x224 images, as the paper's ImageNet table used it.
 
     25.6 M parameters and 4.1 G multiply-adds at `width=1` and 1000 classes. Sites:
@@ -50,7 +57,12 @@ def resnet50(input_shape, num_classes, width=1.0, **options):
     return resnet(input_shape, num_classes, stages, name="resnet50", **options)
 
 
-def resnet101(input_shape, num_classes, width=1.0, **options):
+def resnet101(
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    width: float = 1.0,
+    **options: Any,
+) -> keras.Model:
     """Builds ResNet-101: `resnet50` with 23 blocks in the third stage.
 
     44.5 M parameters at `width=1` and 1000 classes.

@@ -1,5 +1,8 @@
 """Vision transformers for small images."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -21,7 +24,12 @@ _HEAD_SIZE = 64
 _NORMAL = {"class_name": "RandomNormal", "config": {"stddev": 0.02}}
 
 
-def vit_lite7_4(input_shape, num_classes, width=1.0, **options):
+def vit_lite7_4(
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    width: float = 1.0,
+    **options: Any,
+) -> keras.Model:
     """Builds ViT-Lite-7/4 for 32x32 images: 7 blocks, patches of 4x4 pixels.
 
     3.72 M parameters and 0.24 G multiply-adds at `width=1`. See `vit_lite`.
@@ -50,16 +58,16 @@ def vit_lite7_4(input_shape, num_classes, width=1.0, **options):
 
 
 def vit_lite(
-    input_shape,
-    num_classes,
-    width=1.0,
-    depth=7,
-    patch_size=4,
-    attention_dropout=0.1,
-    stochastic_depth=0.1,
-    mean=None,
-    std=None,
-):
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    width: float = 1.0,
+    depth: int = 7,
+    patch_size: int = 4,
+    attention_dropout: float = 0.1,
+    stochastic_depth: float = 0.1,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> keras.Model:
     """Builds a small vision transformer with a class token, and sites.
 
     As in the published code, and unlike other transformers, a block normalises

@@ -1,5 +1,7 @@
 """Wide residual networks of three groups, for small images."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
@@ -17,8 +19,13 @@ from nfm_keras.networks.blocks import (
 
 
 def wide_resnet28_10(
-    input_shape, num_classes, width=1.0, dropout=0.3, mean=None, std=None
-):
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    width: float = 1.0,
+    dropout: float = 0.3,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> keras.Model:
     """Builds WRN-28-10 for 32x32 images, as the authors of the method built it.
 
     36.5 M parameters at `width=1`. Sites: the normalised input and the outputs of
@@ -42,7 +49,7 @@ def wide_resnet28_10(
 
     Example:
 
-    >>> model = wide_resnet28_10((32, 32, 3), 10)
+    >>> model = wide_resnet28_10((32, 32, 3), 10, width=0.25)
 
     Reference:
         [Zagoruyko and Komodakis, 2016](https://arxiv.org/abs/1605.07146).
@@ -54,8 +61,14 @@ def wide_resnet28_10(
 
 
 def wide_resnet(
-    input_shape, num_classes, width=1.0, depth=28, dropout=0.3, mean=None, std=None
-):
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    width: float = 1.0,
+    depth: int = 28,
+    dropout: float = 0.3,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> keras.Model:
     """Builds WRN-depth-width: any depth 6n + 4, any widening factor.
 
     The blocks are those of the code that goes with Noisy Feature Mixup. Against

@@ -2,9 +2,11 @@
 
 import collections.abc
 import dataclasses
+from typing import overload
 
 from nfm_keras.records import schema
 from nfm_keras.records.score import Score
+from nfm_keras.types import StrPath
 
 FORMAT = 2
 """Version of the file format. Files of older ones are read, of newer ones refused."""
@@ -14,7 +16,7 @@ EVALUATION_FILE = "evaluation.json"
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluation(collections.abc.Sequence):
+class Evaluation(collections.abc.Sequence[Score]):
     """All that was measured of one classifier on one set: a sequence of `Score`.
 
     Args:
@@ -63,19 +65,25 @@ class Evaluation(collections.abc.Sequence):
     certifications: tuple[dict, ...] = ()
     checks: tuple[dict, ...] = ()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.scores)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> Score: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Score, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Score | tuple[Score, ...]:
         return self.scores[index]
 
-    def score(self, perturbation):
+    def score(self, perturbation: str) -> Score | None:
         """Returns the `Score` of an id, the last one measured; None without."""
         same = [s for s in self.scores if s.perturbation == perturbation]
         return same[-1] if same else None
 
 
-def save_evaluation(evaluation, path):
+def save_evaluation(evaluation: Evaluation, path: StrPath) -> None:
     """Writes an evaluation as strict JSON, whole or not at all.
 
     Args:
@@ -85,7 +93,7 @@ def save_evaluation(evaluation, path):
     schema.write(path, evaluation, FORMAT)
 
 
-def load_evaluation(path):
+def load_evaluation(path: StrPath) -> Evaluation:
     """Reads an evaluation written by `save_evaluation`; it equals the one saved.
 
     Args:

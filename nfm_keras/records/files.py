@@ -1,18 +1,22 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import errno
 import json
 import math
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
+
+from nfm_keras.types import Json, StrPath
 
 NON_FINITE = {json.dumps(x): x for x in (math.nan, math.inf, -math.inf)}
 """How NaN and the infinities stand in a file: as strings, JSON has no such numbers."""
 
 
 @contextlib.contextmanager
-def whole(path):
+def whole(path: StrPath, *, replace: bool = True) -> Iterator[pathlib.Path]:
     """Gives a path to write to, which takes the place of `path` once all is written.
 
     The hidden path lies in the same folder and has the same suffix. A file is flushed
@@ -22,17 +26,22 @@ def whole(path):
 
     Args:
         path: File or folder to write; its folder is created.
+        replace: Whether to take the place of what is there; without, two processes that
+            write the same path end with the first one's, and an error in the other.
 
     Yields:
         `pathlib.Path` that does not exist: the block makes a file or a folder of it.
 
     Raises:
+        FileExistsError: Without `replace`, if `path` is there once all is written.
         OSError: One line that names the file (full disk, read-only folder).
 
     Example:
 
-    >>> with whole("weights.npz") as hidden:  # doctest: +SKIP
-    ...     np.savez(hidden, *weights)
+    >>> with whole("classes.txt") as hidden, open(hidden, "w") as file:
+    ...     print("cat", file=file)
+    >>> pathlib.Path("classes.txt").read_text()
+    'cat\\n'
     """
     path = pathlib.Path(path)
     hidden = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
@@ -40,12 +49,10 @@ def whole(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(hidden)
         yield hidden
-        if hidden.is_dir():
-            _remove(path)  # no folder can be renamed over one that has files in it
-        else:
+        if hidden.is_file():
             with open(hidden, "rb") as file:
                 os.fsync(file.fileno())
-        os.replace(hidden, path)
+        _move(hidden, path, replace)
     except OSError as error:
         reason = error.strerror or str(error)
         # Given an errno, OSError makes the right subclass (PermissionError ...).
@@ -55,7 +62,7 @@ def whole(path):
             _remove(hidden)
 
 
-def write_text(path, text):
+def write_text(path: StrPath, text: str) -> None:
     """Writes a file of text, whole or not at all.
 
     Args:
@@ -69,7 +76,7 @@ def write_text(path, text):
         file.write(text)
 
 
-def write_json(path, values):
+def write_json(path: StrPath, values: Json) -> None:
     """Writes JSON values to a file, whole or not at all.
 
     NaN and the infinities become `"NaN"`, `"Infinity"` and `"-Infinity"`; NumPy numbers
@@ -87,7 +94,7 @@ def write_json(path, values):
     write_text(path, json.dumps(_encode(values), indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path):
+def read_json(path: StrPath) -> Json:
     """Reads a file of strict JSON; NaN and the infinities are strings in it.
 
     Args:
@@ -105,6 +112,22 @@ def read_json(path):
             f"{path} is truncated or is not JSON ({error}). "
             f"Received: {len(content)} bytes ending in {content[-40:]!r}"
         ) from None
+
+
+def _move(hidden, path, replace):
+    if replace:
+        if hidden.is_dir():
+            _remove(path)  # no folder can be renamed over one that has files in it
+        os.replace(hidden, path)
+        return
+    try:
+        # Neither can take the place of a file, or of a folder with files in it.
+        (os.rename if hidden.is_dir() else os.link)(hidden, path)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise
+        reason = "it appeared meanwhile, and is never changed"
+        raise FileExistsError(errno.EEXIST, reason) from None
 
 
 def _remove(path):

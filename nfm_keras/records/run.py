@@ -9,10 +9,12 @@ never loaded again to be reported.
 import dataclasses
 import pathlib
 import warnings
+from collections.abc import Iterable
 
 from nfm_keras.records import evaluation, schema
 from nfm_keras.records.files import write_json
 from nfm_keras.records.score import Score, merge
+from nfm_keras.types import StrPath
 
 FORMAT = 2
 """Version of the file format. Files of older ones are read, of newer ones refused."""
@@ -57,7 +59,7 @@ class Record:
     scores: tuple[Score, ...] = ()
 
 
-def save(record, path):
+def save(record: Record, path: StrPath) -> None:
     """Writes a record without its scores as strict JSON, whole or not at all.
 
     Args:
@@ -69,7 +71,7 @@ def save(record, path):
     write_json(path, {"format": FORMAT} | content)
 
 
-def load(path):
+def load(path: StrPath) -> Record:
     """Reads a record, with the scores of the `evaluation.json` beside it.
 
     A record of format 1 has scores of its own, which are kept where the evaluation does
@@ -94,7 +96,7 @@ def load(path):
     return dataclasses.replace(record, scores=scores)
 
 
-def with_rate_drops(config):
+def with_rate_drops(config: dict) -> dict:
     """Returns a config with the epochs at which its learning rate fell.
 
     Runs of before the config held them, as `rate_drops`, had a tenth of the rate from
@@ -109,7 +111,7 @@ def with_rate_drops(config):
     return config | {"rate_drops": [epochs * part / 100 for part in (50, 75, 90)]}
 
 
-def paths(folder, names=(FILE,)):
+def paths(folder: StrPath, names: Iterable[str] = (FILE,)) -> list[pathlib.Path]:
     """Returns where the records under a folder are, in order.
 
     Hidden folders are passed over: they hold work in progress. So are SavedModels,
@@ -138,7 +140,7 @@ def paths(folder, names=(FILE,)):
     ]
 
 
-def find(folder, *, skip_broken=False):
+def find(folder: StrPath, *, skip_broken: bool = False) -> list[Record]:
     """Reads the records under a folder, in the order of their `paths`.
 
     Args:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import typing
+from typing import Any
 
 from nfm_keras.records.files import NON_FINITE, read_json, write_json
 
@@ -48,7 +49,9 @@ def read(path, kind, version, older=None, optional=()):
         raise ValueError(f"{path} is not a valid {name}. {error}") from None
 
 
-def differing(one, other):
+def differing(
+    one: dict[str, Any], other: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the entries in which two dicts differ; a missing one counts as None.
 
     Returns:

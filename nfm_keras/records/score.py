@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class Score:
     calibration: dict[str, float] = dataclasses.field(default_factory=dict)
     stages: dict[str, int] = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         protocols = (*PROTOCOLS, NO_PROTOCOL)
         if self.protocol not in protocols:
             raise ValueError(
@@ -67,7 +68,7 @@ class Score:
             )
 
     @property
-    def right(self):
+    def right(self) -> np.ndarray:
         """`(n,)` bool array: which images were classified correctly.
 
         Raises:
@@ -82,7 +83,7 @@ class Score:
         return np.unpackbits(bits, count=self.n).astype(bool)
 
     @property
-    def key(self):
+    def key(self) -> tuple[str, str, tuple[tuple[str, str], ...]]:
         """What makes two scores the same row, on however many images.
 
         Example:
@@ -94,7 +95,7 @@ class Score:
         return self.perturbation, self.protocol, settings
 
     @property
-    def measurement(self):
+    def measurement(self) -> tuple[tuple, int, int]:
         """What makes two scores the same measurement on the same images and draws.
 
         Example:
@@ -105,7 +106,7 @@ class Score:
         return self.key, self.n, self.seed
 
 
-def pack(hits):
+def pack(hits: np.ndarray) -> str:
     """Returns which images were right as base64 text, the `hits` of a `Score`.
 
     Args:
@@ -119,7 +120,7 @@ def pack(hits):
     return base64.b64encode(np.packbits(hits).tobytes()).decode()
 
 
-def merge(scores, new):
+def merge(scores: Iterable[Score], new: Iterable[Score]) -> tuple[Score, ...]:
     """Returns old scores with new ones added, in order.
 
     A new one replaces the old one of the same `key`, unless that was measured on more

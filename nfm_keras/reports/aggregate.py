@@ -8,6 +8,7 @@ Scores no protocol touches (`none`: clean accuracy, attacks) go with either.
 import dataclasses
 import json
 import pathlib
+from typing import Protocol
 
 from nfm_keras.corruptions.constants import STANDARD
 from nfm_keras.mixing.schemes import SCHEMES
@@ -32,6 +33,17 @@ _OF_SCHEME = {
 }
 # What a table says anyway, and what does not change a run's result.
 _UNTOLD = {"scheme", "seed", "eval_every", "steps_per_execution", "jit_compile"}
+
+
+class Rows(Protocol):
+    """What a report reads of an `nfm_keras.experiments.experiment.Experiment`."""
+
+    title: str
+    settings: dict
+    rows: dict[str, dict]
+    seeds: tuple[int, ...]
+    protocol: str
+    paper: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,12 +79,12 @@ class Aggregate:
     paths: tuple[pathlib.Path, ...] = ()
 
     @property
-    def label(self):
+    def label(self) -> str:
         """What it is called in tables and figures."""
         return labelled(self.title or self.scheme, self.settings)
 
     @property
-    def seeds(self):
+    def seeds(self) -> int:
         """How many seeds it has."""
         return len(self.records)
 

@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from nfm_keras import records
@@ -10,6 +11,7 @@ from nfm_keras.records import history
 from nfm_keras.reports import html, seen
 from nfm_keras.table import Table
 from nfm_keras.training import inputs
+from nfm_keras.types import StrPath
 
 FILE = "report.html"
 """Name of the page inside the run's folder."""
@@ -105,7 +107,9 @@ def write(folder, data_dir=None):
     return path
 
 
-def write_pages(folders, data_dir=None):
+def write_pages(
+    folders: Sequence[StrPath], data_dir: StrPath | None = None
+) -> Iterator[pathlib.Path]:
     """Writes the page of every run under some folders.
 
     Args:

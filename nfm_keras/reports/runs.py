@@ -1,17 +1,26 @@
 """The report of many runs: tables and figures, from their records."""
 
 import pathlib
+from collections.abc import Sequence
 
 from nfm_keras import records
 from nfm_keras.mixing import schemes
 from nfm_keras.records.schema import refuse_difference
 from nfm_keras.reports import aggregate, curves, tables
+from nfm_keras.types import StrPath
 
 # Of a scheme, but no field of a config as they stand.
 _RESOLVED = {"sites", "technique"}
 
 
-def write(runs, folder, *, title=None, columns=None, paper=False):
+def write(
+    runs: Sequence[records.Record],
+    folder: StrPath,
+    *,
+    title: str | None = None,
+    columns: Sequence[str] | None = None,
+    paper: bool = False,
+) -> None:
     """Writes table.md, table.csv, table.tex and the figures that there is data for.
 
     Figures are curves.png, corruptions.png and history.png. Where runs were scored
@@ -38,7 +47,14 @@ def write(runs, folder, *, title=None, columns=None, paper=False):
     _write_history(aggregate.over_settings(runs, "none"), folder, title)
 
 
-def write_experiment(experiment, runs, folder, *, title=None, columns=None):
+def write_experiment(
+    experiment: aggregate.Rows,
+    runs: StrPath,
+    folder: StrPath,
+    *,
+    title: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> list[aggregate.Aggregate]:
     """Writes what `write` does in the rows of an experiment, the paper's number in it.
 
     A row that has no run yet is there, and is counted in the captions.
@@ -70,7 +86,9 @@ def write_experiment(experiment, runs, folder, *, title=None, columns=None):
     return aggregates
 
 
-def read(folders, *, skip_broken=False):
+def read(
+    folders: Sequence[StrPath], *, skip_broken: bool = False
+) -> list[records.Record]:
     """Reads the records of all runs under some folders.
 
     Args:
@@ -93,7 +111,9 @@ def read(folders, *, skip_broken=False):
     return runs
 
 
-def find(experiment, folder):
+def find(
+    experiment: aggregate.Rows, folder: StrPath
+) -> dict[str, dict[pathlib.Path, records.Record]]:
     """Reads the runs of an experiment, each row's in the order of their seeds.
 
     Args:
@@ -107,7 +127,8 @@ def find(experiment, folder):
         FileNotFoundError: If there is no folder of runs.
         ValueError: If a record is broken, or contradicts its row or its folder.
     """
-    paths, runs = records.paths(folder), {}
+    paths = records.paths(folder)
+    runs: dict[str, dict[pathlib.Path, records.Record]] = {}
     for name, row in experiment.rows.items():
         # What all rows share may be scaled; the captions say to what.
         own = {key: value for key, value in row.items() if key != "label"}
@@ -115,7 +136,7 @@ def find(experiment, folder):
         loaded = {path: records.load(path) for path in _of_row(paths, folder, name)}
         for path, record in loaded.items():
             _check(record, wanted, path)
-        ordered = sorted(loaded.items(), key=lambda run: run[1].config.get("seed"))
+        ordered = sorted(loaded.items(), key=lambda run: run[1].config["seed"])
         runs[name] = dict(ordered)
     return runs
 

@@ -11,6 +11,7 @@ import urllib.request
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nfm_keras.serving.requests import request_values
 
@@ -23,7 +24,7 @@ class ServingError(RuntimeError):
             `None` where there was no answer.
     """
 
-    def __init__(self, code, message):
+    def __init__(self, code: int | str | None, message: str) -> None:
         super().__init__(f"The server answered {code}: {message}" if code else message)
         self.code = code
 
@@ -117,7 +118,7 @@ class RestClient:
     array(['frog'], dtype='<U4')
     """
 
-    def __init__(self, url, timeout=60.0):
+    def __init__(self, url: str, timeout: float = 60.0) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or "/v1/models/" not in parts.path:
             raise ValueError(
@@ -126,12 +127,12 @@ class RestClient:
             )
         self.name, self._timeout = url.rstrip("/"), timeout
 
-    def status(self):
+    def status(self) -> dict[int, str]:
         """Returns a dict from version to state, such as `{1: "AVAILABLE"}`."""
         versions = self._ask("")["model_version_status"]
         return {int(entry["version"]): entry["state"] for entry in versions}
 
-    def metadata(self):
+    def metadata(self) -> dict[str, Names]:
         """Returns a dict from signature to `Names`."""
         reply = self._ask("/metadata")["metadata"]["signature_def"]["signature_def"]
         return {
@@ -140,7 +141,9 @@ class RestClient:
             if signature.get("inputs")
         }
 
-    def predict(self, values, signature, rows=False):
+    def predict(
+        self, values: ArrayLike | list[bytes], signature: str, rows: bool = False
+    ) -> dict[str, np.ndarray]:
         """Returns a dict of outputs, arrays of float32 or str; see `request_body`."""
         reply = self._ask(":predict", request_body(values, signature, rows))
         content = reply.get("outputs", reply.get("predictions"))
@@ -179,7 +182,7 @@ class GrpcClient:
     {1: 'AVAILABLE'}
     """
 
-    def __init__(self, address, model, timeout=60.0):
+    def __init__(self, address: str, model: str, timeout: float = 60.0) -> None:
         self._grpc, self._apis = _stubs()
         self.name, self._model, self._timeout = f"{address} {model}", model, timeout
         # By default an answer of more than 4 MB is refused, here and not there.
@@ -188,7 +191,7 @@ class GrpcClient:
         self._predictions = self._apis.predictions.PredictionServiceStub(channel)
         self._models = self._apis.models.ModelServiceStub(channel)
 
-    def status(self):
+    def status(self) -> dict[int, str]:
         """Returns a dict from version to state, such as `{1: "AVAILABLE"}`."""
         request = self._apis.status.GetModelStatusRequest()
         reply = self._ask(self._models.GetModelStatus, request)
@@ -196,7 +199,7 @@ class GrpcClient:
         versions = reply.model_version_status
         return {entry.version: state(entry.state) for entry in versions}
 
-    def metadata(self):
+    def metadata(self) -> dict[str, Names]:
         """Returns a dict from signature to `Names`."""
         request = self._apis.metadata.GetModelMetadataRequest()
         request.metadata_field.append("signature_def")
@@ -209,7 +212,9 @@ class GrpcClient:
             if signature.inputs
         }
 
-    def predict(self, values, signature):
+    def predict(
+        self, values: ArrayLike | list[bytes], signature: str
+    ) -> dict[str, np.ndarray]:
         """Returns a dict of outputs, arrays of float32 or str.
 
         Args:

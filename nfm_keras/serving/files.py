@@ -5,11 +5,13 @@ import pathlib
 import re
 import warnings
 
+import keras
 import numpy as np
 
 from nfm_keras import records
 from nfm_keras.checks import unknown
 from nfm_keras.serving import checks, heads
+from nfm_keras.types import StrPath
 
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
 """Format -> suffix of its files."""
@@ -17,7 +19,7 @@ SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
 _NEEDS = {"onnx": ("onnx", "tf2onnx"), "litert": ("tensorflow",)}
 
 
-def export_file(classifier, path, format):
+def export_file(classifier: keras.Model, path: StrPath, format: str) -> pathlib.Path:
     """Writes a classifier as a file, run once and compared before it appears.
 
     One input, float32 images in [0, 1] with any batch size, and one output, the logits.
@@ -41,7 +43,9 @@ def export_file(classifier, path, format):
 
     Example:
 
-    >>> export_file(classifier, "models/digits", "litert")  # doctest: +SKIP
+    >>> from nfm_keras import networks, remove_sites
+    >>> classifier = remove_sites(networks.mlp((8, 8, 1), 10))
+    >>> export_file(classifier, "models/digits", "litert")
     PosixPath('models/digits.tflite')
     """
     classifier = checks.check_classifier(classifier)
@@ -53,7 +57,7 @@ def export_file(classifier, path, format):
     images = checks.example_images(classifier)
     # Before the conversion: to ONNX, Keras converts only what was called.
     expected = np.asarray(classifier(images, training=False))
-    with records.whole(target) as file:
+    with records.whole(target, replace=False) as file:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tf2onnx on NumPy 2, LiteRT's new address
             try:

@@ -5,16 +5,18 @@ another backend loads under TensorFlow and is exported from there.
 """
 
 import dataclasses
-import errno
 import pathlib
+from collections.abc import Iterable
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nfm_keras import records
 from nfm_keras.checks import check_count
 from nfm_keras.serving import checks, heads, signatures, warmup
 from nfm_keras.serving.card import model_card
+from nfm_keras.types import StrPath
 
 CARD = "model_card.md"
 EXTRA = "assets.extra"
@@ -24,16 +26,16 @@ _CLASSES = "classes.txt"
 
 
 def export(
-    classifier,
-    path,
+    classifier: keras.Model,
+    path: StrPath,
     *,
-    version=None,
-    record=None,
-    evaluation=None,
-    classes=None,
-    features=False,
-    float16=False,
-):
+    version: int | None = None,
+    record: records.Record | None = None,
+    evaluation: records.Evaluation | None = None,
+    classes: Iterable[str] | None = None,
+    features: bool = False,
+    float16: bool = False,
+) -> pathlib.Path:
     """Writes a classifier as version folder `<path>/<version>/` of a SavedModel.
 
     The folder is written under a hidden name beside its place, loaded again, every
@@ -76,8 +78,10 @@ def export(
 
     Example:
 
-    >>> export(classifier, "savedmodels/cifar10_nfm")  # doctest: +SKIP
-    PosixPath('savedmodels/cifar10_nfm/1')
+    >>> from nfm_keras import networks, remove_sites
+    >>> classifier = remove_sites(networks.mlp((8, 8, 1), 10))
+    >>> export(classifier, "savedmodels/digits")
+    PosixPath('savedmodels/digits/1')
     """
     classifier = checks.check_classifier(classifier)
     head = heads.head_of(classifier, checks.example_images(classifier))
@@ -87,7 +91,7 @@ def export(
     path = pathlib.Path(path)
     target = path / str(_free_version(path, version))
     record, evaluation = _with_scores(record, evaluation)
-    with records.whole(target) as folder:
+    with records.whole(target, replace=False) as folder:
         _write(offered, folder)
         checks.check_graph(folder)
         changed = checks.check_outputs(model, folder, float16)
@@ -97,11 +101,10 @@ def export(
         records.write_text(folder / CARD, card)
         _add_extra(folder / EXTRA, None if classes is None else names)
         warmup.write(folder / EXTRA, path.name, _requests(model, offered))
-        _check_still_free(target)
     return target
 
 
-def classify(path, images):
+def classify(path: StrPath, images: ArrayLike) -> list[tuple[str, float]]:
     """Classifies images with an exported model, as a client of a server would.
 
     Args:
@@ -154,13 +157,6 @@ def _free_version(path, version):
             f"{path / str(version)} exists; a version is never changed"
         )
     return version
-
-
-def _check_still_free(target):
-    """Refuses to take the place of what another process has exported meanwhile."""
-    if target.exists():
-        reason = "it appeared meanwhile; a version is never changed"
-        raise FileExistsError(errno.EEXIST, reason)
 
 
 def _with_scores(record, evaluation):

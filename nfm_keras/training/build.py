@@ -53,7 +53,7 @@ def resolve(config: Config) -> tuple[Config, keras.Model]:
     return dataclasses.replace(config, **settings), network
 
 
-def compile_model(config: Config, network, steps) -> NFMModel:
+def compile_model(config: Config, network: keras.Model, steps: int) -> NFMModel:
     """Returns the compiled `NFMModel` of a resolved config.
 
     Args:

@@ -21,7 +21,12 @@ class LearningRate(keras.callbacks.Callback):
 
     Example:
 
-    >>> model.fit(x, y, callbacks=[LearningRate(), checkpoint])  # doctest: +SKIP
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile(keras.optimizers.SGD(0.125), "mse")
+    >>> points, values = np.eye(2), np.ones((2, 1))
+    >>> done = model.fit(points, values, verbose=0, callbacks=[LearningRate()])
+    >>> done.history["learning_rate"]
+    [0.125]
     """
 
     def on_epoch_end(self, epoch, logs=None):
@@ -57,8 +62,10 @@ class NoisyAccuracy(keras.callbacks.Callback):
 
     Example:
 
-    >>> watch = NoisyAccuracy(test.images, test.labels, std=test.spec.std)
-    ... # doctest: +SKIP
+    >>> from nfm_keras import data
+    >>> test = data.load("digits").test
+    >>> NoisyAccuracy(test.images, test.labels, std=test.spec.std).key
+    'val_accuracy_white_noise@0.1'
     """
 
     def __init__(
@@ -119,7 +126,9 @@ class HistoryFile(keras.callbacks.Callback):
 
     Example:
 
-    >>> HistoryFile("runs/nfm/history.csv", checkpoint)  # doctest: +SKIP
+    >>> from nfm_keras.training.checkpoints import Checkpoint
+    >>> checkpoint = Checkpoint("checkpoints")
+    >>> callbacks = [checkpoint, HistoryFile("history.csv", checkpoint)]
     """
 
     def __init__(self, path, checkpoint):

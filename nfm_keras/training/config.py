@@ -107,7 +107,7 @@ class Config:
     patch_size: int | None = None
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, kind in _LISTS:
             if getattr(self, name) is not None:
                 values = tuple(kind(value) for value in getattr(self, name))

@@ -29,25 +29,30 @@ class FiniteLoss(keras.callbacks.Callback):
 
     Example:
 
-    >>> model.fit(images, labels, callbacks=[FiniteLoss()])  # doctest: +SKIP
+    >>> from nfm_keras import NFMModel, networks
+    >>> model = NFMModel(networks.mlp((2,), 2, depth=1))
+    >>> model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(True))
+    >>> points, classes = np.eye(2), np.array([0, 1])
+    >>> history = model.fit(points, classes, callbacks=[FiniteLoss()], verbose=0)
     """
 
-    def __init__(self, rollbacks=0):
+    def __init__(self, rollbacks: int = 0) -> None:
         super().__init__()
         self.rollbacks = rollbacks
         self._in_a_row = 0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._counted, self._batch = _count(self.model), 0
         self._first = _number(self.model.step)
 
     # Not `on_train_batch_end`: with that, Keras waits for the logs of each step.
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         before, self._batch = self._batch, batch
         if batch // _EVERY > before // _EVERY and not self.model.skip_nonfinite:
             _check_losses(self.model)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs = {} if logs is None else logs
         if self.rollbacks:
             logs["rollbacks"] = self.rollbacks
         if not self.model.skip_nonfinite:

@@ -21,7 +21,7 @@ EXIT_CODE = 128 + signal.SIGTERM
 _LOCK = ".lock"
 
 
-def check_folder(folder, config, resume):
+def check_folder(folder: pathlib.Path, config: Config, resume: bool) -> None:
     """Refuses a folder that holds another run, or this one without `resume`.
 
     Args:
@@ -70,7 +70,7 @@ def locked(folder):
 
     Example:
 
-    >>> with locked("runs/nfm"):  # doctest: +SKIP
+    >>> with locked("runs/nfm"):
     ...     pass
     """
     path = pathlib.Path(folder) / _LOCK

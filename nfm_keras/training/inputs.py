@@ -48,7 +48,7 @@ def rebuild(fields):
 
     Example:
 
-    >>> config, model = rebuild(record.config)  # doctest: +SKIP
+    >>> config, model = rebuild(Config(network="mlp").to_json())
     """
     unknown = fields.keys() - {field.name for field in dataclasses.fields(Config)}
     if unknown:

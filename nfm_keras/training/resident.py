@@ -54,7 +54,8 @@ def unpack(path, dataset="cifar10") -> data.Splits:
                 f"them. Received: {', '.join(file) or 'none'}"
             )
         arrays = [file[name] for name in _ARRAYS]
-    parts = [data.Split(*arrays[i : i + 2], known) for i in (0, 2)]
+    pairs = zip(arrays[::2], arrays[1::2], strict=True)
+    parts = [data.Split(images, labels, known) for images, labels in pairs]
     for part in parts:
         _check_split(path, part)
     return data.Splits(parts[0], None, parts[1])

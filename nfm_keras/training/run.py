@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
+from typing import Any
 
 import keras
 
@@ -13,6 +14,7 @@ from nfm_keras.records.environment import environment
 from nfm_keras.training import averaging, distribution
 from nfm_keras.training.build import compile_model, resolve
 from nfm_keras.training.callbacks import HistoryFile
+from nfm_keras.training.checkpoints import Checkpoint
 from nfm_keras.training.config import Config
 from nfm_keras.training.fit import Job, log_callbacks, train_to_end
 from nfm_keras.training.folder import (
@@ -23,6 +25,7 @@ from nfm_keras.training.folder import (
     locked,
 )
 from nfm_keras.training.inputs import batches, steps_per_epoch
+from nfm_keras.types import StrPath
 
 _WATCHED = "white_noise@0.1"
 _STATISTICS_STEPS = 100
@@ -30,17 +33,17 @@ _STATISTICS_STEPS = 100
 
 def train(
     config: Config,
-    folder,
+    folder: StrPath,
     *,
-    resume=False,
-    data_dir=None,
-    download=False,
-    command="",
-    verbose="auto",
-    tensorboard=False,
-    watch=None,
-    save_every=None,
-    keep=2,
+    resume: bool = False,
+    data_dir: StrPath | None = None,
+    download: bool = False,
+    command: str = "",
+    verbose: int | str = "auto",
+    tensorboard: bool = False,
+    watch: str | None = None,
+    save_every: int | None = None,
+    keep: int = 2,
 ) -> records.Record:
     """Trains one network and leaves `record.json` and `classifier.keras` in `folder`.
 
@@ -97,7 +100,11 @@ def train(
     """
     folder = pathlib.Path(folder)
     policy = keras.config.dtype_policy()
-    options = {"save_every": save_every, "keep": keep, "tensorboard": tensorboard}
+    options: dict[str, Any] = {
+        "save_every": save_every,
+        "keep": keep,
+        "tensorboard": tensorboard,
+    }
     options["watch"] = watch or (_WATCHED if tensorboard else None)
     try:
         engine, config, network = _begin(config, folder, resume)
@@ -178,7 +185,15 @@ def _train(job, command):
     return records.load(job.folder / records.FILE)
 
 
-def to_record(folder, config, network, checkpoint, started, command, replicas=None):
+def to_record(
+    folder: pathlib.Path,
+    config: Config,
+    network: keras.Model,
+    checkpoint: Checkpoint,
+    started: str,
+    command: str,
+    replicas: dict | None = None,
+) -> records.Record:
     """Returns the `Record` of a run that is trained; it has no scores yet.
 
     Args:
@@ -197,7 +212,7 @@ def to_record(folder, config, network, checkpoint, started, command, replicas=No
         dataset=config.dataset,
         network=config.network,
         config=config.to_json(),
-        sites=config.sites,
+        sites=config.sites or (),
         parameters=network.count_params(),
         versions=versions,
         hardware=hardware | (replicas or {}),

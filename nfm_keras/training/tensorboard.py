@@ -34,7 +34,7 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     Example:
 
-    >>> log = TensorBoardLog("runs/nfm/tensorboard", 391, 128)  # doctest: +SKIP
+    >>> log = TensorBoardLog("tensorboard", steps=391, batch_size=128)
     """
 
     def __init__(self, folder, steps, batch_size, first_batch=None, classes=None):

@@ -46,6 +46,7 @@ def run(app, *flags):
     process = start(app, *flags)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err[-3000:]
+    assert "absl::InitializeLog" not in err and "cudart_stub" not in err
     return out
 
 
@@ -142,6 +143,7 @@ def test_a_run_is_evaluated_exported_and_reported(run_dir, tmp_path):
     assert (report / "history.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_demo_ends_with_a_table_and_a_classified_image(tmp_path):
     out = run("demo", "--schemes=nfm", "--epochs=2", f"--output={tmp_path}")
     assert out.count("(reference)") == 7 and out.count("pgd@") >= 3
@@ -175,6 +177,7 @@ def test_mistakes_end_in_one_line_that_names_them(tmp_path):
         _, err = process.communicate(timeout=300)
         assert process.returncode not in (0, None), command
         assert "Traceback" not in err, err
+        assert "absl::InitializeLog" not in err, err
         last = lines(err)[-1]
         assert all(part in last for part in expected), last
     assert not missing.exists()

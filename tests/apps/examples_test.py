@@ -68,7 +68,13 @@ def test_every_example_is_tested():
     assert {path.stem for path in (ROOT / "examples").glob("*.py")} == SHORT.keys()
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "own_train_step" else pytest.mark.slow)
+        for name in SHORT
+    ],
+)
 def test_a_short_run_learns(name):
     skip_without(name)
     flags, least = SHORT[name]

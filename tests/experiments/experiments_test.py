@@ -169,6 +169,7 @@ def sweep(folder, *flags):
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="slow processes, once")
+@pytest.mark.slow
 def test_a_sweep_finishes_the_others_and_says_which_run_failed(tmp_path):
     # Images of 8x8 pixels have no grid of 16x16 blocks, which PuzzleMix may draw.
     process = sweep(tmp_path, "--rows=puzzlemix,erm")

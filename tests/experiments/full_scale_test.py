@@ -40,6 +40,7 @@ def test_an_epoch_is_the_models_own_steps_on_crops_drawn_from_seed_epoch_and_ste
     rehearse("an_epoch", tmp_path)
 
 
+@pytest.mark.slow
 def test_slices_and_a_kill_leave_the_weights_of_a_run_in_one_piece(tmp_path):
     rehearse("slices_and_a_kill", tmp_path)
 

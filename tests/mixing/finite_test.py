@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import BACKEND
+from conftest import QUICK
 from keras import ops
 
 import nfm_keras as nfm
@@ -14,7 +14,7 @@ X = RNG.normal(size=(60, 4)).astype("float32")
 Y = np.arange(60) % 3
 STEPS = 6
 BAD = 3  # the step whose batch is not finite
-COMPILED = {"jit_compile": BACKEND != "torch"}
+COMPILED = {"jit_compile": QUICK}
 
 
 def compiled(skip, mixing=None, rate=0.1, **options):

@@ -76,7 +76,10 @@ def test_steps_are_functions_of_seed_and_step(scheme, tmp_path):
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="compiled with XLA or not")
-@pytest.mark.parametrize("scheme", ["cutmix", "adversarial", "noisymix"])
+@pytest.mark.parametrize(
+    "scheme",
+    ["nfm", "cutmix", "adversarial", pytest.param("noisymix", marks=pytest.mark.slow)],
+)
 def test_what_does_not_leave_the_graph_runs_under_xla(scheme):
     losses = [fit(model_of(scheme, jit_compile=jit))["loss"][0] for jit in JITS]
     assert losses == pytest.approx([losses[0]] * len(losses), rel=1e-3)

@@ -235,6 +235,25 @@ def test_full_disk_gives_one_clear_line(tmp_path, monkeypatch):
         records.save(RECORD, tmp_path / "record.json")
 
 
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_of_two_that_write_what_is_never_replaced_the_first_wins(kind, tmp_path):
+    def write(path, text):
+        if kind == "folder":
+            path.mkdir()
+            path /= "x"
+        path.write_text(text)
+
+    target = tmp_path / "target"
+    with records.whole(target, replace=False) as hidden:
+        write(hidden, "ours")
+    before = sorted(tmp_path.rglob("*"))
+    refused = pytest.raises(FileExistsError, match="target: it appeared meanwhile")
+    with refused, records.whole(target, replace=False) as hidden:
+        write(hidden, "theirs")
+    assert sorted(tmp_path.rglob("*")) == before
+    assert before[-1].read_text() == "ours"
+
+
 def test_folder_that_is_a_file_gives_one_clear_line(tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(OSError, match="Cannot write .*record.json"):

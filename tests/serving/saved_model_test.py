@@ -163,7 +163,7 @@ def test_of_two_exports_of_one_version_the_first_wins(tmp_path, monkeypatch):
     assert (tmp_path / "1" / "saved_model.pb").read_text() == "theirs"
 
 
-@pytest.mark.parametrize("step", ["check_graph", "check_outputs", "_check_still_free"])
+@pytest.mark.parametrize("step", ["check_graph", "check_outputs", "model_card"])
 def test_an_interrupted_export_leaves_nothing(step, tmp_path, monkeypatch):
     def interrupt(*_):
         (hidden,) = os.listdir(tmp_path)

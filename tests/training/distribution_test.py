@@ -85,6 +85,7 @@ def test_mirrored_replicas_agree_on_weights_and_statistics(mirrored):
 @once
 @needs_jax
 @pytest.mark.parametrize("case", replicas.MIXINGS)
+@pytest.mark.slow
 def test_data_parallel_is_one_device(data_parallel, case):
     assert_same(data_parallel["data_parallel"][case], data_parallel["none"][case])
     assert_replicas_agree(data_parallel["data_parallel"][case])
@@ -92,6 +93,7 @@ def test_data_parallel_is_one_device(data_parallel, case):
 
 @once
 @needs_jax
+@pytest.mark.slow
 def test_engines_describe_themselves(mirrored, data_parallel):
     for runs, name in ((mirrored, "mirrored"), (data_parallel, "data_parallel")):
         assert runs["none"]["engine"] == {"index": 0}

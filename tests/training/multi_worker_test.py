@@ -41,12 +41,14 @@ def mirrored(tmp_path_factory):
 
 @once
 @pytest.mark.parametrize("case", replicas.MIXINGS)
+@pytest.mark.slow
 def test_workers_compute_what_mirrored_replicas_do(workers, mirrored, case):
     for worker in workers:
         assert_same(worker["multi_worker"][case], mirrored[case])
 
 
 @once
+@pytest.mark.slow
 def test_workers_share_site_and_lambda_only(workers):
     first, second = (worker["multi_worker"]["mixed"]["draws"] for worker in workers)
     assert len(first) == len(second) == 9 * replicas.EPOCHS
@@ -57,6 +59,7 @@ def test_workers_share_site_and_lambda_only(workers):
 
 @once
 @pytest.mark.parametrize("backend, name", ENGINES)
+@pytest.mark.slow
 def test_workers_end_with_equal_weights_and_logs(request, backend, name, tmp_path):
     if name == "multi_worker":
         first, second = request.getfixturevalue("workers")

@@ -62,6 +62,7 @@ def assert_same(folder, whole):
     np.testing.assert_equal(records.load(folder / "record.json").history, history)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_locked_killed_and_terminated_ends_the_same(tmp_path, whole):
     first = start(tmp_path)
     wait_for(tmp_path, "0000-*", first)

@@ -1,6 +1,8 @@
 """Check: one row of the gradient-masking report, and what the rows say together."""
 
 import dataclasses
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from nfm_keras.table import Table
 
@@ -26,11 +28,20 @@ class Check:
     detail: str
 
 
-def verdict(checks):
+class Finding(NamedTuple):
+    """What a check saw; `obstacle` says why those that need it cannot be run."""
+
+    passed: bool | None
+    value: float | None
+    detail: str
+    obstacle: str = ""
+
+
+def verdict(checks: Iterable[Check]) -> str:
     """Returns the report in one line.
 
     Args:
-        checks: tuple of `Check`.
+        checks: The `Check`s of a report.
 
     Returns:
         `"no sign of gradient masking"`, or `"signs of gradient masking: "` and the
@@ -48,11 +59,11 @@ def verdict(checks):
     return "no sign of gradient masking" if judged else "not judged"
 
 
-def to_markdown(checks):
+def to_markdown(checks: Iterable[Check]) -> str:
     """Returns the report as a Markdown table.
 
     Args:
-        checks: tuple of `Check`.
+        checks: The `Check`s of a report.
 
     Example:
 

@@ -18,26 +18,33 @@ import typing
 
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from nfm_keras import attacks
 from nfm_keras.backend import gradients
 from nfm_keras.data.labels import are_probabilities
 from nfm_keras.evaluation.comparison import mcnemar
-from nfm_keras.evaluation.masking.check import Check
+from nfm_keras.evaluation.masking.check import Check, Finding
 from nfm_keras.evaluation.masking.examined import EVERYTHING, Examined
 from nfm_keras.records.ids import format_severity
+from nfm_keras.types import Classifier
 
 SIGNIFICANT = 0.05
 """p value below which two attacks differ by more than chance."""
-
 STEPS = 10
 MANY_STEPS = 50
 QUERIES = 1000
 
 
 def masking_report(
-    classifier, images, labels, *, epsilon=8 / 255, seed=0, batch_size=250
-):
+    classifier: Classifier,
+    images: ArrayLike,
+    labels: ArrayLike,
+    *,
+    epsilon: float = 8 / 255,
+    seed: int = 0,
+    batch_size: int = 250,
+) -> tuple[Check, ...]:
     """Looks for signs of gradient masking.
 
     Args:
@@ -61,17 +68,18 @@ def masking_report(
     Example:
 
     >>> def classifier(images):
-    ...     return ops.concatenate([images, 0.6 - images], axis=-1)[:, 0, 0]
+    ...     return ops.softmax(ops.concatenate([images, 0.6 - images], -1)[:, 0, 0])
     >>> images = np.linspace(0, 0.28, 20).reshape(20, 1, 1, 1).astype("float32")
-    >>> verdict(masking_report(classifier, images, np.ones(20, int)))
-    'no sign of gradient masking'
+    >>> report = masking_report(classifier, images, [1] * 20)
+    >>> [check.name for check in report if check.passed is False]
+    ['logits']
     """
     subject = Examined(classifier, images, labels, epsilon, seed, batch_size)
-    checks, obstacles = [], {}
+    checks: list[Check] = []
+    obstacles: dict[str, str] = {}
     if np.isfinite(subject.logits).all() and not subject.clean_hits.any():
         why = f"not run: none of {len(subject.images)} images is classified correctly"
-        empty = None, None
-        return tuple(Check(r.name, r.question, *empty, r.expected, why) for r in _ROWS)
+        return tuple(Check(*r[:2], None, None, r.expected, why) for r in _ROWS)
     for row in _ROWS:
         reasons = [obstacles[name] for name in row.needs if name in obstacles]
         if reasons:
@@ -83,15 +91,6 @@ def masking_report(
         answers = (finding.passed, finding.value, row.expected, finding.detail)
         checks.append(Check(row.name, row.question, *answers))
     return tuple(checks)
-
-
-class Finding(typing.NamedTuple):
-    """What a check saw; `obstacle` says why those that need it cannot be run."""
-
-    passed: bool | None
-    value: float | None
-    detail: str
-    obstacle: str = ""
 
 
 def _finite(subject):
@@ -258,16 +257,17 @@ class _Row(typing.NamedTuple):
 
 _BEYOND_CHANCE = "no rise in percent points beyond chance"
 
-
 _ROWS = (
     _Row("finite", "Are all logits finite?", "0 images with others", _finite, ()),
     _Row(
         *("deterministic", "Does an image always get the same logits?"),
-        *("within 0.1 % of the largest logit", _deterministic, ("finite",)),
+        *("within 0.1 % of the largest logit", _deterministic),
+        ("finite",),
     ),
     _Row(
         *("logits", "Are they logits, not probabilities?"),
-        *("below 100 % of rows in [0,1] with sum 1", _logits, ("finite",)),
+        *("below 100 % of rows in [0,1] with sum 1", _logits),
+        ("finite",),
     ),
     _Row(
         *("gradient", "Does the loss have a gradient at the images?"),

@@ -2,8 +2,10 @@
 
 import importlib
 import pathlib
+from typing import Any
 
 from nfm_keras.checks import unknown
+from nfm_keras.experiments.experiment import Experiment
 
 NAMES = tuple(
     sorted(
@@ -14,7 +16,7 @@ NAMES = tuple(
 )
 
 
-FULL = {
+FULL: dict[str, Any] = {
     "epochs": 200,
     "width": 1.0,
     "limit": None,
@@ -25,7 +27,7 @@ FULL = {
 """Full scale. A run is validated and checkpointed every `eval_every` epochs."""
 
 
-def load(name):
+def load(name: str) -> Experiment:
     """Returns the `Experiment` of a name.
 
     Args:

@@ -7,8 +7,10 @@ from keras import ops
 
 from nfm_keras.backend import random
 from nfm_keras.checks import check_count, check_number
+from nfm_keras.mixing.draw import Draw
 from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique
 from nfm_keras.mixing.techniques.losses import input_gradient
+from nfm_keras.types import Tensor
 
 NORMS = ("linf", "l2")
 _TINY = 1e-12
@@ -46,7 +48,7 @@ class Adversarial(Technique):
     attack_norm: str = "linf"
     attack_steps: int = 7
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.attack_norm not in NORMS:
             raise ValueError(
                 f"`attack_norm` must be one of {NORMS}. Received: {self.attack_norm!r}"
@@ -54,7 +56,9 @@ class Adversarial(Technique):
         check_number("attack_epsilon", self.attack_epsilon, above=0)
         check_count("attack_steps", self.attack_steps)
 
-    def prepare(self, model, images, labels, draw):
+    def prepare(
+        self, model: keras.Model, images: Tensor, labels: Tensor, draw: Draw
+    ) -> Batch:
         images = self.as_images(images)
         size = 2.5 * self.attack_epsilon / self.attack_steps
         start = self.start(random.fold(draw.key, STREAM), ops.shape(images))
@@ -68,7 +72,7 @@ class Adversarial(Technique):
         moved = ops.where(draw.site >= 0, ops.stop_gradient(moved), images)
         return Batch(moved, draw, None if model.mixing.is_identity else draw)
 
-    def start(self, key, shape):
+    def start(self, key: Tensor, shape: tuple) -> Tensor:
         """Draws perturbations that are uniform in the ball.
 
         Args:
@@ -85,7 +89,7 @@ class Adversarial(Technique):
         radius = random.uniform(random.fold(key, 1), (shape[0], 1, 1, 1))
         return self.attack_epsilon * radius ** (1 / size) * directions
 
-    def project(self, perturbations):
+    def project(self, perturbations: Tensor) -> Tensor:
         """Brings perturbations into the ball.
 
         Args:

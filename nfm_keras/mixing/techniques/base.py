@@ -4,11 +4,13 @@ import contextlib
 import dataclasses
 import threading
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
+import keras
 from keras import ops, tree
 
 from nfm_keras.mixing.draw import Draw
+from nfm_keras.types import Tensor, Tensors
 
 
 class Batch(NamedTuple):
@@ -25,7 +27,7 @@ class Batch(NamedTuple):
         loss: Function of the outputs for all views: a scalar to add to the loss.
     """
 
-    images: Any
+    images: Tensor
     draw: Draw
     site_draw: Draw | None = None
     views: int = 1
@@ -45,7 +47,9 @@ class Technique:
 
     on_host: ClassVar[bool] = False
 
-    def prepare(self, model, images, labels, draw: Draw) -> Batch:
+    def prepare(
+        self, model: keras.Model, images: Tensor, labels: Tensor, draw: Draw
+    ) -> Batch:
         """Makes of a batch what the network is trained on.
 
         Args:
@@ -61,7 +65,7 @@ class Technique:
         """
         raise NotImplementedError
 
-    def check(self, shape):
+    def check(self, shape: tuple[int, ...]) -> None:
         """Refuses inputs that it cannot take, by name.
 
         Args:
@@ -77,7 +81,7 @@ class Technique:
                 f"Received: shape {tuple(shape)}"
             )
 
-    def as_images(self, images):
+    def as_images(self, images: Tensor) -> Tensor:
         """Returns a batch as float32, once it is checked.
 
         Args:
@@ -99,7 +103,7 @@ class Technique:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
 
@@ -110,7 +114,7 @@ STREAM = 1 << 16
 class _Prepared(threading.local):
     """The batch of a thread's training step."""
 
-    batch = None
+    batch: Batch | None = None
 
 
 # Thread-local for the same reason as the scopes of the mixing.
@@ -131,6 +135,21 @@ def prepared(batch: Batch):
         _PREPARED.batch = None
 
 
-def current_batch():
+def current_batch() -> Batch | None:
     """Returns the `Batch` in force, or `None`."""
     return _PREPARED.batch
+
+
+def runs_on_host(technique: Technique | None) -> bool:
+    """Returns whether a step leaves the graph, where that keeps XLA out."""
+    if technique is None or not technique.on_host:
+        return False
+    return keras.backend.backend() == "tensorflow"
+
+
+def first_view(outputs: Tensors) -> Tensors:
+    """Returns the outputs for the labels' own view, where a technique made several."""
+    batch = current_batch()
+    if batch is None or batch.views == 1:
+        return outputs
+    return tree.map_structure(lambda t: t[: ops.shape(t)[0] // batch.views], outputs)

@@ -6,7 +6,9 @@ import keras
 from keras import ops
 
 from nfm_keras.backend import random
+from nfm_keras.mixing.draw import Draw
 from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique
+from nfm_keras.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
@@ -27,7 +29,9 @@ class CutMix(Technique):
         algorithm A1.
     """
 
-    def prepare(self, model, images, labels, draw):
+    def prepare(
+        self, model: keras.Model, images: Tensor, labels: Tensor, draw: Draw
+    ) -> Batch:
         images = self.as_images(images)
         height, width = images.shape[1:3]
         box = boxes(draw.lam, random.fold(draw.key, STREAM), height, width)

@@ -1,10 +1,13 @@
 """Losses: of smoothed labels, sample by sample, and between views of an image."""
 
+from typing import Any
+
 import keras
 from keras import ops, tree
 
 from nfm_keras.backend.gradients import value_and_grad
 from nfm_keras.checks import check_number
+from nfm_keras.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
@@ -31,19 +34,24 @@ class SmoothedCrossentropy(keras.losses.Loss):
         [Szegedy et al., 2016](https://arxiv.org/abs/1512.00567), section 7.
     """
 
-    def __init__(self, label_smoothing=0.1, name="smoothed_crossentropy", **kwargs):
+    def __init__(
+        self,
+        label_smoothing: float = 0.1,
+        name: str = "smoothed_crossentropy",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name=name, **kwargs)
         check_number("label_smoothing", label_smoothing, least=0, below=1)
         self.label_smoothing = label_smoothing
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         own = keras.losses.sparse_categorical_crossentropy(
             y_true, y_pred, from_logits=True
         )
         spread = ops.logsumexp(y_pred, axis=-1) - ops.mean(y_pred, axis=-1)
         return (1 - self.label_smoothing) * own + self.label_smoothing * spread
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 

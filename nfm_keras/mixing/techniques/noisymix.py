@@ -7,9 +7,11 @@ from keras import ops
 
 from nfm_keras.backend import random
 from nfm_keras.checks import check_number
+from nfm_keras.mixing.draw import Draw
 from nfm_keras.mixing.techniques.augmix import augmix
 from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique
 from nfm_keras.mixing.techniques.losses import jensen_shannon
+from nfm_keras.types import Tensor
 
 VIEWS = 3
 
@@ -42,10 +44,12 @@ class NoisyMix(Technique):
 
     jsd_weight: float = 12.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_number("jsd_weight", self.jsd_weight, least=0)
 
-    def prepare(self, model, images, labels, draw):
+    def prepare(
+        self, model: keras.Model, images: Tensor, labels: Tensor, draw: Draw
+    ) -> Batch:
         images, key = self.as_images(images), random.fold(draw.key, STREAM)
         levels = model.current_levels()
         level = 1.0 if levels is None else levels[1]

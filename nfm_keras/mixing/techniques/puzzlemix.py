@@ -10,9 +10,11 @@ from keras import ops
 from nfm_keras.backend import random
 from nfm_keras.backend.host import call_host
 from nfm_keras.checks import check_number
+from nfm_keras.mixing.draw import Draw
 from nfm_keras.mixing.techniques import puzzle
 from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique
 from nfm_keras.mixing.techniques.losses import input_gradient, sample_losses
+from nfm_keras.types import Tensor
 
 _NOISE_STEP = 2 / 255  # how much further than its radius the adversarial noise goes
 
@@ -60,7 +62,7 @@ class PuzzleMix(Technique):
     attack_probability: float = 0.0
     attack_epsilon: float = 10 / 255
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "grids", tuple(int(grid) for grid in self.grids))
         if not self.grids or min(self.grids) < 2:
             raise ValueError(
@@ -70,7 +72,7 @@ class PuzzleMix(Technique):
         for name in ("attack_epsilon", "attack_probability"):
             check_number(name, getattr(self, name), least=0, most=1)
 
-    def check(self, shape):
+    def check(self, shape: tuple[int, ...]) -> None:
         super().check(shape)
         wrong = [g for g in self.grids if shape[0] % g or shape[1] % g]
         if wrong:
@@ -80,7 +82,9 @@ class PuzzleMix(Technique):
                 f"grids={list(self.grids)}"
             )
 
-    def prepare(self, model, images, labels, draw):
+    def prepare(
+        self, model: keras.Model, images: Tensor, labels: Tensor, draw: Draw
+    ) -> Batch:
         images = self.as_images(images)
         key = random.fold(draw.key, STREAM)
         noise, coins = self._start(images, draw, key)
@@ -97,7 +101,7 @@ class PuzzleMix(Technique):
         draw = draw._replace(lam=ops.mean(mask, axis=(1, 2, 3)))
         return Batch(mixed, draw, loss=self._clean_loss(model, images, labels))
 
-    def grid_index(self, draw):
+    def grid_index(self, draw: Draw) -> Tensor:
         """Draws which of `grids` a step takes: one, so that it solves the batch as one.
 
         Args:

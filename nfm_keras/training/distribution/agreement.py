@@ -4,6 +4,8 @@ import threading
 
 import keras
 
+from nfm_keras.training.distribution.engine import Engine
+
 
 class Agreement(keras.callbacks.Callback):
     """Tells all processes at the same step that one of them has to stop.
@@ -19,22 +21,22 @@ class Agreement(keras.callbacks.Callback):
             there is one process only, at the next.
     """
 
-    def __init__(self, engine, asked):
+    def __init__(self, engine: Engine, asked: threading.Event) -> None:
         super().__init__()
         self.engine, self.asked, self.stop = engine, asked, threading.Event()
         # An answer waits for all devices.
         self.every = 1 if engine.processes == 1 else 20
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._batch = 0
 
     # Not `on_train_batch_end`: with that, Keras waits for the logs of each step.
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         before, self._batch = self._batch, batch
         if batch // self.every > before // self.every:
             self._ask()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self._ask()
 
     def _ask(self):

@@ -1,6 +1,11 @@
 """What a run needs of its devices and processes, however many there are."""
 
 import contextlib
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import keras
 
 
 class Engine:
@@ -21,8 +26,8 @@ class Engine:
         index: Number of this process; that of the chief is 0.
     """
 
-    name = None
-    backend = None
+    name: str | None = None
+    backend: str | None = None
     replicas = 1
     processes = 1
     index = 0
@@ -32,15 +37,15 @@ class Engine:
         """Whether this process writes checkpoints, logs, the record and the model."""
         return self.index == 0
 
-    def scope(self):
+    def scope(self) -> AbstractContextManager:
         """Returns the context to build, compile and restore the model in."""
         return contextlib.nullcontext()
 
-    def alone(self):
+    def alone(self) -> AbstractContextManager:
         """Returns the context for what the chief does by itself while it trains."""
         return contextlib.nullcontext()
 
-    def part(self, batch_size) -> slice:
+    def part(self, batch_size: int) -> slice:
         """Returns which rows of a global batch are this process' own.
 
         Processes take contiguous parts, in the order of their numbers.
@@ -59,15 +64,20 @@ class Engine:
         size = batch_size // self.processes
         return slice(self.index * size, (self.index + 1) * size)
 
-    def any(self, flag) -> bool:
+    def any(self, flag: bool) -> bool:
         """Returns whether a flag is set in any process, once all have asked."""
         return bool(flag) if self.processes == 1 else self._any(flag)
 
-    def barrier(self):
+    def _any(self, flag: bool) -> bool:
+        raise NotImplementedError  # of several processes
+
+    def barrier(self) -> None:
         """Returns when all processes have called it."""
         self.any(False)
 
-    def fit(self, model, batches, **options):
+    def fit(
+        self, model: keras.Model, batches: Iterable, **options: Any
+    ) -> keras.callbacks.History:
         """Trains a model as its own `fit` does, on all replicas.
 
         Args:
@@ -89,7 +99,7 @@ class Engine:
             return model.fit(batches, **options)
 
     @contextlib.contextmanager
-    def leaving_together(self):
+    def leaving_together(self) -> Iterator[None]:
         """Returns the context that a process leaves only when all of them do.
 
         A process that exits may take down another that still saves a checkpoint.

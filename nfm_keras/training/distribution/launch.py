@@ -18,7 +18,7 @@ DISTRIBUTIONS = types.MappingProxyType(
 
 
 @functools.cache
-def start(name=None) -> Engine:
+def start(name: str | None = None) -> Engine:
     """Starts a distribution, once a process and before anything is computed in it.
 
     Args:
@@ -62,13 +62,13 @@ def start(name=None) -> Engine:
 
 
 def check(
-    name,
+    name: str | None,
     *,
-    steps_per_execution=1,
-    gradient_accumulation=1,
-    jit_compile=None,
-    precision="float32",
-):
+    steps_per_execution: int = 1,
+    gradient_accumulation: int = 1,
+    jit_compile: bool | None = None,
+    precision: str = "float32",
+) -> None:
     """Refuses what does not work on several replicas, before anything starts.
 
     TensorFlow's strategies run no loop of steps, no accumulation of gradients and no
