@@ -5,6 +5,7 @@
     python -m apps.evaluate --model=my.keras --dataset=cifar10 --protocol=pixel \\
         --perturbations=clean,white_noise,fog@3,pgd@8/255
 
+`--import=MODULE` first imports the module that defines layers of a classifier's own.
 Prints a line a score. What is finished is kept in `evaluation.json`, in the folder of
 the run or, for `--model` (a Keras file or a SavedModel), below `--output`; the same
 command goes on from there. `--output` gets a report of all classifiers side by side,
@@ -22,6 +23,7 @@ from absl import app, flags, logging
 from nfm_keras import data, evaluation, records, reports
 from nfm_keras.records.ids import PROTOCOLS, SUITES
 
+from .import_flag import import_layers
 from .start import start
 
 _RUN = flags.DEFINE_list("run_dir", [], "Folders of runs, as apps.train leaves them.")
@@ -62,6 +64,7 @@ _PROBABILITIES = flags.DEFINE_bool(
     "Whether the classifiers give probabilities, not logits; a Keras file shows it.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the report.")
+flags.DECLARE_key_flag("import")
 flags.register_multi_flags_validator(
     ["run_dir", "model", "dataset"],
     # A run knows its data set; scores of another one do not belong in its record.
@@ -82,6 +85,7 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
+    import_layers()
     loaded = [
         evaluation.classifiers.load(path) for path in (*_RUN.value, *_MODEL.value)
     ]

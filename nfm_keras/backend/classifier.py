@@ -9,6 +9,7 @@ from keras import ops
 
 from nfm_keras.backend import heads
 from nfm_keras.backend.gradients import compiled
+from nfm_keras.backend.unit_range import unit_range
 
 
 class PlainClassifier:
@@ -22,7 +23,8 @@ class PlainClassifier:
 
     Args:
         classifier: Keras model or layer, or any callable, from images `(batch, height,
-            width, channels)` in [0,1] to logits `(batch, classes)`; or a
+            width, channels)` in [0,1] to logits `(batch, classes)`, or one that
+            `unit_range` makes such a one; or a
             `PlainClassifier`, whose compiled functions are then shared.
         from_logits: bool. False where the classifier gives probabilities, by a softmax
             or sigmoids: it is then their logarithm that it is taken to give, the log
@@ -53,7 +55,7 @@ class PlainClassifier:
                 "`classifier` must be a Keras model or a function from images to "
                 f"logits. Received: {classifier!r}"
             )
-        self.classifier = classifier
+        self.classifier = unit_range(classifier)
         known = not heads.head(classifier)
         self.from_logits = known if from_logits is None else bool(from_logits)
         self.seconds = 0.0

@@ -27,7 +27,8 @@ def warn_of_wrong_gradients(model):
 
     if torch.cuda.is_available() or not torch.backends.mkldnn.enabled:
         return
-    names = [layer.name for layer in keras_private.nested_layers(model) if _concerned(layer)]
+    layers = keras_private.nested_layers(model)
+    names = [layer.name for layer in layers if _concerned(layer)]
     if names:
         warnings.warn(
             "On a CPU, PyTorch (2.13.0) computes wrong gradients for the kernel of a "

@@ -19,6 +19,9 @@ from nfm_keras.records.ids import check_protocol
 PROBES = 8
 """The images by whose logits a classifier is recognised."""
 
+_RANGE_PROBES = 32
+"""The images by which it is seen that a classifier takes [0, 255]."""
+
 # How far logits may differ, as a share of the largest: within a process by the order
 # of sums alone, between machines by what half precision makes of it.
 _ROUNDING, _OTHER_MACHINE = 1e-4, 1e-2
@@ -109,11 +112,28 @@ class Subject:
                 "batch statistics off, or allow_stochastic=True. "
                 f"Received: logits that differ by {difference:.3g}"
             )
+        self._check_range()
         if self.classifier.from_logits:
             _check_no_shares(first)
         if self.stochastic:
             first = np.mean([self.logits(images) for _ in range(_PASSES)], axis=0)
         return first
+
+    def _check_range(self):
+        """Refuses a classifier that is right of the images times 255, and only then."""
+        count = min(_RANGE_PROBES, len(self.images), self.batch_size)
+        images, labels = as_images(self.images[:count]), self.labels[:count]
+        right, wrong = (
+            hits(self.logits(factor * images), labels).mean()
+            for factor in (np.float32(255), np.float32(1))
+        )
+        if count == _RANGE_PROBES and right - wrong > 0.5:
+            raise ValueError(
+                "The classifier must take images in [0, 1]; "
+                "`nfm_keras.unit_range(model, factor=255)` makes it one that does. "
+                f"Received: one that classifies {wrong:.0%} of {count} images in [0, 1]"
+                f" correctly, and {right:.0%} of them in [0, 255]"
+            )
 
     def is_of(self, evaluation):
         """Returns whether an evaluation is of this classifier."""

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.backends
 def compile_with(channels, strides, kernel=1):
     inputs = keras.Input((8, 8, channels))
     branch = keras.Sequential([layers.Conv2D(4, kernel, strides, name="skip")])
-    x = layers.GlobalAveragePooling2D()(branch(inputs))
-    nfm.NFMModel(keras.Model(inputs, x), sites=[]).compile("sgd", "mse")
+    x = layers.GlobalAveragePooling2D(name="global")(branch(inputs))
+    nfm.NFMModel(keras.Model(inputs, x), sites=["global"])
 
 
 @pytest.mark.parametrize("arguments", [(8, 2), (3, 1), (3, 2, 3)])
