@@ -10,6 +10,8 @@ import functools
 import keras
 from keras import ops
 
+from nfm_keras.backend.masks import without_masks
+
 
 def mask_of(tensor):
     """Returns the mask that a layer put on a tensor, such as that of padded tokens.
@@ -298,18 +300,17 @@ def takes_masks_of_inputs(model):
     return found
 
 
-def without_masks(kwargs):
-    """Returns the arguments of a call in a graph but for the masks.
+def called_with(layer, tensor):
+    """Returns what a layer made of a symbolic tensor; None where it was not called.
 
     Args:
-        kwargs: Dict from names to values. `use_causal_mask=True` is no mask.
+        layer: `keras.Layer`.
+        tensor: `keras.KerasTensor`, or one made by the same operation.
     """
-    return {
-        name: value
-        for name, value in kwargs.items()
-        if not (name == "mask" or name.endswith("_mask"))
-        or not any(isinstance(x, keras.KerasTensor) for x in keras.tree.flatten(value))
-    }
+    for node in layer._inbound_nodes:
+        if len(node.input_tensors) == 1 and _same(node.input_tensors[0], tensor):
+            return node.outputs[0]
+    return None
 
 
 def child_layers(layer):
@@ -360,7 +361,8 @@ def _without_masks(node):
 
 def _same(mask, other):
     """Whether two masks are one, or made by one operation from one tensor."""
-    if mask is other or other is None:
+    histories = [getattr(x, "_keras_history", None) for x in (mask, other)]
+    if mask is other or None in histories:
         return mask is other
     (kind, inputs), (its, others) = source(mask), source(other)
     return type(kind) is type(its) and [*map(id, inputs)] == [*map(id, others)]

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from nfm_keras.backend import random
+from nfm_keras.backend import keras_private, random
 from nfm_keras.mixing.scope import current_scope
 from nfm_keras.types import Shapes, Tensors
 
@@ -86,8 +86,13 @@ class NoisyFeatureMixup(keras.layers.Layer):
         if isinstance(previous_mask, (list, tuple)):
             return [self.compute_mask(None, mask) for mask in previous_mask]
         # By a call, which stands in the graph of a functional model: the layers there
-        # take masks from it.
-        return previous_mask if previous_mask is None else self(previous_mask)
+        # take masks from it. In a graph that is loaded it stands already.
+        if previous_mask is None:
+            return None
+        if isinstance(previous_mask, keras.KerasTensor):
+            known = keras_private.called_with(self, previous_mask)
+            return self(previous_mask) if known is None else known
+        return self(previous_mask)
 
     def compute_output_shape(self, input_shape: Shapes) -> Shapes:
         return input_shape

@@ -6,6 +6,7 @@ import keras
 from keras import tree
 
 from nfm_keras.backend import keras_private
+from nfm_keras.backend.masks import without_masks
 from nfm_keras.checks import did_you_mean
 from nfm_keras.mixing.draw import Mixing, unique_names
 from nfm_keras.mixing.layer import NoisyFeatureMixup
@@ -195,7 +196,7 @@ def _splice(model, names, prefix, allow_bypass):
             lambda x: spliced.get(id(x), x), (args, kwargs)
         )
         if id(layer) in masked:  # Keras sets masks anew
-            kwargs = keras_private.without_masks(kwargs)
+            kwargs = without_masks(kwargs)
         outputs = layer(*args, **kwargs)
         if layer.name in here:
             outputs = _site(layer.name, allow_bypass)(outputs)
