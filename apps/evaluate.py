@@ -64,7 +64,7 @@ _PROBABILITIES = flags.DEFINE_bool(
     "Whether the classifiers give probabilities, not logits; a Keras file shows it.",
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the report.")
-flags.DECLARE_key_flag("import")
+flags.declare_key_flag("import")
 flags.register_multi_flags_validator(
     ["run_dir", "model", "dataset"],
     # A run knows its data set; scores of another one do not belong in its record.

@@ -34,7 +34,7 @@ from nfm_keras.types import Tensor, Tensors
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
-class NFMModel(Facade, keras.Model):
+class NFMModel(Facade):
     """Trains a functional model with Noisy Feature Mixup in `fit`.
 
     Each training step draws a site, a weight lam, a partner for every sample

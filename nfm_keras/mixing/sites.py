@@ -127,11 +127,12 @@ def graph_sites(model) -> list[NoisyFeatureMixup]:
     Args:
         model: Model or layer.
     """
-    graph, found = keras_private.graph_of(model), []
+    graph = keras_private.graph_of(model)
+    sites: list[NoisyFeatureMixup] = []
     for layer in graph.layers if graph is not None else ():
         is_site = isinstance(layer, NoisyFeatureMixup)
-        found += [layer] if is_site else graph_sites(layer)
-    return found
+        sites += [layer] if is_site else graph_sites(layer)
+    return sites
 
 
 def _inner(model):
