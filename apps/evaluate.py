@@ -5,6 +5,7 @@
     python -m apps.evaluate --model=my.keras --dataset=cifar10 --protocol=pixel \\
         --perturbations=clean,white_noise,fog@3,pgd@8/255
 
+`--import=MODULE` first imports the module that defines layers of a classifier's own.
 Prints a line a score. What is finished is kept in `evaluation.json`, in the folder of
 the run or, for `--model` (a Keras file or a SavedModel), below `--output`; the same
 command goes on from there. `--output` gets a report of all classifiers side by side,
@@ -22,6 +23,7 @@ from absl import app, flags, logging
 from nfm_keras import data, evaluation, records, reports
 from nfm_keras.records.ids import PROTOCOLS, SUITES
 
+from .import_flag import import_layers
 from .start import start
 
 _RUN = flags.DEFINE_list("run_dir", [], "Folders of runs, as apps.train leaves them.")
@@ -56,7 +58,13 @@ _FROST = flags.DEFINE_string("frost_dir", None, "Folder of frost textures.")
 _STOCHASTIC = flags.DEFINE_bool(
     "allow_stochastic", False, "Accept a classifier that stays random."
 )
+_PROBABILITIES = flags.DEFINE_bool(
+    "probabilities",
+    None,
+    "Whether the classifiers give probabilities, not logits; a Keras file shows it.",
+)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the report.")
+flags.declare_key_flag("import")
 flags.register_multi_flags_validator(
     ["run_dir", "model", "dataset"],
     # A run knows its data set; scores of another one do not belong in its record.
@@ -77,6 +85,7 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
+    import_layers()
     loaded = [
         evaluation.classifiers.load(path) for path in (*_RUN.value, *_MODEL.value)
     ]
@@ -126,6 +135,10 @@ def _suite():
     )
 
 
+def _from_logits():
+    return None if _PROBABILITIES.value is None else not _PROBABILITIES.value
+
+
 def _evaluate(loaded, test, folder):
     print(f"{loaded.name} on {test.spec.name}", flush=True)
     return evaluation.evaluate(
@@ -141,6 +154,7 @@ def _evaluate(loaded, test, folder):
         store=pathlib.Path(loaded.run or pathlib.Path(folder, loaded.name))
         / records.EVALUATION_FILE,
         allow_stochastic=_STOCHASTIC.value,
+        from_logits=_from_logits(),
         about={
             "model": loaded.name,
             "dataset": test.spec.name,
@@ -155,7 +169,8 @@ def _report(loaded, evaluations, test, folder):
     for one in loaded:
         name = f"adversaries_{one.name.replace('/', '_')}.png"
         drawing = path.parent / name
-        reports.pictures.adversaries(one.classifier, test, drawing, name=one.name)
+        given = {"name": one.name, "from_logits": _from_logits()}
+        reports.pictures.adversaries(one.classifier, test, drawing, **given)
     print(f"Report: {path}")
 
 

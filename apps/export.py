@@ -4,7 +4,8 @@
 
 writes savedmodels/cifar10_nfm/<next version>/ from runs/nfm/classifier.keras, with
 the run's record and evaluation inside. `--model=PATH.keras` exports any Keras
-classifier instead. `--float16` stores the weights in half precision, `--features` adds
+classifier instead; `--import=MODULE` first imports the module that defines layers of
+its own. `--float16` stores the weights in half precision, `--features` adds
 a signature that gives the input of the last layer. `--format=litert` writes
 savedmodels/NAME.tflite instead, `--format=onnx` savedmodels/NAME.onnx (needs the
 packages onnx and tf2onnx).
@@ -17,6 +18,7 @@ from absl import app, flags, logging
 
 from nfm_keras import data, load_model, records, serving, training
 
+from .import_flag import import_layers
 from .start import start
 
 _RUN = flags.DEFINE_string("run_dir", None, "Folder of a training run.")
@@ -29,6 +31,7 @@ _FORMAT = flags.DEFINE_enum(
 )
 _FEATURES = flags.DEFINE_bool("features", False, "Add the signature `features`.")
 _FLOAT16 = flags.DEFINE_bool("float16", False, "Store the weights in half precision.")
+flags.declare_key_flag("import")
 flags.mark_flag_as_required("name")
 flags.register_validator(
     "name",
@@ -50,6 +53,7 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
+    import_layers()
     model, about = _load()
     path = pathlib.Path(_OUTPUT.value, _NAME.value)
     if _FORMAT.value != "saved_model":

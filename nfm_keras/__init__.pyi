@@ -11,6 +11,7 @@ from . import records as records
 from . import reports as reports
 from . import serving as serving
 from . import training as training
+from .backend.unit_range import unit_range as unit_range
 from .evaluation import Suite as Suite
 from .evaluation import evaluate as evaluate
 from .mixing import (

@@ -58,7 +58,8 @@ def load_model(path: "StrPath", **options: Any) -> "keras.Model":
         The `keras.Model`.
 
     Raises:
-        ValueError: If there is no such file, or it is not one of Keras.
+        ValueError: If there is no such file, it is not one of Keras, or it has layers
+            that nobody has imported.
 
     Example:
 
@@ -70,7 +71,16 @@ def load_model(path: "StrPath", **options: Any) -> "keras.Model":
     import keras
 
     register_with_keras()
-    return keras.saving.load_model(path, **options)
+    try:
+        return keras.saving.load_model(path, **options)
+    except TypeError as error:
+        if "Could not locate" not in str(error):
+            raise
+        what = str(error).partition(".")[0]
+        raise ValueError(
+            f"{path} has layers of its own: import the module that defines them first "
+            f"(--import=MODULE in the commands). Received: {what}"
+        ) from None
 
 
 class _Imports(threading.local):

@@ -38,7 +38,7 @@ class Spy(layers.Layer):
         if scope is not None and keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
-            draw = scope[1]
+            draw = scope.draw
             noted = [draw.site, draw.lam, draw.partner, draw.key]
             tf.numpy_function(self.note, noted, [])
         return features

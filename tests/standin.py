@@ -86,7 +86,9 @@ class Servable:
 def serve(path, name):
     """Serves a version folder; yields the two addresses."""
     servable = Servable(path, name)
-    server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+    unlimited = [("grpc.max_receive_message_length", -1)]
+    pool = concurrent.futures.ThreadPoolExecutor(2)
+    server = grpc.server(pool, options=unlimited)
     service = Service(servable)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(service, server)
@@ -131,6 +133,8 @@ class Service(
         self.servable.check(request.model_spec)
         inputs = {key: tf.make_ndarray(each) for key, each in request.inputs.items()}
         name = request.model_spec.signature_name or "serving_default"
+        for key, info in self.servable.signature(name).inputs.items():
+            _check_dtype(request.inputs[key].dtype, info.dtype)
         reply = predict_pb2.PredictResponse()
         for key, value in self.servable.predict(name, inputs).items():
             reply.outputs[key].CopyFrom(tf.make_tensor_proto(value))
@@ -198,11 +202,30 @@ class Handler(http.server.BaseHTTPRequestHandler):
         rows = "instances" in request
         values = _decoded(request["instances" if rows else "inputs"])
         dtype = tf.dtypes.as_dtype(info.dtype).as_numpy_dtype
+        _check_json(values, np.dtype(dtype))
         try:
             inputs = {key: np.array(values, dtype)}
         except (ValueError, TypeError) as error:
             raise Refused(400, f"Failed to convert the tensor: {error}") from None
         return _reply(self.servable.predict(name, inputs), rows)
+
+
+def _check_dtype(given, expected):
+    """The server's session casts nothing."""
+    if given != expected:
+        names = [tf.dtypes.as_dtype(each).name for each in (expected, given)]
+        raise Refused(400, "Expects arg[0] to be {} but {} is provided".format(*names))
+
+
+def _check_json(value, dtype):
+    """The server's parser takes no fraction for an integer, nothing but numbers."""
+    if isinstance(value, list):
+        for each in value:
+            _check_json(each, dtype)
+    elif dtype.kind in "uif":
+        integer = isinstance(value, int) and not isinstance(value, bool)
+        if not integer and (dtype.kind != "f" or not isinstance(value, float)):
+            raise Refused(400, f"JSON Value: {value} Type is not of expected type")
 
 
 def _decoded(value):

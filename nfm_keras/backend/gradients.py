@@ -23,7 +23,8 @@ def value_and_grad(fn):
     Returns:
         `fn(inputs, *args) -> (values, aux, gradients)`; `gradients` has the shape of
         `inputs` and holds the gradient of each value at its own input. To be called
-        inside `compiled`.
+        inside `compiled`. They are 0 where nothing depends on the inputs: whoever
+        follows them asks `nfm_keras.backend.ascent.checked`.
 
     Raises:
         ValueError: On another backend of Keras.

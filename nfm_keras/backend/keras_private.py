@@ -10,6 +10,8 @@ import functools
 import keras
 from keras import ops
 
+from nfm_keras.backend.masks import without_masks
+
 
 def mask_of(tensor):
     """Returns the mask that a layer put on a tensor, such as that of padded tokens.
@@ -222,12 +224,12 @@ def number_of_calls(model, layer):
         layer: `keras.Layer`.
 
     Returns:
-        int; 0 of a model without a graph.
+        int; 0 of a model without a graph. Calls with a mask are not counted.
     """
     graph = getattr(model, "_functional", None) or model
     by_depth = getattr(graph, "_nodes_by_depth", {})
     nodes = (node for depth in by_depth.values() for node in depth)
-    return sum(node.operation is layer for node in nodes)
+    return sum(n.operation is layer and n.outputs[0].dtype != "bool" for n in nodes)
 
 
 def source(tensor):
@@ -244,6 +246,83 @@ def source(tensor):
     """
     layer, node, _ = tensor._keras_history
     return layer, layer._inbound_nodes[node].input_tensors
+
+
+def graph_of(layer):
+    """Returns the graph that a layer is, such as that in a Sequential model.
+
+    Args:
+        layer: Anything.
+
+    Returns:
+        `keras.Model` with `inputs` and `outputs`; None of what is code in a `call`.
+    """
+    graph = getattr(layer, "_functional", None) or layer
+    return graph if has_graph(graph) else None
+
+
+def graph_calls(model):
+    """Returns the calls in a graph, each after those whose outputs it takes.
+
+    Args:
+        model: What `graph_of` returned.
+
+    Returns:
+        List of `(operation, inputs, outputs)`: `keras.Operation`, and lists of
+        `keras.KerasTensor`. An input of the model is a call without inputs; a mask is
+        none.
+    """
+    by_depth = model._nodes_by_depth
+    return [
+        (node.operation, _without_masks(node), list(node.outputs))
+        for depth in sorted(by_depth, reverse=True)
+        for node in by_depth[depth]
+    ]
+
+
+def takes_masks_of_inputs(model):
+    """Returns the layers of a graph whose masks are those of the tensors they take.
+
+    Keras writes such a mask into the graph, as if it had been given.
+
+    Args:
+        model: What `graph_of` returned.
+
+    Returns:
+        Set of the layers' ids.
+    """
+    found = set()
+    for node in (node for nodes in model._nodes_by_depth.values() for node in nodes):
+        masks, given = _masks(node), _without_masks(node)
+        own = [mask_of(tensor) for tensor in given]
+        if masks and all(any(_same(m, each) for each in own) for m in masks):
+            found.add(id(node.operation))
+    return found
+
+
+def called_with(layer, tensor):
+    """Returns what a layer made of a symbolic tensor; None where it was not called.
+
+    Args:
+        layer: `keras.Layer`.
+        tensor: `keras.KerasTensor`, or one made by the same operation.
+    """
+    for node in layer._inbound_nodes:
+        if len(node.input_tensors) == 1 and _same(node.input_tensors[0], tensor):
+            return node.outputs[0]
+    return None
+
+
+def child_layers(layer):
+    """Returns the layers that a layer holds, but not those that they hold in turn.
+
+    Args:
+        layer: `keras.Layer`.
+
+    Returns:
+        List of `keras.Layer`, in the order in which they were assigned.
+    """
+    return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
 def nested_layers(model):
@@ -265,6 +344,28 @@ def under_xla():
 
     graph = tf.compat.v1.get_default_graph()
     return control_flow_util.GraphOrParentsInXlaContext(graph)
+
+
+def _masks(node):
+    """The masks that a call in a graph is given, which no one else may have."""
+    kwargs = node.arguments.kwargs
+    names = kwargs.keys() - without_masks(kwargs).keys()
+    masks = keras.tree.flatten([kwargs[name] for name in names])
+    return [mask for mask in masks if isinstance(mask, keras.KerasTensor)]
+
+
+def _without_masks(node):
+    masks = {id(mask) for mask in _masks(node)}
+    return [tensor for tensor in node.input_tensors if id(tensor) not in masks]
+
+
+def _same(mask, other):
+    """Whether two masks are one, or made by one operation from one tensor."""
+    histories = [getattr(x, "_keras_history", None) for x in (mask, other)]
+    if mask is other or None in histories:
+        return mask is other
+    (kind, inputs), (its, others) = source(mask), source(other)
+    return type(kind) is type(its) and [*map(id, inputs)] == [*map(id, others)]
 
 
 def _unwrapped(optimizer):

@@ -96,7 +96,8 @@ class RandomCorruption(keras.layers.Layer):
         `(batch, height, width, channels)` with 1 or 3 channels.
 
     Output shape:
-        Same as the input, of the same dtype and range.
+        Same as the input, of the same dtype and range (in mixed precision floats
+        are of the compute dtype).
 
     Raises:
         ValueError: If a kind or severity is unknown, there is none, or the rate is out
@@ -140,19 +141,27 @@ class RandomCorruption(keras.layers.Layer):
     def call(self, images: Tensor, training: bool = False) -> Tensor:
         _check(images)
         if not training:
-            return images
+            return ops.cast(images, self._dtype_of(images))
         corrupt = functools.partial(_corrupt, self._corruptions, self.rate, self.seed)
         self.calls.assign_add(1)
         kind = images.shape, keras.backend.standardize_dtype(images.dtype)
         given = ops.stop_gradient(images), self.calls.value - 1
-        return call_host(corrupt, [kind], *given)[0]
+        corrupted = call_host(corrupt, [kind], *given)[0]
+        return ops.cast(corrupted, self._dtype_of(images))
 
     def compute_output_spec(
         self, images: Tensor, training: bool = False
     ) -> keras.KerasTensor:
         # Else PyTorch would trace the layer with images that hold no values.
         _check(images)
-        return keras.KerasTensor(images.shape, images.dtype)
+        return keras.KerasTensor(images.shape, self._dtype_of(images))
+
+    def _dtype_of(self, images):
+        """That of the images; of floats in mixed precision the compute dtype."""
+        dtype = keras.backend.standardize_dtype(images.dtype)
+        mixed = self.compute_dtype != self.variable_dtype
+        floats = keras.backend.is_float_dtype(dtype)
+        return self.compute_dtype if mixed and floats else dtype
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 
 from nfm_keras import records
+from nfm_keras.registration import load_model
 
 
 class Loaded(NamedTuple):
@@ -46,7 +47,7 @@ def load(path) -> Loaded:
     if (path / "saved_model.pb").exists():
         return Loaded(_saved_model_name(path), SavedModel(path))
     if path.is_file():
-        return Loaded(path.stem, keras.saving.load_model(path, compile=False))
+        return Loaded(path.stem, load_model(path, compile=False))
     file = path / "classifier.keras"
     if not file.exists():
         raise FileNotFoundError(
@@ -55,7 +56,7 @@ def load(path) -> Loaded:
             f"classifier.keras. Received: {_kind(path)}"
         )
     record = records.load(path / records.FILE)
-    model = keras.saving.load_model(file, compile=False)
+    model = load_model(file, compile=False)
     return Loaded(record.name, model, record, path)
 
 
@@ -89,7 +90,13 @@ class SavedModel:
             )
         self.signature = signatures["serving_default"]
         self.input, self.output = self._names(path)
-        shape = self.signature.structured_input_signature[1][self.input].shape
+        spec = self.signature.structured_input_signature[1][self.input]
+        shape = spec.shape
+        if not spec.dtype.is_floating:
+            raise ValueError(
+                f"The input of {path} must be float images in [0, 1], which attacks "
+                f"change little by little. Received: {spec.dtype.name}"
+            )
         self.input_shape = tuple(shape) if shape.rank else None
 
     def _names(self, path):

@@ -13,11 +13,14 @@ from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.checks import check_count
 from nfm_keras.corruptions.cache import fingerprint
 from nfm_keras.data.images import as_images
-from nfm_keras.data.labels import are_probabilities, check_labels, hits
+from nfm_keras.data.labels import are_shares, check_labels, hits
 from nfm_keras.records.ids import check_protocol
 
 PROBES = 8
 """The images by whose logits a classifier is recognised."""
+
+_RANGE_PROBES = 32
+"""The images by which it is seen that a classifier takes [0, 255]."""
 
 # How far logits may differ, as a share of the largest: within a process by the order
 # of sums alone, between machines by what half precision makes of it.
@@ -109,15 +112,28 @@ class Subject:
                 "batch statistics off, or allow_stochastic=True. "
                 f"Received: logits that differ by {difference:.3g}"
             )
-        if are_probabilities(first).all():
-            raise ValueError(
-                "The classifier must give logits, which calibration and attacks need: "
-                "remove its last activation, or wrap it in a logarithm. "
-                "Received: probabilities that sum to 1"
-            )
+        self._check_range()
+        if self.classifier.from_logits:
+            _check_no_shares(first)
         if self.stochastic:
             first = np.mean([self.logits(images) for _ in range(_PASSES)], axis=0)
         return first
+
+    def _check_range(self):
+        """Refuses a classifier that is right of the images times 255, and only then."""
+        count = min(_RANGE_PROBES, len(self.images), self.batch_size)
+        images, labels = as_images(self.images[:count]), self.labels[:count]
+        right, wrong = (
+            hits(self.logits(factor * images), labels).mean()
+            for factor in (np.float32(255), np.float32(1))
+        )
+        if count == _RANGE_PROBES and right - wrong > 0.5:
+            raise ValueError(
+                "The classifier must take images in [0, 1]; "
+                "`nfm_keras.unit_range(model, factor=255)` makes it one that does. "
+                f"Received: one that classifies {wrong:.0%} of {count} images in [0, 1]"
+                f" correctly, and {right:.0%} of them in [0, 255]"
+            )
 
     def is_of(self, evaluation):
         """Returns whether an evaluation is of this classifier."""
@@ -138,7 +154,14 @@ class Subject:
 
 
 def subject_of(
-    classifier, dataset, *, limit=None, std=None, batch_size=250, **settings
+    classifier,
+    dataset,
+    *,
+    limit=None,
+    std=None,
+    batch_size=250,
+    from_logits=None,
+    **settings,
 ):
     """Returns a classifier and a data set as a `Subject`, checked.
 
@@ -149,6 +172,7 @@ def subject_of(
         limit: int. Score the first so many images only.
         std: `(channels,)`, by default that of the data set's `spec`.
         batch_size: int.
+        from_logits: bool, as in `PlainClassifier`.
         **settings: Further fields of `Subject`.
 
     Raises:
@@ -158,7 +182,7 @@ def subject_of(
     check_protocol(settings.get("protocol", "reference"))
     check_count("batch_size", batch_size)
     images, labels, spec = _unpack(dataset)
-    classifier = PlainClassifier(classifier)
+    classifier = PlainClassifier(classifier, from_logits)
     images = _checked_images(images, classifier.input_shape)
     labels = check_labels(labels, len(images), getattr(spec, "num_classes", None))
     return Subject(
@@ -170,6 +194,16 @@ def subject_of(
         batch_size=batch_size,
         **settings,
     )
+
+
+def _check_no_shares(logits):
+    total = float(logits[0].sum())
+    if are_shares(logits, total).all() and (len(logits) > 1 or abs(total - 1) < 1e-2):
+        raise ValueError(
+            "The classifier must give logits, which calibration and attacks need: "
+            "remove its last activation, or say from_logits=False. "
+            f"Received: probabilities that sum to {total:.4g}"
+        )
 
 
 def _alike(logits, others, tolerance):
@@ -191,7 +225,7 @@ def _unpack(dataset):
 
 
 def _checked_images(images, expected):
-    images = np.asarray(images)
+    images = np.ascontiguousarray(images)
     as_images(images[:1] if images.dtype == np.uint8 else images)
     received = images.shape[1:]
     fits = expected is None or (

@@ -7,8 +7,10 @@ import keras
 from keras import ops, tree
 
 from nfm_keras.backend import keras_private, replicas
+from nfm_keras.backend.convolutions import warn_of_wrong_gradients
 from nfm_keras.backend.gradients import soft_label_gradients
 from nfm_keras.mixing.draw import Draw, Mixing
+from nfm_keras.mixing.facade import Facade, check_arguments, warn_of_bypasses
 from nfm_keras.mixing.finite import guarded
 from nfm_keras.mixing.labels.loss import check_reductions, output_loss
 from nfm_keras.mixing.labels.metrics import (
@@ -18,8 +20,8 @@ from nfm_keras.mixing.labels.metrics import (
 )
 from nfm_keras.mixing.labels.pairs import label_mixing, weights_by_output
 from nfm_keras.mixing.layer import NoisyFeatureMixup
-from nfm_keras.mixing.scope import mixing_scope
-from nfm_keras.mixing.sites import insert_sites, remove_sites, site_layers
+from nfm_keras.mixing.scope import give_own_masks, mixing_scope
+from nfm_keras.mixing.sites import insert_sites, site_layers
 from nfm_keras.mixing.state import add_state, count_step, values_of
 from nfm_keras.mixing.techniques.base import (
     Technique,
@@ -32,7 +34,7 @@ from nfm_keras.types import Tensor, Tensors
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
-class NFMModel(keras.Model):
+class NFMModel(Facade):
     """Trains a functional model with Noisy Feature Mixup in `fit`.
 
     Each training step draws a site, a weight lam, a partner for every sample
@@ -40,6 +42,9 @@ class NFMModel(keras.Model):
     loss on labels mixed by the same draw. Everything else (`compile`, `fit`,
     `evaluate`, `predict`, callbacks, saving) is that of any Keras model, and
     evaluation, prediction and `classifier` never mix.
+
+    To its user it is the model inside: `inputs`, `get_layer`, `weights`, `summary` and
+    `export` are of that one.
 
     *Labels.* Float targets (one-hot, regression) are interpolated. Integer labels
     are not: their loss is `lam * loss(y) + (1 - lam) * loss(y[partner])`, whatever
@@ -77,7 +82,8 @@ class NFMModel(keras.Model):
 
     Raises:
         ValueError: If the model has no sites (and `mixing` is not the
-            identity), or a name in `sites` or `mixing.sites` is unknown.
+            identity), a name in `sites` or `mixing.sites` is unknown, `seed` is no
+            integer or `mixing` no `Mixing`.
 
     Example:
 
@@ -105,9 +111,10 @@ class NFMModel(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.model = model if sites is None else insert_sites(model, sites)
         self.mixing = Mixing() if mixing is None else mixing
-        self.seed = seed
+        check_arguments(self.mixing, seed)
+        self.model = model if sites is None else insert_sites(model, sites)
+        self.seed = int(seed)
         self.preprocess = preprocess
         self.technique = technique
         self.skip_nonfinite = skip_nonfinite
@@ -124,42 +131,23 @@ class NFMModel(keras.Model):
                 "into it, or pass sites=[...] with names of its layers. "
                 f"Received: model={model.name!r}, sites={sites}"
             )
+        if self.mixing.mixes:
+            warn_of_bypasses(self.model, self.mixing.sites)
+        warn_of_wrong_gradients(self.model)
         self.built = True
-
-    @property
-    def jit_compile(self) -> bool | str:
-        return super().jit_compile
-
-    # Not in `compile`, which Keras would then not call when it loads a model.
-    @jit_compile.setter
-    def jit_compile(self, value: bool | str) -> None:
-        if value and not self.supports_jit:
-            raise ValueError(
-                f"{type(self.technique).__name__} runs in part on the host, which XLA "
-                "on TensorFlow cannot call: leave `jit_compile` at 'auto' or set it to "
-                "False, or take the JAX backend. Received: jit_compile=True"
-            )
-        keras_private.set_jit_compile(self, value)
-
-    @property
-    def classifier(self) -> keras.Model:
-        """The plain functional model, sharing the weights; built at each access."""
-        return remove_sites(self.model)
 
     @property
     def site_layers(self) -> list[NoisyFeatureMixup]:
         """List of the layers that may mix, in the order in which they are numbered."""
         return site_layers(self.model, self.mixing.sites)
 
-    @property
-    def output_names(self) -> list[str] | None:
-        return getattr(self.model, "output_names", None)
-
     def call(self, inputs: Tensors, training: bool | None = None) -> Tensors:
         # What a technique prepared went through `preprocess` before.
         if current_batch() is None:
             inputs = self._preprocessed(inputs)
-        return self.model(inputs, training=training)
+        outputs = self.model(inputs, training=training)
+        give_own_masks(outputs)
+        return outputs
 
     def train_step(self, *args: Tensors) -> Tensors:
         """Trains on one batch.
@@ -188,7 +176,7 @@ class NFMModel(keras.Model):
         layers = () if self.mixing.is_identity else self.site_layers
         if self.technique is not None:
             return self._prepared_step(state, data, draw, layers)
-        with mixing_scope(self.mixing, draw, layers):
+        with mixing_scope(self.mixing, draw, layers, site_layers(self.model)):
             return super().train_step(*state, data)
 
     def compute_loss(
@@ -285,10 +273,11 @@ class NFMModel(keras.Model):
             labels = tree.map_structure(ops.convert_to_tensor, labels)
             batch = self.technique.prepare(self, images, labels, draw)
         data = keras.utils.pack_x_y_sample_weight(batch.images, labels, weight)
-        scope = self.mixing, batch.site_draw, layers
+        scope = batch.site_draw, layers
         if batch.site_draw is None:
-            scope = self.mixing, batch.draw, ()
-        with prepared(batch), mixing_scope(*scope):
+            scope = batch.draw, ()
+        known = site_layers(self.model)
+        with prepared(batch), mixing_scope(self.mixing, *scope, known):
             return super().train_step(*state, data)
 
     def _preprocessed(self, inputs):

@@ -5,8 +5,74 @@ import threading
 from collections.abc import Iterable, Iterator
 
 import keras
+from keras import ops, tree
 
+from nfm_keras.backend import keras_private
 from nfm_keras.mixing.draw import Draw, Mixing
+
+
+class Scope:
+    """A draw in force.
+
+    Attributes:
+        mixing: The `Mixing`.
+        draw: Its `Draw`.
+        layers: Tuple of the layers that `draw.site` counts through.
+        known: All layers that may be met; `None` where that is not known.
+    """
+
+    def __init__(self, mixing, draw, layers, known=None):
+        self.mixing, self.draw, self.layers = mixing, draw, tuple(layers)
+        self.known = known
+        self._own_masks = []  # (mask of a mixed batch, that of its own samples)
+
+    @property
+    def always(self):
+        """Whether the site does its work whatever is drawn: there is no other."""
+        return len(self.layers) == 1 and self.mixing.probability == 1
+
+    def index(self, layer):
+        """Returns the number of a site; `None` of one that this draw leaves out.
+
+        Raises:
+            ValueError: For a site that is not known: it would never be drawn.
+        """
+        for index, other in enumerate(self.layers):
+            if other is layer:
+                return index
+        if self.known is not None and not any(layer is x for x in self.known):
+            raise ValueError(
+                "A site must be held where Keras finds it: as an attribute of a layer "
+                "or a model, or in a list or dict that is one. Received: site "
+                f"{layer.name!r}, which is called but not found"
+            )
+        return None
+
+    def union(self, mask, index):
+        """Returns the mask of a batch that is mixed.
+
+        Args:
+            mask: bool tensor `(batch, ...)`.
+            index: Number of the site.
+
+        Returns:
+            Like `mask`: also what the partners show.
+        """
+        if not self.mixing.mixes:
+            return mask
+        active = True if self.always else ops.equal(self.draw.site, index)
+        partner = ops.take(mask, self.draw.partner, axis=0)
+        union = ops.logical_or(mask, ops.logical_and(partner, active))
+        self._own_masks.append((union, self.own_mask(mask)))
+        return union
+
+    def own_mask(self, mask):
+        """Returns the mask that the samples themselves had, before any was mixed.
+
+        Args:
+            mask: bool tensor, as `union` returned it; another is its own.
+        """
+        return next((own for union, own in self._own_masks if union is mask), mask)
 
 
 class _Scopes(threading.local):
@@ -23,7 +89,10 @@ _SCOPES = _Scopes()
 
 @contextlib.contextmanager
 def mixing_scope(
-    mixing: Mixing, draw: Draw, layers: Iterable[keras.Layer]
+    mixing: Mixing,
+    draw: Draw,
+    layers: Iterable[keras.Layer],
+    known: Iterable[keras.Layer] | None = None,
 ) -> Iterator[None]:
     """Puts a draw in force for the forward passes inside the `with` block.
 
@@ -34,6 +103,8 @@ def mixing_scope(
         mixing: The `Mixing`.
         draw: A `Draw` of it.
         layers: The `NoisyFeatureMixup` layers that `draw.site` counts through.
+        known: All such layers of the model, of which `layers` may be some. One that
+            is called and is none of them is an error then.
 
     Example:
 
@@ -44,18 +115,33 @@ def mixing_scope(
     >>> with mixing_scope(mixing, draw, sites):
     ...     logits = model(points, training=True)
     """
-    _SCOPES.stack.append((mixing, draw, tuple(layers)))
+    _SCOPES.stack.append(Scope(mixing, draw, layers, known))
     try:
         yield
     finally:
         _SCOPES.stack.pop()
 
 
-def current_scope() -> tuple[Mixing, Draw, tuple] | None:
+def current_scope() -> Scope | None:
     """Returns the scope in force.
 
     Returns:
-        `(mixing, draw, layers)` as `mixing_scope` was given them; `None` outside of
-        every scope.
+        `Scope`; `None` outside of every scope.
     """
     return _SCOPES.stack[-1] if _SCOPES.stack else None
+
+
+def give_own_masks(outputs):
+    """Gives the outputs of a network the masks of the samples themselves.
+
+    Within it a mixed sample has the union of two masks; a label counts where its own
+    sample has something.
+
+    Args:
+        outputs: Structure of tensors.
+    """
+    scope = current_scope()
+    for tensor in () if scope is None else tree.flatten(outputs):
+        mask = keras_private.mask_of(tensor)
+        if mask is not None:
+            keras_private.set_mask(tensor, scope.own_mask(mask))

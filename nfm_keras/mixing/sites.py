@@ -6,23 +6,28 @@ import keras
 from keras import tree
 
 from nfm_keras.backend import keras_private
+from nfm_keras.backend.masks import without_masks
 from nfm_keras.checks import did_you_mean
-from nfm_keras.mixing.draw import unique_names
+from nfm_keras.mixing.draw import Mixing, unique_names
 from nfm_keras.mixing.layer import NoisyFeatureMixup
+from nfm_keras.mixing.places import check_all_pass
 
 
 def find_sites(model: keras.Model) -> list[str]:
     """Returns the names of a model's sites, in graph order.
 
     Args:
-        model: Functional or Sequential model, or an `NFMModel`. A site inside
-            a nested model is named `"nested/site"`.
+        model: Model, layer or `NFMModel`. A site inside a nested model, a layer of
+            your own or a wrapper such as `TimeDistributed` is named by its path,
+            `"nested/site"`. A layer must hold it as Keras sees it: as an attribute,
+            or in a list or dict that is one.
 
     Returns:
         List of str.
 
     Raises:
-        ValueError: If a site is called more than once in the graph.
+        ValueError: If a site, or a layer that holds one, is called more than once in
+            a graph, or if two sites have the same path.
     """
     return list(_sites(model))
 
@@ -48,21 +53,25 @@ def site_layers(
     return [layer for name, layer in sites.items() if name in names]
 
 
-def insert_sites(model: keras.Model, after: Sequence[str]) -> keras.Model:
+def insert_sites(
+    model: keras.Model, after: Sequence[str], allow_bypass: bool = False
+) -> keras.Model:
     """Splices `NoisyFeatureMixup` layers into a model, after layers named.
 
     The model returned shares every layer, and so every weight, with `model`,
     which stays as it is. The site after layer `a` is called `"site_a"`.
 
-    A site mixes what passes it and nothing else. Put it where all of the data pass:
-    behind the sum of a residual block, not on its branch; and in a network with skip
-    connections before they leave, or the partner's part of the label has no features.
+    A site mixes what passes it and nothing else, so it has to stand where all of the
+    data pass: behind the sum of a residual block, not on its branch; and in a network
+    with skip connections before they leave, or the partner's part of the label has no
+    features. Another place is refused, and a good one near by named.
 
     Args:
         model: Functional or Sequential model.
         after: Names of layers; `"input"` is the model's input (all of them where
             there are several), `"backbone/conv2"` layer `conv2` of the nested
             model `backbone`.
+        allow_bypass: Take places that some path goes around, too.
 
     Returns:
         A functional model.
@@ -70,7 +79,8 @@ def insert_sites(model: keras.Model, after: Sequence[str]) -> keras.Model:
     Raises:
         ValueError: For a name that no layer has (the near ones are listed), one
             given twice, or a layer that is called more than once, whose
-            features one draw cannot tell apart.
+            features one draw cannot tell apart; for a place that some path goes
+            around, from an input that it depends on to an output.
 
     Example:
 
@@ -79,11 +89,18 @@ def insert_sites(model: keras.Model, after: Sequence[str]) -> keras.Model:
     >>> find_sites(model)
     ['site_input', 'site_conv_pw_3_relu']
     """
-    return _splice(_functional(model), unique_names(after), prefix="")
+    model, names = _functional(model), unique_names(after)
+    spliced = _splice(model, names, prefix="", allow_bypass=allow_bypass)
+    if not allow_bypass:
+        check_all_pass(model, names)
+    return spliced
 
 
 def remove_sites(model: keras.Model) -> keras.Model:
     """Returns the plain model: same layers and weights, without the sites.
+
+    A site that a layer of your own or a wrapper holds stays where it is, and silent:
+    outside of training it returns what it is given.
 
     Args:
         model: Functional or Sequential model, or an `NFMModel`.
@@ -91,10 +108,10 @@ def remove_sites(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: For a model without a graph.
     """
-    model = _functional(getattr(model, "model", model))
+    model = _functional(_inner(model))
 
     def clone(layer):
-        return remove_sites(layer) if _has_sites(layer) else layer
+        return remove_sites(layer) if graph_sites(layer) else layer
 
     def call(layer, *args, **kwargs):
         if isinstance(layer, NoisyFeatureMixup):
@@ -104,24 +121,58 @@ def remove_sites(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(model, clone_function=clone, call_function=call)
 
 
+def graph_sites(model) -> list[NoisyFeatureMixup]:
+    """Returns the sites that `remove_sites` takes out: those that stand in a graph.
+
+    Args:
+        model: Model or layer.
+    """
+    graph = keras_private.graph_of(model)
+    sites: list[NoisyFeatureMixup] = []
+    for layer in graph.layers if graph is not None else ():
+        is_site = isinstance(layer, NoisyFeatureMixup)
+        sites += [layer] if is_site else graph_sites(layer)
+    return sites
+
+
+def _inner(model):
+    """The functional model of an NFMModel, which is what is mixed; any other itself."""
+    return model.model if isinstance(getattr(model, "mixing", None), Mixing) else model
+
+
 def _sites(model, prefix=""):
-    """name -> layer, nested models included."""
-    model = getattr(model, "model", model)  # an NFMModel's functional model
+    """name -> layer, wherever the layer is held."""
+    model = _inner(model)
     sites = {}
-    for layer in model.layers:
+    layers = model.layers if _is_graph(model) else keras_private.child_layers(model)
+    for layer in layers:
         if isinstance(layer, NoisyFeatureMixup):
             inner = {prefix + layer.name: layer}
-        elif _is_graph(layer):
-            inner = _sites(layer, f"{prefix}{layer.name}/")
         else:
-            continue
+            inner = _sites(layer, f"{prefix}{layer.name}/")
         if inner:
             _check_called_once(model, layer, prefix + layer.name)
+            _check_new(sites, inner)
         sites.update(inner)
     return sites
 
 
-def _splice(model, names, prefix):
+def _check_new(sites, others):
+    for name, layer in others.items():
+        if name in sites:
+            raise ValueError(
+                "Every site needs a path of its own: give the layers that hold them "
+                f"different names. Received: {name!r} twice"
+            )
+        twin = next((own for own, known in sites.items() if known is layer), None)
+        if twin is not None:
+            raise ValueError(
+                f"A site needs a place of its own. Received: one layer as {twin!r} and "
+                f"as {name!r}"
+            )
+
+
+def _splice(model, names, prefix, allow_bypass):
     """The model with sites after the layers named, and `prefix` before their names."""
     here = {name for name in names if "/" not in name}
     below = {}
@@ -131,21 +182,25 @@ def _splice(model, names, prefix):
             below.setdefault(head, []).append(rest)
     known = {layer.name: layer for layer in model.layers}
     _check_names(model, known, here, below, prefix)
+    masked = keras_private.takes_masks_of_inputs(keras_private.graph_of(model))
     spliced = {}  # id of a tensor -> what its consumers get instead
 
     def clone(layer):
         if layer.name not in below:
             return layer
         inner = _functional(layer)
-        return _splice(inner, below[layer.name], f"{prefix}{layer.name}/")
+        path = f"{prefix}{layer.name}/"
+        return _splice(inner, below[layer.name], path, allow_bypass)
 
     def call(layer, *args, **kwargs):
         args, kwargs = tree.map_structure(
             lambda x: spliced.get(id(x), x), (args, kwargs)
         )
+        if id(layer) in masked:  # Keras sets masks anew
+            kwargs = without_masks(kwargs)
         outputs = layer(*args, **kwargs)
         if layer.name in here:
-            outputs = NoisyFeatureMixup(name=f"site_{layer.name}")(outputs)
+            outputs = _site(layer.name, allow_bypass)(outputs)
         return outputs
 
     inputs = tree.map_structure(
@@ -154,13 +209,17 @@ def _splice(model, names, prefix):
     )
     keep = []  # ids stay unique only while their tensors live
     for name, sources in _input_sites(model, inputs, here).items():
-        mixed = NoisyFeatureMixup(name=f"site_{name}")(sources)
+        mixed = _site(name, allow_bypass)(sources)
         keep.append(sources)
         for old, new in zip(tree.flatten(sources), tree.flatten(mixed)):
             spliced[id(old)] = new
     return keras.models.clone_model(
         model, input_tensors=inputs, clone_function=clone, call_function=call
     )
+
+
+def _site(place, allow_bypass):
+    return NoisyFeatureMixup(name=f"site_{place}", allow_bypass=allow_bypass)
 
 
 def _input_sites(model, inputs, here):
@@ -199,7 +258,8 @@ def _check_called_once(model, layer, name):
 def _functional(model):
     """The model as a graph, that of a Sequential one, or an error."""
     if isinstance(model, keras.Sequential) and model.built:
-        return keras.Model(model.inputs, model.outputs, name=model.name)
+        (inputs,) = model.inputs  # a list would ask for lists later on
+        return keras.Model(inputs, model.outputs, name=model.name)
     if not _is_graph(model) or not keras_private.has_graph(model):
         raise ValueError(
             "Sites need a functional model, or a Sequential one that is built "
@@ -211,10 +271,6 @@ def _functional(model):
 
 def _is_graph(layer):
     return isinstance(layer, keras.Model) and bool(getattr(layer, "layers", None))
-
-
-def _has_sites(layer):
-    return _is_graph(layer) and bool(_sites(layer))
 
 
 def _unknown(kind, name, known):

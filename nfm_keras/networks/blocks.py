@@ -3,9 +3,10 @@
 import random
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from nfm_keras.backend import batch_norm
+from nfm_keras.backend import batch_norm, replicas
+from nfm_keras.backend import random as nfm_random
 from nfm_keras.checks import check_number
 
 # PyTorch's default for convolutions and dense layers, with which the published
@@ -61,11 +62,14 @@ class BatchNormalization(layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
 class SavedDropout(layers.Dropout):
-    """`keras.layers.Dropout` that is saved with the state of its generator.
+    """`keras.layers.Dropout` that is saved with its count, and right on replicas.
 
-    Keras forgets that state, so that a run resumed from a checkpoint would draw
-    its first masks again; here it draws those that the run would have drawn. As
-    Keras' own it drops in every training loop, not in that of `NFMModel` alone.
+    Keras forgets the state of its generator, so that a run resumed from a checkpoint
+    would draw its first masks again; here it draws those that the run would have
+    drawn. A mask is a function of the seed, the count of calls and the replica (all
+    of which have the same mask in Keras), drawn in 32 bits whatever the precision
+    (in bfloat16 Keras drops another share than asked for). As Keras' own it drops in
+    every training loop, not in that of `NFMModel` alone.
 
     Args:
         rate: Share of the inputs set to zero.
@@ -85,13 +89,53 @@ class SavedDropout(layers.Dropout):
         seed = random.randint(1, 10**9) if seed is None else seed
         super().__init__(rate, noise_shape, seed, **kwargs)
 
+    def call(self, inputs, training=False):
+        if not training or self.rate == 0:
+            return inputs
+        seed, count = ops.unstack(self.seed_generator.next())
+        key = nfm_random.fold(nfm_random.fold(nfm_random.key(0), seed), count)
+        key = nfm_random.fold(key, replicas.replica_id())
+        sides = ops.shape(inputs)
+        given = self.noise_shape or (None,) * len(sides)
+        shape = [side if own is None else own for own, side in zip(given, sides)]
+        kept = nfm_random.uniform(key, shape) >= self.rate
+        scaled = inputs / ops.cast(max(1 - self.rate, 2**-23), inputs.dtype)
+        return ops.where(kept, scaled, ops.zeros((), inputs.dtype))
+
     def save_own_variables(self, store):
         if self.rate > 0:
-            store["generator"] = keras.ops.convert_to_numpy(self.seed_generator.state)
+            store["generator"] = ops.convert_to_numpy(self.seed_generator.state)
 
     def load_own_variables(self, store):
         if self.rate > 0 and "generator" in store:
             self.seed_generator.state.assign(store["generator"])
+
+
+def with_keras_layers(model):
+    """Returns a copy of a model that plain Keras loads, as far as it has the layers.
+
+    `BatchNormalization` and `SavedDropout` become Keras' own, which give the same
+    results outside of training.
+
+    Args:
+        model: Functional model.
+    """
+
+    def clone(layer):
+        if isinstance(layer, keras.Model):
+            return with_keras_layers(layer)
+        kind = _KERAS_LAYERS.get(type(layer), type(layer))
+        return kind.from_config(layer.get_config())
+
+    copy = keras.models.clone_model(model, clone_function=clone)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+_KERAS_LAYERS = {
+    BatchNormalization: layers.BatchNormalization,
+    SavedDropout: layers.Dropout,
+}
 
 
 def image_input(input_shape):
@@ -144,7 +188,7 @@ def conv(
         strides: Pixels between the places of the kernel.
         name: Of the layer.
         initializer: Of the kernel.
-        bias: Whether it has one.
+        bias: Whether it has one, whose first values are PyTorch's too.
 
     Returns:
         Symbolic tensor `(batch, height / strides, width / strides, filters)`.
@@ -158,20 +202,36 @@ def conv(
         padding="same" if strides == 1 else "valid",
         use_bias=bias,
         kernel_initializer=initializer,
+        bias_initializer=torch_bias(kernel * kernel * x.shape[-1]),
         name=name,
     )(x)
 
 
-def logits(x, num_classes):
+def logits(x, num_classes, bias=False):
     """Applies the last layer: dense, without activation, in float32.
 
     Args:
         x: Symbolic tensor `(batch, features)`.
         num_classes: Number of logits.
+        bias: Whether its biases begin as PyTorch's do; at 0 otherwise.
     """
     return layers.Dense(
-        num_classes, kernel_initializer=TORCH_UNIFORM, dtype="float32", name="logits"
+        num_classes,
+        kernel_initializer=TORCH_UNIFORM,
+        bias_initializer=torch_bias(x.shape[-1]) if bias else "zeros",
+        dtype="float32",
+        name="logits",
     )(x)
+
+
+def torch_bias(fan_in):
+    """Returns the initialiser of PyTorch's biases, U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
+
+    Args:
+        fan_in: int, numbers that one output is computed from.
+    """
+    bound = fan_in**-0.5
+    return keras.initializers.RandomUniform(-bound, bound)
 
 
 def norm_relu(x, name, momentum=0.9):

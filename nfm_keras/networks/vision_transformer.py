@@ -124,6 +124,20 @@ def vit_lite(
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
+def gelu(x):
+    """Returns x times the normal distribution function of x, by the error function.
+
+    As `keras.activations.gelu(x, approximate=False)`, but for the operation Erfc in
+    which TensorFlow writes that one, and which ONNX does not have.
+
+    Args:
+        x: Float tensor.
+    """
+    half, root = ops.cast(0.5, x.dtype), ops.cast(2**-0.5, x.dtype)
+    return half * x * (1 + ops.erf(x * root))
+
+
+@keras.saving.register_keras_serializable(package="nfm_keras")
 class ClassTokenAndPositions(layers.Layer):
     """A learned token before the others, and learned positions added to all.
 
@@ -150,6 +164,10 @@ class ClassTokenAndPositions(layers.Layer):
             ops.convert_to_tensor(self.class_token), ops.shape(tokens)[0], 0
         )
         return ops.concatenate([first, tokens], axis=1) + self.positions
+
+    def compute_output_shape(self, input_shape):
+        batch, length, size = input_shape
+        return batch, length + 1, size
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
@@ -223,7 +241,7 @@ def _block(x, attention_dropout, drop_rate, name):
     x = _add(x, y, drop_rate, f"{name}_sum1")
     # Not a slip: the published encoder normalises the residual stream here.
     x = _norm(x, f"{name}_norm1")
-    y = _dense(x, 2 * x.shape[-1], f"{name}_dense1", activation="gelu")
+    y = _dense(x, 2 * x.shape[-1], f"{name}_dense1", activation=gelu)
     y = _dense(y, x.shape[-1], f"{name}_dense2")
     return _add(x, y, drop_rate, f"{name}_sum2")
 

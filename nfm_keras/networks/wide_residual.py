@@ -17,12 +17,6 @@ from nfm_keras.networks.blocks import (
     normalize,
 )
 
-# Glorot's uniform law with a gain of sqrt(2), as in the authors' code.
-_INITIALIZER = {
-    "class_name": "VarianceScaling",
-    "config": {"scale": 2.0, "mode": "fan_avg", "distribution": "uniform"},
-}
-
 
 def wide_resnet28_10(
     input_shape: tuple[int | None, ...],
@@ -35,7 +29,9 @@ def wide_resnet28_10(
     """Builds WRN-28-10 for 32x32 images, as the authors of the method built it.
 
     36.5 M parameters at `width=1`. Sites: the normalised input and the outputs of
-    groups 1 and 2. See `wide_resnet` for where it departs from its namesake.
+    groups 1 and 2. First weights follow PyTorch's default rules: the authors' code
+    defines another law (Glorot's, with a gain of sqrt(2)) and never calls it. See
+    `wide_resnet` for where it departs from its namesake.
 
     Args:
         input_shape: `(height, width, channels)`.
@@ -132,7 +128,7 @@ def _network(input_shape, num_classes, groups, blocks, dropout, mean, std, name)
     # is 0.1 in Keras' terms; all the others at the usual rate.
     x = norm_relu(x, "final", momentum=0.1)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(images, logits(x, num_classes), name=name)
+    return keras.Model(images, logits(x, num_classes, bias=True), name=name)
 
 
 def _block(x, filters, strides, dropout, name):
@@ -145,4 +141,4 @@ def _block(x, filters, strides, dropout, name):
 
 
 def _conv(x, filters, kernel, strides=1, name=None):
-    return conv(x, filters, kernel, strides, name, _INITIALIZER, bias=True)
+    return conv(x, filters, kernel, strides, name, bias=True)

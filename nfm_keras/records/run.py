@@ -88,11 +88,27 @@ def load(path: StrPath) -> Record:
     path = pathlib.Path(path)
     older = {1: _with_full_scores}
     record = schema.read(path, Record, FORMAT, older=older, optional=("scores",))
+    record = dataclasses.replace(record, config=with_rate_drops(record.config))
     beside = path.with_name(evaluation.EVALUATION_FILE)
     if not beside.exists():
         return record
     scores = merge(record.scores, evaluation.load_evaluation(beside).scores)
     return dataclasses.replace(record, scores=scores)
+
+
+def with_rate_drops(config: dict) -> dict:
+    """Returns a config with the epochs at which its learning rate fell.
+
+    Runs of before the config held them, as `rate_drops`, had a tenth of the rate from
+    exactly 50, 75 and 90 % of their length on.
+
+    Args:
+        config: Dict of JSON values; returned as it is where nothing is missing.
+    """
+    if config.get("schedule") != "step" or "rate_drops" in config:
+        return config
+    epochs = config.get("epochs", 0)
+    return config | {"rate_drops": [epochs * part / 100 for part in (50, 75, 90)]}
 
 
 def paths(folder: StrPath, names: Iterable[str] = (FILE,)) -> list[pathlib.Path]:
@@ -157,7 +173,7 @@ def find(folder: StrPath, *, skip_broken: bool = False) -> list[Record]:
 
 def _with_full_scores(content):
     """Format 1 had scores of its own, without the images behind them."""
-    rest = {"hits": "", "calibration": {}, "stages": {}}
+    rest = {"hits": "", "calibration": {}, "stages": {}, "warnings": {}}
     scores = content.get("scores")
     if isinstance(scores, list):
         scores = [s | rest if isinstance(s, dict) else s for s in scores]

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 
 from nfm_keras.backend import keras_private
-from nfm_keras.serving import signatures
+from nfm_keras.backend.unit_range import unit_range
+from nfm_keras.serving import heads, signatures
 
 # Ops that draw numbers. Not all are named Random: keras.random.truncated_normal,
 # categorical and tf.random.Generator have others.
@@ -26,13 +27,23 @@ def check_classifier(classifier):
     Args:
         classifier: Keras model, built.
 
+    Returns:
+        Keras model from images in [0, 1], as `unit_range` makes one.
+
     Raises:
         RuntimeError: Under another backend than TensorFlow.
-        ValueError: If it holds `NoisyFeatureMixup` layers, has several inputs or
-            outputs, or ends in a softmax.
+        ValueError: If it holds `NoisyFeatureMixup` layers, is no graph, has several
+            inputs or outputs, or ends in a softmax.
     """
     _check_backend()
     _check_sites(classifier)
+    if keras_private.graph_of(classifier) is None:
+        raise ValueError(
+            "To be exported a classifier must be a functional model, or a Sequential "
+            "one with an Input: of one in code make `keras.Model(inputs, "
+            "model(inputs))` with `inputs = keras.Input(...)`. "
+            f"Received: {type(classifier).__name__}"
+        )
     inputs, outputs = classifier.inputs, classifier.outputs
     if len(inputs) != 1 or len(outputs) != 1:
         raise ValueError(
@@ -40,13 +51,13 @@ def check_classifier(classifier):
             f"Received: {len(inputs)} input(s), {len(outputs)} output(s)"
         )
     last, _ = keras_private.source(outputs[0])
-    activation = getattr(last, "activation", None)
-    softmax = activation is keras.activations.softmax
-    if softmax or isinstance(activation or last, keras.layers.Softmax):
+    classifier = unit_range(classifier)
+    if heads.ends_in(last, "softmax") or _gives_probabilities(classifier):
         raise ValueError(
             "The classifier must end in logits, the softmax is added here. "
             f"Received: layer {last.name!r}, which is a softmax"
         )
+    return classifier
 
 
 def check_graph(folder):
@@ -163,6 +174,14 @@ def rounding(model, float16=False):
     return 2**-8 if float16 or "float16" in types else 1e-5
 
 
+def _gives_probabilities(classifier):
+    """Whether numbers say so, where a layer in code hides a softmax."""
+    answer = classifier(example_images(classifier), training=False)
+    answer = np.asarray(answer).astype("float32")
+    several = answer.ndim > 1 and answer.shape[-1] > 1
+    return several and (answer >= 0).all() and np.allclose(answer.sum(-1), 1)
+
+
 def _check_backend():
     backend = keras.backend.backend()
     if backend != "tensorflow":
@@ -175,7 +194,8 @@ def _check_backend():
 
 def _check_sites(classifier):
     # By class name too, so that a copy loaded under another module is caught.
-    layers = keras_private.nested_layers(classifier)
+    # Those that a layer of someone's own holds cannot be taken out, and are silent.
+    layers = _graph_layers(classifier)
     sites = [layer.name for layer in layers if _is_site(layer)]
     if sites:
         raise ValueError(
@@ -183,6 +203,13 @@ def _check_sites(classifier):
             "reach a server. `nfm_keras.remove_sites` takes the sites out. "
             f"Received: a model with NoisyFeatureMixup layers {sites}"
         )
+
+
+def _graph_layers(model):
+    for layer in getattr(model, "layers", ()):
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _graph_layers(layer)
 
 
 def _is_site(layer):

@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nfm_keras.serving.requests import request_values
+
 
 class ServingError(RuntimeError):
     """What a server refused, in its own words.
@@ -43,14 +45,16 @@ def request_body(values, signature, rows=False):
     """Writes the JSON body of a REST `predict` request for a signature of one input.
 
     Args:
-        values: Array of numbers `(batch, ...)`, or a list of bytes, which travel as
-            base64 under the key `b64`.
+        values: As in `request_values`. Bytes travel as base64 under the key `b64`.
         signature: str, its name.
         rows: Whether to write rows (`instances`) instead of columns (`inputs`). The
             server answers in the same format.
 
     Returns:
         bytes.
+
+    Raises:
+        ValueError: As `request_values`.
 
     Reference:
         TensorFlow Serving, RESTful API: "Predict API" and "Encoding binary values".
@@ -60,10 +64,11 @@ def request_body(values, signature, rows=False):
     >>> request_body([b"abc"], "serving_bytes", rows=True)
     b'{"signature_name": "serving_bytes", "instances": [{"b64": "YWJj"}]}'
     """
+    values = request_values(values, signature)
     if isinstance(values, list):
         values = [{"b64": base64.b64encode(file).decode()} for file in values]
     else:
-        values = np.asarray(values).tolist()
+        values = values.tolist()
     key = "instances" if rows else "inputs"
     return json.dumps({"signature_name": signature, key: values}).encode()
 
@@ -180,7 +185,9 @@ class GrpcClient:
     def __init__(self, address: str, model: str, timeout: float = 60.0) -> None:
         self._grpc, self._apis = _stubs()
         self.name, self._model, self._timeout = f"{address} {model}", model, timeout
-        channel = self._grpc.insecure_channel(address)
+        # By default an answer of more than 4 MB is refused, here and not there.
+        limits = [(f"grpc.max_{way}_message_length", -1) for way in ("receive", "send")]
+        channel = self._grpc.insecure_channel(address, options=limits)
         self._predictions = self._apis.predictions.PredictionServiceStub(channel)
         self._models = self._apis.models.ModelServiceStub(channel)
 
@@ -211,11 +218,15 @@ class GrpcClient:
         """Returns a dict of outputs, arrays of float32 or str.
 
         Args:
-            values: Array of the signature's type, or a list of bytes.
+            values: As in `request_values`.
             signature: str, the name of one with a single input.
+
+        Raises:
+            ValueError: As `request_values`.
         """
         import tensorflow as tf
 
+        values = request_values(values, signature)
         request = self._apis.predict.PredictRequest()
         request.model_spec.signature_name = signature
         # In the models that `export` writes.

@@ -12,6 +12,9 @@ bytes each that is 192 MiB, and more than a camera of 50 megapixels makes."""
 _PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR"
 _JPEG = b"\xff\xd8\xff"
 
+# Adobe's marker, with no transform of colours: inks of a CMYK file are inverted.
+_ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
+
 # ITU-R BT.601 in 1/65536, the sum exact: grey pixels stay as they are.
 _LUMA = (19595, 38470, 7471)
 
@@ -22,6 +25,8 @@ def decode(files, shape):
     * Colour, grey, palette and alpha images of any bit depth become `channels`: grey is
       repeated, colour is weighed by ITU-R BT.601 (Pillow's `convert("L")`), alpha is
       dropped, not blended, and of 16 bits the upper 8 count.
+    * The pixels are Pillow's, bit for bit (of a CMYK file within one level; its inks
+      count as inverted, as Adobe and Pillow have it).
     * Another size is resized to the network's: bilinear, with antialiasing where it
       shrinks (`tf.image.resize(antialias=True)`), width and height each by its own
       factor. An image of the network's size comes through bit for bit.
@@ -118,14 +123,71 @@ def _images(files, change, shape, dtype):
     import tensorflow as tf
 
     def image(file):
-        # Always in three channels: asked for one, the decoder cuts a PNG's grey off
-        # instead of rounding it, and fails on a CMYK JPEG.
-        rgb = tf.io.decode_image(file, 3, expand_animations=False)
+        jpeg = tf.strings.substr(file, 0, len(_JPEG)) == _JPEG
+        rgb = tf.cond(jpeg, lambda: _jpeg_pixels(file), lambda: _png_pixels(file))
         rgb.set_shape((None, None, 3))
         pixels = _grey(rgb) if shape[-1] == 1 else rgb
         return tf.ensure_shape(change(pixels), shape)
 
     return tf.map_fn(image, files, fn_output_signature=tf.TensorSpec(shape, dtype))
+
+
+def _png_pixels(file):
+    import tensorflow as tf
+
+    # Always in three channels: asked for one, the decoder cuts a PNG's grey off
+    # instead of rounding it.
+    return tf.io.decode_png(file, 3)
+
+
+def _jpeg_pixels(file):
+    import tensorflow as tf
+
+    four = tf.io.extract_jpeg_shape(file)[2] == 4
+    file = tf.cond(four, lambda: _with_adobes_marker(file), lambda: file)
+    # By default a fast transform is taken, up to 18 levels off. In three channels:
+    # asked for one, the decoder fails on a CMYK file.
+    return tf.io.decode_jpeg(file, 3, dct_method="INTEGER_ACCURATE")
+
+
+def _with_adobes_marker(file):
+    """A CMYK file as Pillow reads it: with inks inverted, whoever wrote it."""
+    import tensorflow as tf
+
+    codes = tf.cast(tf.io.decode_raw(file, tf.uint8), tf.int32)
+    found = _has_segment(codes, _ADOBE)
+    return tf.cond(
+        found,
+        lambda: file,
+        lambda: tf.strings.join(
+            [_JPEG[:2], _ADOBE, tf.strings.substr(file, 2, tf.size(codes) - 2)]
+        ),
+    )
+
+
+def _has_segment(codes, segment):
+    """Whether a segment that begins like another is among those of a JPEG's header."""
+    import tensorflow as tf
+
+    head = tf.constant(list(segment[:9]))
+    size = tf.size(codes)
+
+    def goes_on(place, found):
+        fits = place + len(segment) < size
+        # Up to the marker of the image data.
+        more = lambda: (codes[place] == 0xFF) & (codes[place + 1] != 0xDA)  # noqa: E731
+        return ~found & tf.cond(fits, more, lambda: False)
+
+    def next_segment(place, found):
+        here = codes[place : place + 9]
+        same = tf.reduce_all((here == head) | (tf.range(9) // 2 == 1))
+        length = 256 * codes[place + 2] + codes[place + 3]
+        # A marker may be preceded by more bytes of 255.
+        step = tf.where(codes[place + 1] == 0xFF, 1, 2 + length)
+        return place + step, found | same
+
+    _, found = tf.while_loop(goes_on, next_segment, (2, False))
+    return found
 
 
 def _resized(pixels, shape):

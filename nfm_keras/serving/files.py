@@ -2,6 +2,7 @@
 
 import importlib.util
 import pathlib
+import re
 import warnings
 
 import keras
@@ -9,7 +10,7 @@ import numpy as np
 
 from nfm_keras import records
 from nfm_keras.checks import unknown
-from nfm_keras.serving import checks
+from nfm_keras.serving import checks, heads
 from nfm_keras.types import StrPath
 
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
@@ -36,8 +37,9 @@ def export_file(classifier: keras.Model, path: StrPath, format: str) -> pathlib.
     Raises:
         ValueError: If the model is none to export, or the format is unknown.
         FileExistsError: If the file exists.
-        RuntimeError: If a package is missing, under another backend than TensorFlow, or
-            if the file's outputs differ from the model's by more than rounding.
+        RuntimeError: If a package is missing, under another backend than TensorFlow, if
+            the converter does not know an operator, which is named, or if the file's
+            outputs differ from the model's by more than rounding.
 
     Example:
 
@@ -46,8 +48,9 @@ def export_file(classifier: keras.Model, path: StrPath, format: str) -> pathlib.
     >>> export_file(classifier, "models/digits", "litert")
     PosixPath('models/digits.tflite')
     """
-    checks.check_classifier(classifier)
+    classifier = checks.check_classifier(classifier)
     _check_packages(format)
+    classifier = heads.head_of(classifier, checks.example_images(classifier)).model
     target = pathlib.Path(f"{path}{SUFFIXES[format]}")
     if target.exists():
         raise FileExistsError(f"{target} exists; a model is never overwritten")
@@ -57,8 +60,11 @@ def export_file(classifier: keras.Model, path: StrPath, format: str) -> pathlib.
     with records.whole(target, replace=False) as file:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # tf2onnx on NumPy 2, LiteRT's new address
-            classifier.export(str(file), format=format, verbose=False)
-            logits = _RUN[format](file, images)
+            try:
+                classifier.export(str(file), format=format, verbose=False)
+                logits = _RUN[format](file, images)
+            except Exception as error:  # of three libraries, which have no own class
+                raise RuntimeError(_failure(format, file, error)) from error
         allowed = checks.rounding(classifier)
         checks.compare(f"The logits of {target.name}", logits, expected, allowed)
     return target
@@ -73,6 +79,28 @@ def _check_packages(format):
             f"The format {format} needs packages that are not installed: "
             f"`pip install {' '.join(missing)}`"
         )
+
+
+def _failure(format, file, error):
+    """What to say of a conversion that failed: the operators that are not known."""
+    names = _unknown_onnx(file) if format == "onnx" else []
+    names += re.findall(r"\bFlex([A-Z]\w+)|\btf\.([A-Z]\w+)|Op type: (\w+)", str(error))
+    names = sorted({"".join(name) for name in names})
+    what = f"the operators {names}" if names else f"{type(error).__name__}: {error}"
+    return (
+        f"The model cannot be written as {format}: its layers must come down to "
+        f"operators that the format has. Received: {what}"
+    )
+
+
+def _unknown_onnx(file):
+    """Operators of a file that ONNX does not define; tf2onnx leaves them in."""
+    import onnx
+
+    if not pathlib.Path(file).exists():
+        return []
+    graph = onnx.load(str(file)).graph
+    return [n.op_type for n in graph.node if not onnx.defs.has(n.op_type, n.domain)]
 
 
 def _run_onnx(file, images):

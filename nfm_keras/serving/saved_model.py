@@ -9,11 +9,12 @@ import pathlib
 from collections.abc import Iterable
 
 import keras
+import numpy as np
 from numpy.typing import ArrayLike
 
 from nfm_keras import records
 from nfm_keras.checks import check_count
-from nfm_keras.serving import checks, signatures, warmup
+from nfm_keras.serving import checks, heads, signatures, warmup
 from nfm_keras.serving.card import model_card
 from nfm_keras.types import StrPath
 
@@ -48,15 +49,18 @@ def export(
     `classes.txt` and warm-up requests (`nfm_keras.serving.warmup`).
 
     Args:
-        classifier: Keras model from images in [0, 1] to logits, built, without
-            `NoisyFeatureMixup` layers.
+        classifier: Keras model from images to logits, built, without
+            `NoisyFeatureMixup` layers. One whose layers scale images of [0, 255] is
+            exported as one of [0, 1] (`nfm_keras.unit_range`). Of one that ends in
+            sigmoids the probabilities are those; a single output is a probability of
+            the second of two classes.
         path: Folder of the model, `savedmodels/<name>`; created if needed.
         version: int above 0; `None` for the next free one.
         record: `nfm_keras.records.Record` of the run, to write inside as `record.json`.
             The model card tells its scores.
         evaluation: `nfm_keras.records.Evaluation` that the scores are of, to write
             inside as `evaluation.json`; `None` for one of the record's scores alone.
-        classes: Iterable of str, one name a logit; `None` for the numbers from 0.
+        classes: Iterable of str, one name a class; `None` for the numbers from 0.
         features: Whether to add the signature `features`, the input of the last layer.
         float16: Whether to store the weights in half precision: half the size, and
             outputs that the rounding changes, by how much the model card says.
@@ -79,10 +83,11 @@ def export(
     >>> export(classifier, "savedmodels/digits")
     PosixPath('savedmodels/digits/1')
     """
-    checks.check_classifier(classifier)
-    names = _class_names(classifier, classes)
-    model = signatures.with_features(classifier) if features else classifier
-    offered = signatures.signatures(model, names, float16)
+    classifier = checks.check_classifier(classifier)
+    head = heads.head_of(classifier, checks.example_images(classifier))
+    names = _class_names(head, classes)
+    model = signatures.with_features(head.model) if features else head.model
+    offered = signatures.signatures(model, names, float16, head.sigmoid)
     path = pathlib.Path(path)
     target = path / str(_free_version(path, version))
     record, evaluation = _with_scores(record, evaluation)
@@ -123,14 +128,16 @@ def classify(path: StrPath, images: ArrayLike) -> list[tuple[str, float]]:
     file = path / EXTRA / _CLASSES
     names = file.read_text(encoding="utf-8").splitlines() if file.exists() else None
     probabilities = outputs["probabilities"].numpy()
+    if probabilities.shape[1] == 1:  # of the second of two classes
+        probabilities = np.concatenate([1 - probabilities, probabilities], 1)
     return [
         (names[best] if names else str(best), float(row[best]))
         for best, row in zip(probabilities.argmax(1), probabilities)
     ]
 
 
-def _class_names(classifier, classes):
-    count = classifier.output_shape[-1]
+def _class_names(head, classes):
+    count = head.classes
     names = [str(name) for name in (range(count) if classes is None else classes)]
     if len(names) != count:
         raise ValueError(

@@ -7,10 +7,8 @@ import numpy as np
 
 from nfm_keras.backend import keras_private
 from nfm_keras.serving import decoding
+from nfm_keras.serving.requests import BYTES, FLOAT, UINT8
 
-FLOAT = "serving_default"
-UINT8 = "serving_uint8"
-BYTES = "serving_bytes"
 FEATURES = "features"
 
 
@@ -31,7 +29,7 @@ class Signature(NamedTuple):
     about: str
 
 
-def signatures(model, names, float16=False):
+def signatures(model, names, float16=False, sigmoid=False):
     """Lists the signatures of a model. TensorFlow backend.
 
     Each answers with `logits` and `probabilities`, float32 `(batch, classes)`, and
@@ -49,9 +47,11 @@ def signatures(model, names, float16=False):
 
     Args:
         model: Keras model from images in [0, 1] to logits, or to logits and features.
-        names: Iterable of str, one a logit.
+        names: Iterable of str, one a class.
         float16: Whether to store the weights in half precision; the graph casts them
             back to the type that they had, so only storage is saved and rounded.
+        sigmoid: Whether probabilities are sigmoids of the logits, each for itself. One
+            logit alone is then that of the second of two names.
 
     Returns:
         List of `Signature`. They share one graph of the network and one set of weights.
@@ -67,11 +67,12 @@ def signatures(model, names, float16=False):
 
     def serve(images):
         logits = run(images)[0]
-        best = tf.gather(tf.constant(list(names)), tf.argmax(logits, -1))
+        single = logits.shape[-1] == 1
+        best = logits[:, 0] > 0 if single else tf.argmax(logits, -1)
         return {
             "logits": logits,
-            "probabilities": tf.nn.softmax(logits),
-            "classes": best,
+            "probabilities": (tf.nn.sigmoid if sigmoid else tf.nn.softmax)(logits),
+            "classes": tf.gather(tf.constant(list(names)), tf.cast(best, tf.int32)),
         }
 
     offered = [Signature(FLOAT, serve, images, "images in [0, 1]")]
@@ -101,7 +102,7 @@ def with_features(classifier):
     while True:
         layer, inputs = keras_private.source(tensor)
         if isinstance(layer, keras.layers.Dense):
-            return keras.Model(classifier.inputs, [*classifier.outputs, inputs[0]])
+            return keras.Model(classifier.input, [*classifier.outputs, inputs[0]])
         if len(inputs) != 1:
             raise ValueError(
                 "The features are the input of the last Dense layer, after which only "

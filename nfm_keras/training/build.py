@@ -48,6 +48,8 @@ def resolve(config: Config) -> tuple[Config, keras.Model]:
     if technique is not None:
         technique.check(known.shape)
         settings |= technique.get_config()
+    if config.schedule == "step" and config.rate_drops is None:
+        settings["rate_drops"] = optimizers.rate_drops(config.epochs)
     return dataclasses.replace(config, **settings), network
 
 
@@ -102,7 +104,12 @@ def learning_rate(config, steps):
         config.optimizer,
     )
     return optimizers.schedule(
-        config.schedule, highest, config.epochs, steps, config.warmup_epochs
+        config.schedule,
+        highest,
+        config.epochs,
+        steps,
+        config.warmup_epochs,
+        config.rate_drops,
     )
 
 

@@ -17,6 +17,7 @@ _COUNTS = (
     *("steps_per_execution", "base_batch_size"),
 )
 _COUNTS_FROM_0 = ("seed", "swa_epochs", "off_epoch")
+_LISTS = (("sites", str), ("grids", int), ("rate_drops", float))
 _NUMBERS_FROM_0 = ("learning_rate", "momentum", "weight_decay")
 
 
@@ -30,6 +31,9 @@ class Config:
     `patch_size` take those of the network's builder. `policy` is one of
     `policies.POLICIES`, done after the crop and the flip of `augment`, or without
     them.
+
+    `rate_drops` are the epochs of `schedule="step"`, counted from 0, that begin with a
+    tenth of the rate before; `None` for the authors', 101, 151 and 181 of 200.
 
     `batch_size` counts the samples of all replicas of a `distribution`;
     `base_batch_size`, where given, is the one that `learning_rate` is for. `ema` saves
@@ -57,6 +61,7 @@ class Config:
     nesterov: bool = False
     weight_decay: float = 5e-4
     schedule: str = "step"
+    rate_drops: tuple[float, ...] | None = None
     warmup_epochs: int = 0
     alpha: float | None = None
     beta: float | None = None
@@ -103,7 +108,7 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, kind in (("sites", str), ("grids", int)):
+        for name, kind in _LISTS:
             if getattr(self, name) is not None:
                 values = tuple(kind(value) for value in getattr(self, name))
                 object.__setattr__(self, name, values)
@@ -117,7 +122,7 @@ class Config:
     def to_json(self) -> dict:
         """Returns the fields as JSON values."""
         fields = dataclasses.asdict(self)
-        lists = {name: fields[name] for name in ("sites", "grids")}
+        lists = {name: fields[name] for name, _ in _LISTS}
         return fields | {name: v and list(v) for name, v in lists.items()}
 
     def _check_numbers(self):

@@ -72,6 +72,7 @@ GROUPS = {
     },
     "schedule": {
         "schedule": "Of the learning rate: step, cosine or constant.",
+        "rate_drops": "step: epochs, from 0, that begin with a tenth of the rate.",
         "warmup_epochs": "Epochs in which the rate rises from 0.",
     },
 }

@@ -44,7 +44,8 @@ def check_folder(folder: pathlib.Path, config: Config, resume: bool) -> None:
             )
         return
     # A field that is newer than the folder was what it is by default now.
-    held = Config().to_json() | records.read_json(path)
+    held = records.with_rate_drops(records.read_json(path))
+    held = Config().to_json() | held
     refuse_difference(f"{folder} holds a run", held, config.to_json())
     if not resume:
         raise FileExistsError(

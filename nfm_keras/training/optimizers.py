@@ -50,21 +50,41 @@ class SGD(keras.optimizers.SGD):
         return {**super().get_config(), "l2": self.l2}
 
 
-def schedule(name, learning_rate, epochs, steps_per_epoch, warmup_epochs=0):
+def rate_drops(epochs):
+    """Returns the epochs, counted from 0, that begin with a tenth of the rate before.
+
+    Args:
+        epochs: int, length of the run.
+
+    Returns:
+        Tuple of three floats: the first epochs after 50, 75 and 90 % of the run and
+        one more, as in the authors' code, which compares the number with those of 200.
+
+    Example:
+
+    >>> rate_drops(200)
+    (101.0, 151.0, 181.0)
+    """
+    return tuple(float(epochs * part // 100 + 1) for part in (50, 75, 90))
+
+
+def schedule(name, learning_rate, epochs, steps_per_epoch, warmup_epochs=0, drops=None):
     """Returns a learning rate or a schedule of it over steps.
 
     Args:
-        name: `"step"`, the paper's: a tenth after 50, 75 and 90 % of the epochs
-            (of 200: after 100, 150 and 180); `"cosine"`, to 0 after `warmup_epochs`
+        name: `"step"`, the paper's: a tenth from each of the epochs `drops` on;
+            `"cosine"`, to 0 after `warmup_epochs`
             of linear warm-up; `"constant"`.
         learning_rate: The highest rate.
         epochs: Length of the run.
         steps_per_epoch: Steps in an epoch.
         warmup_epochs: For `"cosine"`.
+        drops: For `"step"`: epochs, counted from 0, in rising order, parts of one too;
+            `None` for those of `rate_drops`.
 
     Raises:
-        ValueError: For an unknown name, warm-up with another schedule, or warm-up
-            that is negative or longer than the run.
+        ValueError: For an unknown name, drops or warm-up with another schedule, drops
+            out of order, or warm-up that is negative or longer than the run.
     """
     if name not in SCHEDULES:
         raise unknown("schedule", name, SCHEDULES)
@@ -72,6 +92,11 @@ def schedule(name, learning_rate, epochs, steps_per_epoch, warmup_epochs=0):
         raise ValueError(
             "Warm-up is part of the 'cosine' schedule. "
             f"Received: schedule={name!r}, warmup_epochs={warmup_epochs}"
+        )
+    if drops is not None and (name != "step" or list(drops) != sorted(drops)):
+        raise ValueError(
+            "`rate_drops` must be rising epochs of the 'step' schedule. "
+            f"Received: schedule={name!r}, rate_drops={tuple(drops)}"
         )
     if not 0 <= warmup_epochs <= epochs:
         raise ValueError(
@@ -89,10 +114,11 @@ def schedule(name, learning_rate, epochs, steps_per_epoch, warmup_epochs=0):
             warmup_target=learning_rate if warmup else None,
             warmup_steps=warmup,
         )
+    drops = rate_drops(epochs) if drops is None else drops
     # In Keras a boundary is the last step of the higher rate.
     return keras.optimizers.schedules.PiecewiseConstantDecay(
-        [round(steps * part) - 1 for part in (0.5, 0.75, 0.9)],
-        [learning_rate * 0.1**i for i in range(4)],
+        [round(epoch * steps_per_epoch) - 1 for epoch in drops],
+        [learning_rate * 0.1**i for i in range(len(drops) + 1)],
     )
 
 

@@ -9,6 +9,7 @@ import keras
 
 from nfm_keras import data, records
 from nfm_keras.mixing.sites import remove_sites
+from nfm_keras.networks.blocks import with_keras_layers
 from nfm_keras.records.environment import environment
 from nfm_keras.training import averaging, distribution
 from nfm_keras.training.build import compile_model, resolve
@@ -232,7 +233,7 @@ def _save_classifier(model, job):
     _, network = resolve(dataclasses.replace(job.config, precision="float32"))
     network.set_weights(model.model.get_weights())
     with records.whole(job.folder / CLASSIFIER) as hidden:
-        remove_sites(network).save(hidden)
+        with_keras_layers(remove_sites(network)).save(hidden)
 
 
 def _on_one_device(model, job):

@@ -269,7 +269,5 @@ def test_a_loss_without_a_reduction_is_refused_where_nothing_can_follow_it():
     if BACKEND == "tensorflow":
         assert check_reductions(losses) is None
         return
-    with pytest.raises(
-        ValueError, match="reduction='sum'.*'mine' with.*'none'"
-    ):
+    with pytest.raises(ValueError, match="reduction='sum'.*'mine' with.*'none'"):
         check_reductions(losses)

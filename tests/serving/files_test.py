@@ -1,4 +1,3 @@
-import importlib.util
 import os
 
 import keras
@@ -22,8 +21,6 @@ def classifier():
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter")
 @pytest.mark.parametrize("format", files.SUFFIXES)
 def test_a_file_gives_the_models_logits(format, tmp_path, monkeypatch):
-    if format == "onnx" and not importlib.util.find_spec("tf2onnx"):
-        pytest.skip("tf2onnx is not installed")
     model, path = classifier(), tmp_path / "new" / "toy"
     file = files.export_file(model, path, format)
     assert file == path.with_suffix(files.SUFFIXES[format])
@@ -44,6 +41,43 @@ def test_a_file_gives_the_models_logits(format, tmp_path, monkeypatch):
     with pytest.raises(RuntimeError, match="difference of 1.0e-03"):
         files.export_file(model, tmp_path / "wrong", format)
     assert os.listdir(tmp_path) == ["new"]
+
+
+# As small as each of them is built, with images of one channel.
+SMALL = {
+    "small_resnet": {"width": 0.25},
+    "preact_resnet18": {"width": 1 / 32},
+    "resnet50": {"width": 1 / 64},
+    "resnet101": {"width": 1 / 64},
+    "wide_resnet28_10": {"width": 1 / 80},
+    "wide_resnet": {"width": 1, "depth": 10},
+    "vit_lite7_4": {"width": 1 / 16},
+    "vit_lite": {"width": 1 / 16, "depth": 2},
+    "mlp": {"width": 0.25},
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter")
+@pytest.mark.parametrize("format", files.SUFFIXES)
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_every_network_is_written(name, format, tmp_path):
+    side = 32 if "resnet50" in name or "resnet101" in name else 8
+    network = networks.build(name, (side, side, 1), 3, **SMALL[name])
+    assert files.export_file(sites.remove_sites(network), tmp_path / name, format)
+
+
+def test_an_operator_that_a_format_lacks_is_named(tmp_path):
+    inputs = keras.Input((4,))
+    outputs = keras.layers.Dense(2)(keras.ops.erfinv(inputs))
+    with pytest.raises(
+        RuntimeError, match="as litert.*Received: the operators .*Erfinv"
+    ):
+        files.export_file(keras.Model(inputs, outputs), tmp_path / "a", "litert")
+    inputs = keras.Input((4,))
+    outputs = keras.layers.Dense(2)(keras.activations.gelu(inputs))
+    with pytest.raises(RuntimeError, match="as onnx.*Received: the operators .'Erfc'"):
+        files.export_file(keras.Model(inputs, outputs), tmp_path / "a", "onnx")
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):

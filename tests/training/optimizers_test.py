@@ -112,14 +112,18 @@ def rate(schedule, step):
 
 
 @pytest.mark.parametrize("steps", [1, 391])
-def test_the_papers_schedule_drops_at_epochs_100_150_and_180(steps):
-    schedule = optimizers.schedule("step", 0.1, 200, steps)
-    expected = {0: 0.1, 100: 0.01, 150: 1e-3, 180: 1e-4}
+@pytest.mark.parametrize("drops", [None, (100, 150, 180), (22.5, 30)], ids=str)
+def test_the_step_schedule_drops_as_the_authors_or_as_told(steps, drops):
+    """The first epoch at the lower rate has the index 101, 151, 181 in their code."""
+    steps *= 2
+    schedule = optimizers.schedule("step", 0.1, 200, steps, drops=drops)
+    starts = enumerate(drops or (101, 151, 181), start=1)
+    expected = {0: 0.1} | {epoch: 0.1 * 0.1**n for n, epoch in starts}
     for epoch, value in expected.items():
         assert rate(schedule, epoch * steps) == pytest.approx(value)  # its first step
         if epoch:  # the step before
             assert rate(schedule, epoch * steps - 1) == pytest.approx(10 * value)
-    assert rate(schedule, 200 * steps) == pytest.approx(1e-4)
+    assert rate(schedule, 200 * steps) == pytest.approx(min(expected.values()))
 
 
 def test_cosine_ends_at_0_after_a_linear_warm_up():
@@ -137,6 +141,8 @@ def test_cosine_ends_at_0_after_a_linear_warm_up():
     [
         ({"name": "stepp"}, "Unknown schedule. Did you mean 'step'.*Received: 'stepp'"),
         ({"name": "step", "warmup_epochs": 1}, "Warm-up .*schedule='step', warmup.*=1"),
+        ({"name": "cosine", "drops": (1,)}, "`rate_drops` .*rate_drops=.1,"),
+        ({"name": "step", "drops": (2, 1)}, "`rate_drops` .*rate_drops=.2, 1"),
         ({"name": "cosine", "warmup_epochs": -1}, "`warmup_epochs` .*Received: -1"),
         ({"name": "cosine", "warmup_epochs": 11}, "`warmup_epochs` .*Received: 11"),
     ],

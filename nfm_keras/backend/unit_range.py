@@ -1,0 +1,164 @@
+"""A network of images in [0, 255] as one of images in [0, 1]."""
+
+import inspect
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from nfm_keras.backend import keras_private
+
+# Where a network's own scaling puts them: what takes [0, 1] makes images larger or
+# leaves them, by standard deviations below 1/2; what takes [0, 255] divides by 50 or
+# more, or subtracts a mean of about 120.
+_LARGEST_SCALE = 0.1
+_LARGEST_CENTRE = 2.0
+
+
+def unit_range(model: Any, factor: float | None = None) -> Any:
+    """Returns a classifier of images in [0, 1], which is what is attacked and exported.
+
+    Such a one is returned as it is. A graph whose input is of integers, or whose first
+    layers scale images as [0, 255] has to be, is returned as one that multiplies its
+    float32 input by 255 and shares layers and weights. Of a network that expects
+    [0, 255] and does not scale, nobody can know: give the factor.
+
+    Args:
+        model: Keras model, `NFMModel` (its classifier is meant), or any callable. One
+            input or output in a dict or list is taken out of it.
+        factor: float, what to multiply images by whatever the layers say; `None` to
+            look at them.
+
+    Returns:
+        Keras model; `model` where nothing is to be done or to be seen.
+
+    Raises:
+        ValueError: For layers that take no floats, or a factor for a model that is no
+            graph of one input.
+
+    Example:
+
+    >>> classifier = unit_range(model, factor=255)  # doctest: +SKIP
+    """
+    if isinstance(getattr(type(model), "classifier", None), property):
+        model = model.classifier  # of an `NFMModel`, without what `fit` does before
+    graph = keras_private.graph_of(model)
+    if graph is None or len(graph.inputs) != 1:
+        if factor is None:
+            return model
+        raise ValueError(
+            "Only a functional or built Sequential model of one input can be scaled. "
+            f"Received: {type(model).__name__}"
+        )
+    nested = tree.is_nested(graph.input) or tree.is_nested(graph.output)
+    if nested and len(graph.outputs) == 1:
+        model = keras.Model(graph.inputs[0], graph.outputs[0], name=model.name)
+        graph = model
+    floats = keras.backend.is_float_dtype(graph.inputs[0].dtype)
+    if factor is None:
+        factor = 255.0 if not floats or _expects_bytes(graph) else 1.0
+    return model if floats and factor == 1 else _scaled(graph, model.name, factor)
+
+
+def _scaled(graph, name, factor):
+    layer = keras.layers.Rescaling(factor, dtype="float32", name="from_unit_range")
+    try:
+        return _with_floats(graph, name, layer)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "A classifier must take floats in [0, 1], or integers from 0 to 255 in a "
+            f"first layer that takes floats too. Received: {name!r}, {error}"
+        ) from error
+
+
+def _with_floats(graph, name, layer=None):
+    """The graph from float32, multiplied by a layer."""
+    (old,) = graph.inputs
+    kept = {}  # id of a tensor -> what is taken instead; alive, or ids are not unique
+
+    def clone(other):
+        inner = keras_private.graph_of(other)
+        if inner is None or len(inner.inputs) != 1:
+            return other
+        floats = keras.backend.is_float_dtype(inner.inputs[0].dtype)
+        # A nested model would cut floats to its integers.
+        return other if floats else _with_floats(inner, other.name)
+
+    def call(other, *args, **kwargs):
+        args, kwargs = tree.map_structure(lambda x: kept.get(id(x), x), (args, kwargs))
+        return other(*args, **kwargs)
+
+    images = keras.Input(batch_shape=old.shape, dtype="float32", name=old.name)
+    if layer is not None:
+        kept[id(images)] = layer(images)
+    inputs = tree.pack_sequence_as(graph.input, [images])
+    model = keras.models.clone_model(
+        graph, input_tensors=inputs, clone_function=clone, call_function=call
+    )
+    model.name = name
+    return model
+
+
+def _expects_bytes(graph):
+    """Whether the layers before the first with weights are for [0, 255].
+
+    They are run on images of one number, 0, 1 and 2, as far as what they do is a factor
+    and an offset.
+    """
+    shape = [side or 32 for side in graph.inputs[0].shape[1:]]
+    images = np.stack([np.full(shape, value, "float32") for value in range(3)])
+    offset, scale = _scaling(graph, ops.convert_to_tensor(images), (0.0, 1.0))
+    small = np.max(np.abs(scale)) < _LARGEST_SCALE
+    return bool(small or np.max(np.abs(offset / scale)) > _LARGEST_CENTRE)
+
+
+def _scaling(graph, images, found):
+    """`(offset, scale)` of a graph's first layers."""
+    tensor = graph.inputs[0]
+    while True:
+        calls = [c for c in keras_private.graph_calls(graph) if _takes(c, tensor)]
+        if len(calls) != 1:
+            return found
+        ((operation, taken, (output, *more)),) = calls
+        inner = keras_private.graph_of(operation)
+        if inner is not None and len(inner.inputs) == 1:
+            return _scaling(inner, images, found)
+        if more or len(taken) > 1 or not _may_scale(operation):
+            return found
+        images = _run(operation, images, tensor, output)
+        if images is None:
+            return found
+        offset, scale = _line(images)
+        if scale is None:
+            return found
+        found, tensor = (offset, scale), output
+
+
+def _takes(call, tensor):
+    return any(x is tensor for x in call[1])
+
+
+def _may_scale(operation):
+    norms = keras.layers.Normalization, keras.layers.BatchNormalization
+    return isinstance(operation, norms) or not getattr(operation, "weights", [])
+
+
+def _run(operation, images, tensor, output):
+    """What an operation of a graph makes of images; None if it cannot be run so."""
+    try:
+        if "training" in inspect.signature(operation.call).parameters:
+            return operation(images, training=False)
+        return keras.Function(tensor, output)(images)
+    except (TypeError, ValueError, NotImplementedError):
+        return None
+
+
+def _line(images):
+    """`(offset, scale)` of numbers at 0, 1 and 2; `(None, None)` of no line."""
+    at = ops.convert_to_numpy(ops.cast(images, "float32"))
+    if len(at) != 3 or not np.all(np.isfinite(at)):
+        return None, None
+    offset, scale = at[0], at[1] - at[0]
+    straight = np.allclose(at[2], offset + 2 * scale, rtol=1e-2, atol=1e-2)
+    return (offset, scale) if straight and np.all(scale) else (None, None)

@@ -1,0 +1,165 @@
+"""What a user of a model expects of the `NFMModel` that wraps it."""
+
+import numbers
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from nfm_keras.backend import keras_private
+from nfm_keras.checks import is_number
+from nfm_keras.mixing.draw import Mixing
+from nfm_keras.mixing.places import Places
+from nfm_keras.mixing.sites import find_sites, remove_sites, site_layers
+from nfm_keras.types import Shapes, StrPath, Tensors
+
+
+class Facade(keras.Model):
+    """Base of `NFMModel`: its answers are those of the model inside, `self.model`."""
+
+    @property
+    def classifier(self) -> keras.Model:
+        """The plain functional model, sharing the weights; built at each access."""
+        return remove_sites(self.model)
+
+    @property
+    def inputs(self) -> list:
+        return self.model.inputs
+
+    @property
+    def outputs(self) -> list:
+        return self.model.outputs
+
+    @property
+    def input(self) -> Tensors:
+        return self.model.input
+
+    @property
+    def output(self) -> Tensors:
+        return self.model.output
+
+    @property
+    def input_shape(self) -> Shapes:
+        return self.model.input_shape
+
+    @property
+    def output_shape(self) -> Shapes:
+        return self.model.output_shape
+
+    @property
+    def output_names(self) -> list[str] | None:
+        return getattr(self.model, "output_names", None)
+
+    @property
+    def weights(self) -> list:
+        """Those of the layers: `set_weights` leaves the counts of steps alone.
+
+        `EarlyStopping(restore_best_weights=True)` would set them back otherwise, and
+        later draws repeat earlier ones. Files of weights hold the counts.
+        """
+        own = {id(v) for v in (self.step, self.nonfinite, self.levels)}
+        return [v for v in super().weights if id(v) not in own]
+
+    @property
+    def jit_compile(self) -> bool | str:
+        return super().jit_compile
+
+    # Not in `compile`, which Keras would then not call when it loads a model.
+    @jit_compile.setter
+    def jit_compile(self, value: bool | str) -> None:
+        if value and not self.supports_jit:
+            raise ValueError(
+                f"{type(self.technique).__name__} runs in part on the host, which XLA "
+                "on TensorFlow cannot call: leave `jit_compile` at 'auto' or set it to "
+                "False, or take the JAX backend. Received: jit_compile=True"
+            )
+        keras_private.set_jit_compile(self, value)
+
+    def get_layer(
+        self, name: str | None = None, index: int | None = None
+    ) -> keras.Layer:
+        """Returns a layer of the model inside, by name or index."""
+        return self.model.get_layer(name, index)
+
+    def export(self, filepath: StrPath, *args: Any, **kwargs: Any) -> None:
+        """Exports the classifier: `Model.export` of the model without its sites.
+
+        It takes what the model inside takes, without the `preprocess` of `fit`.
+
+        Args:
+            filepath: As in `keras.Model.export`.
+            *args: As there.
+            **kwargs: As there.
+        """
+        inside = keras_private.graph_of(self.model)
+        model = self.model if inside is None else self.classifier
+        model.export(filepath, *args, **kwargs)
+
+    def summary(
+        self, *args: Any, print_fn: Callable | None = None, **kwargs: Any
+    ) -> None:
+        """Prints the summary of the model inside, and how it is mixed.
+
+        Args:
+            *args: As in `keras.Model.summary`.
+            print_fn: As there.
+            **kwargs: As there.
+        """
+        self.model.summary(*args, print_fn=print_fn, **kwargs)
+        sites = ", ".join(find_sites(self.model)) or "none"
+        lines = f"Sites: {sites}\nMixing: {self.mixing}"
+        (print_fn or print)(lines)
+
+    def __repr__(self) -> str:
+        sites = find_sites(self.model)
+        return (
+            f"<{type(self).__name__} name={self.name}, model={self.model!r}, "
+            f"sites={sites}, mixing={self.mixing}, seed={self.seed}>"
+        )
+
+
+def warn_of_bypasses(model: Any, names: Sequence[str] | None = None) -> None:
+    """Warns of sites that some path of their graph goes around.
+
+    Args:
+        model: Model with sites; one without a graph is not looked at.
+        names: Which sites; `None` for all.
+    """
+    sites = {
+        name: layer
+        for name, layer in zip(find_sites(model), site_layers(model))
+        if not layer.allow_bypass and (names is None or name in names)
+    }
+    graph = keras_private.graph_of(model)
+    if not sites or graph is None:
+        return
+    places = Places(graph)
+    for name in sites:
+        if joint := places.bypass(name):
+            warnings.warn(
+                f"Some features go around the site {name!r} and come together with "
+                f"those that it mixed at {joint}: not mixed, though the label is. A "
+                f"place that all pass is after {places.good_place_near(name)!r}. Else "
+                "the site may take all tensors, as a list, or `allow_bypass=True`",
+                stacklevel=3,
+            )
+
+
+def check_arguments(mixing: Any, seed: Any) -> None:
+    """Refuses what a step could not draw from.
+
+    Args:
+        mixing: What should be a `Mixing`.
+        seed: What should be an integer.
+
+    Raises:
+        ValueError: Naming the argument.
+    """
+    if not isinstance(mixing, Mixing):
+        raise ValueError(f"`mixing` must be a Mixing. Received: mixing={mixing!r}")
+    if not is_number(seed, numbers.Integral):
+        raise ValueError(
+            "`seed` must be an integer, since every draw is a function of it and of "
+            f"the step. Received: seed={seed!r}"
+        )
