@@ -56,7 +56,7 @@ class TwiceTheBatch(nfm.NFMModel):
 
 def _twice(labels, outputs):
     """A batch with its own labels, then with those of its partners, and weights."""
-    _, draw, _ = current_scope()
+    draw = current_scope().draw
     partner = ops.take(labels, draw.partner, axis=0)
     lam = ops.broadcast_to(draw.lam, (ops.shape(outputs)[0],))
     return tuple(
