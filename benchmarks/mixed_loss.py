@@ -22,7 +22,7 @@ from keras import ops
 import nfm_keras as nfm
 from benchmarks import timing
 from nfm_keras import networks
-from nfm_keras.backend import keras_private
+from nfm_keras.backend import keras_compiled
 from nfm_keras.mixing import schemes
 from nfm_keras.mixing.scope import current_scope
 
@@ -44,11 +44,11 @@ class TwiceTheBatch(nfm.NFMModel):
         return keras.Model.compute_loss(self, x, labels, outputs, 2 * weights)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        metrics = keras_private.compiled_metrics(self)
+        metrics = keras_compiled.compiled_metrics(self)
         if not metrics.built:
             metrics.build(y, y_pred)
         labels, outputs, weights = _twice(y, y_pred)
-        rows = keras_private.flat_metrics(metrics, False, labels, outputs, weights)
+        rows = keras_compiled.flat_metrics(metrics, False, labels, outputs, weights)
         for metric, *values in rows:
             metric.update_state(*values)
         return self.get_metrics_result()
@@ -56,7 +56,7 @@ class TwiceTheBatch(nfm.NFMModel):
 
 def _twice(labels, outputs):
     """A batch with its own labels, then with those of its partners, and weights."""
-    _, draw, _ = current_scope()
+    draw = current_scope().draw
     partner = ops.take(labels, draw.partner, axis=0)
     lam = ops.broadcast_to(draw.lam, (ops.shape(outputs)[0],))
     return tuple(

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from nfm_keras.backend import keras_private, replicas
+from nfm_keras.backend import keras_compiled, replicas
 from nfm_keras.backend.convolutions import warn_of_wrong_gradients
 from nfm_keras.backend.gradients import soft_label_gradients
 from nfm_keras.mixing.draw import Draw, Mixing
@@ -188,20 +188,20 @@ class NFMModel(Facade):
         training: bool = True,
     ) -> Tensor:
         batch, outputs, y_pred = current_batch(), y_pred, first_view(y_pred)
-        keras_private.wrap_losses(self, self._output_loss)
+        keras_compiled.wrap_losses(self, self._output_loss)
         sample_weight = weights_by_output(sample_weight, y_pred, self.output_names)
         with soft_label_gradients():
             loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if batch is None or batch.loss is None:
             return loss
-        return loss + keras_private.additional_loss(self, batch.loss(outputs))
+        return loss + keras_compiled.additional_loss(self, batch.loss(outputs))
 
     def compute_metrics(
         self, x: Tensors, y: Tensors, y_pred: Tensors, sample_weight: Tensors = None
     ) -> dict[str, Any]:
         mixing, y_pred = label_mixing(self.mixing), first_view(y_pred)
         sample_weight = weights_by_output(sample_weight, y_pred, self.output_names)
-        metrics = keras_private.compiled_metrics(self)
+        metrics = keras_compiled.compiled_metrics(self)
         if self.mixing.mixes:
             build_metrics(metrics, y, y_pred)
         if mixing is None or y is None or metrics is None:

@@ -3,7 +3,7 @@
 import keras
 from keras import ops, tree
 
-from nfm_keras.backend import keras_private
+from nfm_keras.backend import keras_compiled, keras_private
 from nfm_keras.mixing.interpolation import along
 from nfm_keras.mixing.labels.loss import check_values, partners_mask
 from nfm_keras.mixing.labels.pairs import Pair
@@ -13,7 +13,7 @@ def build_metrics(metrics, y, y_pred):
     """Makes the metrics of a model, such that they can count parts of a sample.
 
     Args:
-        metrics: What `keras_private.compiled_metrics` returned; nothing is to do for
+        metrics: What `keras_compiled.compiled_metrics` returned; nothing is to do for
             None, nor without labels.
         y: As in `update_metrics`.
         y_pred: As there.
@@ -23,7 +23,7 @@ def build_metrics(metrics, y, y_pred):
     if not metrics.built:
         metrics.build(y, y_pred)
     for metric in metrics.metrics:
-        keras_private.count_in_floats(metric)
+        keras_compiled.count_in_floats(metric)
 
 
 def mixed_names(metrics, results):
@@ -48,7 +48,7 @@ def update_metrics(metrics, mixing, y, y_pred, sample_weight):
     take weights or not. One lam a sample: the samples have the weights lam and 1 - lam.
 
     Args:
-        metrics: What `keras_private.compiled_metrics` returned; built.
+        metrics: What `keras_compiled.compiled_metrics` returned; built.
         mixing: The step's `LabelMixing`.
         y: Structure of labels `(batch, ...)`, None where an output has none.
         y_pred: Structure of outputs `(batch, ...)`.
@@ -67,7 +67,7 @@ def update_metrics(metrics, mixing, y, y_pred, sample_weight):
     rows = [
         (metric, Pair(*row[:3]), *row[3:])
         for weighted, weight in ((False, weights), (True, given))
-        for metric, *row in keras_private.flat_metrics(
+        for metric, *row in keras_compiled.flat_metrics(
             metrics, weighted, *parts, y_pred, weight
         )
     ]
@@ -119,7 +119,7 @@ def _update_weighted(draw, metric, pair, output, weight):
     if pair.share is None:
         metric.update_state(pair.own, output, _weights(metric, output, weight))
         return
-    values = keras_private.metric_values(metric, pair.own, output)
+    values = keras_compiled.metric_values(metric, pair.own, output)
     if values is not None:
         check_values("metric", metric, values.shape, pair.share.shape)
     own, other = (

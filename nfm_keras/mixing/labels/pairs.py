@@ -107,7 +107,7 @@ def label_mixing(mixing):
     if not mixing.mixes or (scope is None and batch is None):
         return None
     if batch is None:
-        return LabelMixing(scope[1])
+        return LabelMixing(scope.draw)
     return LabelMixing(batch.draw, batch.cut)
 
 

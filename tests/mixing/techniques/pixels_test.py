@@ -73,7 +73,6 @@ def test_puzzlemix_moves_masks():
         np.testing.assert_allclose(
             found["loss"], found["mixed_entropy"], 1e-4, 1e-5, err_msg=kind
         )
-        assert found["loss"].min() > 0.01  # some are
     with pytest.raises(ValueError, match="pixel of the image, the loss 'dice' must"):
         history(model_of(technique, keras.losses.Dice()), IMAGES.astype("uint8"))
 
