@@ -160,8 +160,7 @@ def graph_calls(model):
 
     Returns:
         List of `(operation, inputs, outputs)`: `keras.Operation`, and lists of
-        `keras.KerasTensor`. An input of the model is a call without inputs; a mask is
-        none.
+        `keras.KerasTensor`, without masks. An input of the model has no inputs.
     """
     by_depth = model._nodes_by_depth
     return [
@@ -172,9 +171,7 @@ def graph_calls(model):
 
 
 def takes_masks_of_inputs(model):
-    """Returns the layers of a graph whose masks are those of the tensors they take.
-
-    Keras writes such a mask into the graph, as if it had been given.
+    """Returns the layers whose masks Keras took from their inputs, in a graph.
 
     Args:
         model: What `graph_of` returned.

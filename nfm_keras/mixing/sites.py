@@ -174,12 +174,7 @@ def _check_new(sites, others):
 
 def _splice(model, names, prefix, allow_bypass):
     """The model with sites after the layers named, and `prefix` before their names."""
-    here = {name for name in names if "/" not in name}
-    below = {}
-    for name in names:
-        head, _, rest = name.partition("/")
-        if rest:
-            below.setdefault(head, []).append(rest)
+    here, below = _by_depth(names)
     known = {layer.name: layer for layer in model.layers}
     _check_names(model, known, here, below, prefix)
     masked = keras_private.takes_masks_of_inputs(keras_private.graph_of(model))
@@ -216,6 +211,16 @@ def _splice(model, names, prefix, allow_bypass):
     return keras.models.clone_model(
         model, input_tensors=inputs, clone_function=clone, call_function=call
     )
+
+
+def _by_depth(names):
+    """The names without a path, and a dict from models to those within them."""
+    below = {}
+    for name in names:
+        head, _, rest = name.partition("/")
+        if rest:
+            below.setdefault(head, []).append(rest)
+    return {name for name in names if "/" not in name}, below
 
 
 def _site(place, allow_bypass):

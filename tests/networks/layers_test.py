@@ -76,6 +76,7 @@ numpy.save(sys.argv[2], model.predict(numpy.load(sys.argv[2]), verbose=0))
 """
 
 
+@pytest.mark.slow
 def test_a_classifier_loads_in_plain_keras(tmp_path):
     network = nfm.networks.build("wide_resnet", (8, 8, 1), 3, width=1, depth=10)
     for weight in network.weights:
