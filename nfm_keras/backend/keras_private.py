@@ -2,8 +2,8 @@
 
 Neither library promises to keep these, and each release may take them away. Every one
 is behind a function here, and has a test that says what breaks where it is gone. No
-other module but `keras_compiled`, which has those of losses and metrics, names a thing of
-Keras that begins with an underscore, or `keras.src`.
+other module but `keras_compiled`, which has those of losses and metrics, names a thing
+of Keras that begins with an underscore, or `keras.src`.
 """
 
 import keras
