@@ -133,6 +133,24 @@ def test_metrics_of_any_shape():
     assert clean["hits"] == 1000 * (p.argmax(-1) == Y).sum()
 
 
+def test_metrics_that_make_their_variables_late():
+    """`F1Score` of the vectors, of a batch whose step is the first of the model."""
+    inputs = keras.Input((K,))
+    network = keras.Model(inputs, nfm.NoisyFeatureMixup(name="site")(inputs))
+    model = nfm.NFMModel(network, nfm.Mixing(**QUIET))
+    late = keras.metrics.F1Score("micro", threshold=0.5)
+    model.compile("sgd", "mse", metrics=[late], jit_compile=JITS[0])
+    vectors = np.eye(K, dtype="float32")
+    draw = model.draw_at(0, K)
+    with nfm.mixing_scope(model.mixing, draw, model.site_layers):
+        for _ in range(2):
+            logs = model.compute_metrics(vectors, vectors, model(vectors))
+    own = ops.convert_to_numpy(draw.partner) == np.arange(K)
+    lam = float(ops.convert_to_numpy(draw.lam))
+    hits = own.sum() + (~own).sum() * max(lam, 1 - lam)
+    assert float(logs["mixed_f1_score"]) == pytest.approx(hits / K, rel=1e-5)
+
+
 def test_metrics_where_each_sample_has_its_lam():
     weight = RNG.random(2 * N).astype("float32")
     metrics = [per_pixel, per_image, keras.metrics.MeanIoU(K, sparse_y_pred=False)]

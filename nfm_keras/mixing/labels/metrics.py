@@ -20,10 +20,15 @@ def build_metrics(metrics, y, y_pred):
     """
     if metrics is None or y is None:
         return
-    if not metrics.built:
-        metrics.build(y, y_pred)
+    if metrics.built:
+        return
+    metrics.build(y, y_pred)
     for metric in metrics.metrics:
         keras_compiled.count_in_floats(metric)
+    # Some, such as `F1Score`, make their variables in their first update: one that
+    # changes nothing else.
+    with keras.StatelessScope():
+        metrics.update_state(y, y_pred)
 
 
 def mixed_names(metrics, results):
