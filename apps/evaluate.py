@@ -59,7 +59,7 @@ _STOCHASTIC = flags.DEFINE_bool(
     "allow_stochastic", False, "Accept a classifier that stays random."
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the report.")
-flags.DECLARE_key_flag("import")
+flags.declare_key_flag("import")
 flags.register_multi_flags_validator(
     ["run_dir", "model", "dataset"],
     # A run knows its data set; scores of another one do not belong in its record.

@@ -31,7 +31,7 @@ _FORMAT = flags.DEFINE_enum(
 )
 _FEATURES = flags.DEFINE_bool("features", False, "Add the signature `features`.")
 _FLOAT16 = flags.DEFINE_bool("float16", False, "Store the weights in half precision.")
-flags.DECLARE_key_flag("import")
+flags.declare_key_flag("import")
 flags.mark_flag_as_required("name")
 flags.register_validator(
     "name",
