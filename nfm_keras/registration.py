@@ -8,6 +8,7 @@ it, and in whatever order.
 
 import importlib
 import importlib.abc
+import re
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -74,12 +75,12 @@ def load_model(path: "StrPath", **options: Any) -> "keras.Model":
     try:
         return keras.saving.load_model(path, **options)
     except TypeError as error:
-        if "Could not locate" not in str(error):
+        what = re.search(r"Could not locate[^.\n]*", str(error))
+        if what is None:
             raise
-        what = str(error).partition(".")[0]
         raise ValueError(
             f"{path} has layers of its own: import the module that defines them first "
-            f"(--import=MODULE in the commands). Received: {what}"
+            f"(--import=MODULE in the commands). Received: {what[0]}"
         ) from None
 
 

@@ -57,9 +57,17 @@ SMALL = {
 }
 
 
+# The converters take their time over deep ones.
+DEEP = ("preact_resnet18", "wide_resnet28_10", "resnet50", "resnet101", "vit_lite7_4")
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name in DEEP), id=name)
+    for name in networks.NETWORKS
+]
+
+
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter")
 @pytest.mark.parametrize("format", files.SUFFIXES)
-@pytest.mark.parametrize("name", networks.NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_network_is_written(name, format, tmp_path):
     side = 32 if "resnet50" in name or "resnet101" in name else 8
     network = networks.build(name, (side, side, 1), 3, **SMALL[name])
