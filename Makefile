@@ -1,5 +1,7 @@
 # make demo   train four schemes on real images, compare, export one, classify with it
 # make test   lint, types, all tests on the TensorFlow and JAX backends, PyTorch where it is
+# make quick  the tests on TensorFlow that start no other process
+# make slow   the tests that take minutes
 # make docs   the pages of docs/ as a site, build/site/index.html
 # All make the environment first. PYTHON=python3.12 and VENV=folder choose others.
 
@@ -11,28 +13,40 @@ BIN := $(VENV)/bin
 QUIET := PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=2 PYTHONWARNINGS=ignore::DeprecationWarning
 WORKERS ?= 2
 
-.PHONY: demo test lint types slow docs clean python
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+BACKENDS := -m 'backends and not slow'
+# Says how long a part took, whether it passed or not.
+TIMED = @TIMEFORMAT='$@: %0R s'; time
+
+.PHONY: demo test quick lint types tensorflow jax torch slow docs clean python
 
 demo: $(VENV)/installed
-	$(QUIET) $(BIN)/python -m apps.demo --output=runs/demo 2>&1 | grep -v '^[IWE][0-9]\{4\} '
+	$(QUIET) $(BIN)/python -m apps.demo --output=runs/demo
 
-test: lint types
-	$(QUIET) KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
-	$(QUIET) KERAS_BACKEND=jax $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'backends and not slow'
-	@if $(BIN)/python -c 'import torch' 2>/dev/null; then \
-	  echo '$(QUIET) KERAS_BACKEND=torch pytest'; \
-	  $(QUIET) KERAS_BACKEND=torch $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m 'backends and not slow'; \
-	else echo 'PyTorch is not installed: its tests were left out'; fi
+test: lint types tensorflow jax torch
+
+quick: $(VENV)/tested
+	$(TIMED) $(QUIET) KERAS_BACKEND=tensorflow $(PYTEST) -m 'not slow and not process'
 
 lint: $(VENV)/tested
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(TIMED) { $(BIN)/ruff check . && $(BIN)/ruff format --check .; }
 
 types: $(VENV)/tested
-	$(BIN)/mypy
+	$(TIMED) $(BIN)/mypy
+
+tensorflow: $(VENV)/tested
+	$(TIMED) $(QUIET) KERAS_BACKEND=tensorflow $(PYTEST)
+
+jax: $(VENV)/tested
+	$(TIMED) $(QUIET) KERAS_BACKEND=jax $(PYTEST) $(BACKENDS)
+
+torch: $(VENV)/tested
+	$(TIMED) if $(BIN)/python -c 'import torch' 2>/dev/null; then \
+	  $(QUIET) KERAS_BACKEND=torch $(PYTEST) $(BACKENDS); \
+	else echo 'PyTorch is not installed: its tests were left out'; fi
 
 slow: $(VENV)/tested
-	$(QUIET) $(BIN)/python -m pytest -m slow
+	$(TIMED) $(QUIET) $(BIN)/python -m pytest -m slow
 
 docs: $(VENV)/documented
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

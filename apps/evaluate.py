@@ -58,6 +58,11 @@ _FROST = flags.DEFINE_string("frost_dir", None, "Folder of frost textures.")
 _STOCHASTIC = flags.DEFINE_bool(
     "allow_stochastic", False, "Accept a classifier that stays random."
 )
+_PROBABILITIES = flags.DEFINE_bool(
+    "probabilities",
+    None,
+    "Whether the classifiers give probabilities, not logits; a Keras file shows it.",
+)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the report.")
 flags.declare_key_flag("import")
 flags.register_multi_flags_validator(
@@ -130,6 +135,10 @@ def _suite():
     )
 
 
+def _from_logits():
+    return None if _PROBABILITIES.value is None else not _PROBABILITIES.value
+
+
 def _evaluate(loaded, test, folder):
     print(f"{loaded.name} on {test.spec.name}", flush=True)
     return evaluation.evaluate(
@@ -145,6 +154,7 @@ def _evaluate(loaded, test, folder):
         store=pathlib.Path(loaded.run or pathlib.Path(folder, loaded.name))
         / records.EVALUATION_FILE,
         allow_stochastic=_STOCHASTIC.value,
+        from_logits=_from_logits(),
         about={
             "model": loaded.name,
             "dataset": test.spec.name,
@@ -159,7 +169,8 @@ def _report(loaded, evaluations, test, folder):
     for one in loaded:
         name = f"adversaries_{one.name.replace('/', '_')}.png"
         drawing = path.parent / name
-        reports.pictures.adversaries(one.classifier, test, drawing, name=one.name)
+        given = {"name": one.name, "from_logits": _from_logits()}
+        reports.pictures.adversaries(one.classifier, test, drawing, **given)
     print(f"Report: {path}")
 
 

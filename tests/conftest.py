@@ -17,6 +17,14 @@ import pytest
 BACKEND = keras.backend.backend()
 
 
+def pytest_collection_modifyitems(items):
+    """Marks the tests of files that start processes, for `make quick`."""
+    texts = {item.path: item.path.read_text(encoding="utf-8") for item in items}
+    for item in items:
+        if any(word in texts[item.path] for word in ("subprocess", "import replicas")):
+            item.add_marker("process")
+
+
 @pytest.fixture(autouse=True)
 def fresh_keras():
     """Every test starts from the same seed, float32 and no layer names in use."""

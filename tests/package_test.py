@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 COMMANDS = PROJECT["project"]["scripts"]
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "nfm_keras", "apps")
+HEAVY = {"keras", "tensorflow", "jax", "torch", "numpy", "scipy", "matplotlib"}
 BUILD = "import sys; from setuptools import build_meta as b; {}(sys.argv[1])"
 
 
@@ -97,12 +98,17 @@ def test_the_sdist_has_what_the_wheel_is_made_of(built):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_runs_outside_the_checkout(installed, command):
-    shown = elsewhere(installed, installed / "site" / "bin" / command, "--help")
+    script = installed / "site" / "bin" / command
+    observed = [sys.executable, "-X", "importtime", script]
+    shown = elsewhere(installed, *observed, "--help")
     assert "another apps/" not in shown.stderr + shown.stdout
     assert shown.returncode in (0, 1)  # absl's help exits with 1
     assert "flags:" in shown.stdout and "Traceback" not in shown.stderr
-    typo = elsewhere(installed, installed / "site" / "bin" / command, "--sede=1")
+    typo = elsewhere(installed, *observed, "--sede=1")
     assert typo.returncode == 1 and "Unknown command line flag 'sede'" in typo.stderr
+    for said in (shown.stderr, typo.stderr):
+        names = {line.rpartition("|")[2].strip() for line in said.splitlines()}
+        assert "absl.flags" in names and not names & HEAVY
 
 
 USER = """

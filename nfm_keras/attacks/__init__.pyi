@@ -8,3 +8,4 @@ from .fab import FAB as FAB
 from .pgd import FGSM as FGSM
 from .pgd import PGD as PGD
 from .square import Square as Square
+from .watch import AttackWarning as AttackWarning

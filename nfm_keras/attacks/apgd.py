@@ -15,9 +15,9 @@ from keras import ops
 
 from nfm_keras.attacks import balls
 from nfm_keras.attacks.attack import Attack, check_settings
-from nfm_keras.attacks.losses import LOSSES
-from nfm_keras.attacks.search import Search, log_mean
-from nfm_keras.backend import gradients
+from nfm_keras.attacks.losses import LOSSES, Found, ascend, averaged
+from nfm_keras.attacks.search import Search
+from nfm_keras.backend import ascent
 from nfm_keras.checks import check_number, unknown
 
 
@@ -83,6 +83,7 @@ class _APGDSearch(Search):
             self.targets = self.labels[:, None]
         self.rounds = self.targets.shape[1] * attack.restarts
         self.walk(self.unbroken())
+        self.settle()
         return self.result()
 
     def begin(self, where, rounds):
@@ -113,26 +114,25 @@ class _APGDSearch(Search):
         )
 
     def advance(self, where, taken, state):
-        values, gradient, logits = self.evaluate(state)
-        move = self.classifier.compiled(_MOVES[self.attack.norm])
-        settings = np.float32(self.attack.epsilon), np.float32(self.attack.rho)
+        found = self.evaluate(state)
+        move = self.classifier.compiled(MOVES[self.attack.norm])
+        attack = self.attack
+        settings = (attack.epsilon, attack.rho, _ZEROS[attack.loss])
+        settings = map(np.float32, settings)
         window = self.windows[taken]
-        moved = move(values, gradient, window, taken == 0, *settings, *state)
-        return _State(*moved), state.points, logits
+        moved = move(
+            found.values, found.gradient, window, taken == 0, *settings, *state
+        )
+        return _State(*moved), state.points, found.logits, found.health
 
     def evaluate(self, state):
-        """Returns losses, gradients and logits at the points, over `eot` passes."""
-        evaluate = self.classifier.compiled(EVALUATIONS[self.attack.loss])
-        eot, points = self.attack.eot, (state.points, state.labels, state.targets)
-        values, gradient, logits = evaluate(*points)
-        if eot == 1:
-            return values, gradient, logits
-        passes = [ops.convert_to_numpy(logits)]
-        for _ in range(eot - 1):
-            more_values, more_gradient, logits = evaluate(*points)
-            values, gradient = values + more_values, gradient + more_gradient
-            passes.append(ops.convert_to_numpy(logits))
-        return values / eot, gradient / eot, log_mean(passes)
+        """Returns what is `Found` at the points, over `eot` passes."""
+        run = self.classifier.compiled(EVALUATIONS[self.attack.loss])
+        points = state.points, state.labels, state.targets
+        if self.attack.eot == 1:
+            return Found(*run(*points))
+        passes = (Found(*run(*points)) for _ in range(self.attack.eot))
+        return averaged(passes, self.attack.loss)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +156,8 @@ class APGD(Attack):
     Args:
         epsilon: float. Radius of the ball, in units of [0,1] pixels.
         norm: str. `"linf"` or `"l2"`.
-        loss: str. `"ce"`, `"dlr"` or `"targeted_dlr"`; see `nfm_keras.attacks.losses`.
+        loss: str. `"ce"` (cross-entropy, followed by the log-odds), `"dlr"` or
+            `"targeted_dlr"`; see `nfm_keras.attacks.losses`.
             With fewer than 3 classes `dlr` is the margin max_{i != y} z_i - z_y, and
             with fewer than 4 `targeted_dlr` is the margin z_t - z_y to the target t.
         steps: int. An image takes `steps + 1` gradients a start and target.
@@ -165,8 +166,8 @@ class APGD(Attack):
         rho: float in [0,1].
         eot: int. Where the classifier is random at inference too: average gradients
             and losses over so many passes, and judge by the mean probability over as
-            many. A point that looks misclassified is judged once more on fresh passes,
-            and only these decide: the luckiest of many draws is not a success.
+            many. A point that looks misclassified is judged on fresh passes, and what
+            the search ends with once more: the luckiest of many draws is no success.
         early_stop: bool. Spend no more gradients on a broken image. It changes the
             time, not the result.
 
@@ -207,19 +208,9 @@ class APGD(Attack):
         return "apgd_t" if self.loss == "targeted_dlr" else f"apgd_{self.loss}"
 
 
-def _evaluate(classifier, points, labels, targets, *, loss):
-    """Loss and its input gradient at each point, and the logits."""
-
-    def values(points):
-        logits = classifier(points)
-        return loss(logits, labels, targets), logits
-
-    values, logits, gradient = gradients.value_and_grad(values)(points)
-    return values, gradient, logits
-
-
-def _move(_, losses, gradient, window, first, epsilon, rho, *state, norm):
+def _move(_, losses, gradient, window, first, epsilon, rho, zero, *state, norm):
     """Returns the next state. `window` is 0 for an image not at a checkpoint."""
+    # `zero` is what a loss of 0 reads as: -infinity where values are logs of it.
     state = _State(*state)
     better = losses > state.best_loss
     best = _choose(better, state.points, state.best)
@@ -236,7 +227,7 @@ def _move(_, losses, gradient, window, first, epsilon, rho, *state, norm):
     gradient = _choose(halve, best_gradient, gradient)
 
     momentum = balls.per_image(ops.where(first, 1.0, 0.75), points)
-    steepest = balls.per_image(step_size, points) * balls.steepest(gradient, norm)
+    steepest = balls.per_image(step_size, points) * ascent.steepest(gradient, norm)
     ahead = balls.into_ball(points + steepest, state.images, epsilon, norm) - points
     behind = points - state.previous
     moved = points + momentum * ahead + (1 - momentum) * behind
@@ -248,7 +239,7 @@ def _move(_, losses, gradient, window, first, epsilon, rho, *state, norm):
         best_loss=best_loss,
         # The published results count the first step as a rise where its loss is above
         # 0, whatever the loss at the start was; they are what this is compared with.
-        last_loss=ops.where(first, 0.0, losses),
+        last_loss=ops.where(first, zero, losses),
         checked_loss=ops.where(check, best_loss, state.checked_loss),
         rises=ops.where(check, 0.0, rises),
         halved=ops.where(check, stuck, state.halved),
@@ -261,8 +252,12 @@ def _choose(condition, chosen, otherwise):
 
 
 EVALUATIONS = {
-    name: functools.partial(_evaluate, loss=loss) for name, loss in LOSSES.items()
+    name: functools.partial(ascend, loss=loss) for name, loss in LOSSES.items()
 }
 """Loss -> the forward and backward pass that is compiled."""
 
-_MOVES = {norm: functools.partial(_move, norm=norm) for norm in balls.NORMS}
+_ZEROS = {"ce": -np.inf, "dlr": 0.0, "targeted_dlr": 0.0}
+"""Loss -> its value where the loss of the published algorithm is 0."""
+
+MOVES = {norm: functools.partial(_move, norm=norm) for norm in balls.NORMS}
+"""Norm -> the move that is compiled."""

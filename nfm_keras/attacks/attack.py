@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nfm_keras.attacks.balls import NORMS
+from nfm_keras.attacks.watch import Watch
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.checks import check_count, check_number, unknown
 from nfm_keras.data.images import as_images
@@ -27,12 +28,15 @@ class AttackResult:
         gradients: int. Input gradients computed, over all images.
         stages: dict. Name of each stage of an `AutoAttack` -> images still classified
             correctly after it; empty for a single attack.
+        warnings: dict. What makes the result doubtful, by its name in
+            `nfm_keras.attacks.watch.DOUBTS` -> how many images are concerned.
     """
 
     images: np.ndarray
     success: np.ndarray
     gradients: int
     stages: dict[str, int] = dataclasses.field(default_factory=dict)
+    warnings: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +72,8 @@ class Attack:
         values = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self)
         }
+        if values.get("last_row"):  # records from before there was a choice lack it
+            del values["last_row"]
         return {
             name: value
             for name, value in values.items()
@@ -83,6 +89,7 @@ class Attack:
         seed: int = 0,
         batch_size: int = 250,
         indices: ArrayLike | None = None,
+        from_logits: bool | None = None,
     ) -> AttackResult:
         """Attacks every image.
 
@@ -95,17 +102,38 @@ class Attack:
             seed: int, of all that is random.
             batch_size: int.
             indices: `(n,)` index of each image in its data set, by default 0, 1, ...
+            from_logits: bool. False for a classifier that gives probabilities, which
+                is attacked through their logarithm; by default seen from the last
+                layer of a Keras model, and True for any other.
 
         Returns:
-            An `AttackResult`.
+            An `AttackResult`. An `nfm_keras.attacks.watch.AttackWarning` tells where
+            its failures are doubtful.
 
         Raises:
-            ValueError: If images or labels are bad, or the classifier gives NaN,
+            ValueError: If images or labels are bad, the classifier gives NaN,
                 probabilities instead of logits, or something else than
-                `(batch, classes)`.
+                `(batch, classes)`, or if no image has a gradient to follow.
         """
-        given = prepared(classifier, images, labels, indices)
-        return self.search(self, *given, seed, batch_size).run()
+        given = prepared(classifier, images, labels, indices, from_logits)
+        result, watch = self.attacked(given, seed, batch_size)
+        told = watch.tell(self.id, result.success)
+        return dataclasses.replace(result, warnings=told)
+
+    def attacked(
+        self, given: tuple, seed: int, batch_size: int
+    ) -> tuple[AttackResult, Watch]:
+        """Attacks every image, and warns of nothing.
+
+        Args:
+            given: What `prepared` returned.
+            seed, batch_size: Ints.
+
+        Returns:
+            `(result, watch)`: an `AttackResult`, and the `Watch` that was kept.
+        """
+        search = self.search(self, *given, seed, batch_size)
+        return search.run(), search.watch
 
 
 def prepared(
@@ -113,12 +141,13 @@ def prepared(
     images: ArrayLike,
     labels: ArrayLike,
     indices: ArrayLike | None = None,
+    from_logits: bool | None = None,
 ) -> tuple[PlainClassifier, np.ndarray, np.ndarray, np.ndarray]:
     """Returns the checked arguments of an attack, the classifier as a plain one."""
     images = as_images(images)
     labels = check_labels(labels, len(images))
     indices = np.arange(len(images)) if indices is None else np.asarray(indices)
-    return PlainClassifier(classifier), images, labels, indices
+    return PlainClassifier(classifier, from_logits), images, labels, indices
 
 
 def check_settings(attack, *counts):

@@ -4,15 +4,14 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from nfm_keras.attacks.apgd import APGD
-from nfm_keras.attacks.attack import Attack, AttackResult, check_settings, prepared
+from nfm_keras.attacks.attack import Attack, AttackResult, check_settings
 from nfm_keras.attacks.fab import FAB
 from nfm_keras.attacks.search import Search
 from nfm_keras.attacks.square import Square
+from nfm_keras.attacks.watch import Watch
 from nfm_keras.checks import unknown
-from nfm_keras.types import Classifier
 
 VERSIONS = ("standard", "rand")
 
@@ -35,7 +34,8 @@ class AutoAttack(Attack):
       that give the same logits each time.
     * `rand`: APGD on the cross-entropy and on the difference-of-logits ratio, with
       gradients averaged over `eot` passes and success judged by the mean probability
-      over as many fresh ones. For classifiers that stay random at inference.
+      over as many fresh ones, for all that looks broken once more at the end. For
+      classifiers that stay random at inference.
 
     The number of broken images is that of the union of the single attacks.
 
@@ -110,39 +110,32 @@ class AutoAttack(Attack):
             Square(**ball, queries=self.queries),
         )
 
-    def __call__(
-        self,
-        classifier: Classifier,
-        images: ArrayLike,
-        labels: ArrayLike,
-        *,
-        seed: int = 0,
-        batch_size: int = 250,
-        indices: ArrayLike | None = None,
-    ) -> AttackResult:
-        """Attacks every image; arguments as for the other attacks.
+    def attacked(
+        self, given: tuple, seed: int, batch_size: int
+    ) -> tuple[AttackResult, Watch]:
+        """Attacks every image, and warns of nothing; as for the other attacks.
 
         Returns:
-            An `AttackResult` whose `stages` hold how many images are still classified
-            correctly: as they are (`"clean"`), and after each attack, by its name.
+            `(result, watch)`; the `stages` of the result hold how many images are still
+            classified correctly: as they are (`"clean"`), and after each attack, by its
+            name.
         """
-        given = prepared(classifier, images, labels, indices)
         classifier, images, labels, indices = given
-        result = _CleanSearch(self, *given, seed, batch_size).run()
+        search = _CleanSearch(
+            self, classifier, images, labels, indices, seed, batch_size
+        )
+        result, watch = search.run(), search.watch
         points, broken, gradients = result.images, result.success, result.gradients
         stages = {"clean": int((~broken).sum())}
         for attack in self.attacks:
             left = np.flatnonzero(~broken)
             if len(left):
-                result = attack(
-                    classifier,
-                    images[left],
-                    labels[left],
-                    seed=seed,
-                    batch_size=batch_size,
-                    indices=indices[left],
-                )
+                some = classifier, images[left], labels[left], indices[left]
+                result, seen = attack.attacked(some, seed, batch_size)
+                watch.join(left, seen)
                 points[left], broken[left] = result.images, result.success
                 gradients += result.gradients
+                watch.met["square"][left] = (attack.name == "square") & result.success
+                watch.refuse(self.id, broken)
             stages[attack.name] = int((~broken).sum())
-        return AttackResult(points, broken, gradients, stages)
+        return AttackResult(points, broken, gradients, stages), watch

@@ -1,4 +1,4 @@
-"""The two norms: which way is steepest, and what a ball of radius epsilon looks like.
+"""The two norms: what a ball of radius epsilon looks like.
 
 Functions of tensors are written in `keras.ops` and run inside compiled code; those that
 draw, and `distances`, are NumPy. All axes but the first belong to one image.
@@ -10,23 +10,6 @@ import numpy as np
 from keras import ops
 
 NORMS = ("linf", "l2")
-
-
-def steepest(gradient, norm):
-    """Returns the direction of unit norm along which a linear function grows most.
-
-    Args:
-        gradient: `(batch, ...)` tensor.
-        norm: str. Its sign for `"linf"`, the gradient over its length for `"l2"`.
-
-    Example:
-
-    >>> print(ops.convert_to_numpy(steepest(ops.array([[3.0, -4.0]]), "l2")))
-    [[ 0.6 -0.8]]
-    """
-    if norm == "linf":
-        return ops.sign(gradient)
-    return gradient / ops.maximum(length(gradient, norm), 1e-12)
 
 
 def project(delta, epsilon, norm):

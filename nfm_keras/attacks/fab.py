@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike
 from nfm_keras.attacks import balls, losses
 from nfm_keras.attacks.attack import Attack, check_settings, prepared
 from nfm_keras.attacks.search import Search
-from nfm_keras.backend import gradients
 from nfm_keras.types import Classifier
 
 ALPHA_MAX = 0.1
@@ -72,8 +71,8 @@ class _FABSearch(Search):
 
     def advance(self, where, taken, state):
         step = self.classifier.compiled(_STEPS[self.attack.norm])
-        moved, logits = step(*state)
-        return state._replace(points=moved), state.points, logits
+        moved, logits, health = step(*state)
+        return state._replace(points=moved), state.points, logits, health
 
     def keep(self, where, points):
         """Keeps the nearest; an image is broken once that lies in the ball."""
@@ -93,7 +92,7 @@ class _FABSearch(Search):
             return
         near, far = self.images[where], self.adversaries[where]
         near_margin = self.margins(scores[where], where)
-        far_margin = self.margins(self.scores(far), where)
+        far_margin = self.margins(self.scores(where, far), where)
         for _ in range(SECANTS):
             slope = np.maximum(far_margin - near_margin, 1e-30)
             share = balls.per_image(np.clip(-near_margin / slope, 0, 1), near)
@@ -172,6 +171,7 @@ class FAB(Attack):
         seed: int = 0,
         batch_size: int = 250,
         indices: ArrayLike | None = None,
+        from_logits: bool | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the nearest misclassified point of each image, at any distance.
 
@@ -185,10 +185,11 @@ class FAB(Attack):
             distance is 0 where the image itself is misclassified, and infinite, beside
             the image itself, where no point is misclassified.
         """
-        given = prepared(classifier, images, labels, indices)
+        given = prepared(classifier, images, labels, indices, from_logits)
         search = self.search(self, *given, seed, batch_size)
         search.early_stop = False
         search.nearest()
+        search.watch.tell(self.id, np.isfinite(search.distances))
         return search.adversaries, search.distances
 
 
@@ -246,17 +247,18 @@ def project_onto_hyperplane(points, normal, gap, norm):
 
 
 def _step(classifier, points, images, labels, targets, *, norm):
-    """Takes one step of FAB: `(next points, logits before it)`."""
+    """Takes one step of FAB: `(next points, logits before it, health)`."""
     logits = classifier(points)
     wrong = ops.not_equal(ops.argmax(logits, axis=1), labels)
     nearer = images + BETA * (points - images)
     points = ops.where(balls.per_image(wrong, points), nearer, points)
 
-    def difference(points):
-        now = classifier(points)
-        return losses.target_margin(now, labels, targets), now
-
-    gap, _, normal = gradients.value_and_grad(difference)(points)
+    difference = losses.target_margin
+    found = losses.ascend(classifier, points, labels, targets, loss=difference)
+    # The same plane, by numbers of which none is too large or too small to be squared.
+    largest = balls.length(found.gradient, "linf")
+    largest = ops.where(largest > 0, largest, 1.0)
+    normal, gap = found.gradient / largest, found.values / ops.reshape(largest, (-1,))
     axes = tuple(range(1, len(points.shape)))
     image_gap = gap + ops.sum(normal * (images - points), axis=axes)
     from_point = project_onto_hyperplane(points, normal, -gap, norm)
@@ -266,7 +268,7 @@ def _step(classifier, points, images, labels, targets, *, norm):
     alpha = ops.minimum(far / total, ALPHA_MAX)
     moved = (1 - alpha) * (points + ETA * from_point)
     moved += alpha * (images + ETA * from_image)
-    return ops.clip(moved, 0.0, 1.0), logits
+    return ops.clip(moved, 0.0, 1.0), logits, found.health
 
 
 _STEPS = {norm: functools.partial(_step, norm=norm) for norm in balls.NORMS}

@@ -1,4 +1,4 @@
-"""FGSM and PGD on the cross-entropy.
+"""FGSM and PGD on the cross-entropy, by a loss with its direction: the log-odds.
 
 PGD spends one forward pass and one gradient with respect to the input a step; whether
 an image is broken is read off the logits of that same forward pass.
@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 from nfm_keras.attacks import balls, losses
 from nfm_keras.attacks.attack import Attack, AttackResult, check_settings, prepared
 from nfm_keras.attacks.search import Search
-from nfm_keras.backend import gradients
+from nfm_keras.attacks.watch import Watch
+from nfm_keras.backend import ascent
 from nfm_keras.checks import check_number
 from nfm_keras.data.images import image_generators
 from nfm_keras.types import Classifier
@@ -29,6 +30,8 @@ class _State(NamedTuple):
 
 
 class _PGDSearch(Search):
+    loss = "ce"
+
     @property
     def calls(self):
         return self.attack.steps
@@ -55,10 +58,10 @@ class _PGDSearch(Search):
     def advance(self, where, taken, state):
         attack = self.attack
         step = self.classifier.compiled(STEPS[attack.norm])
-        moved, logits = step(
+        moved, logits, health = step(
             *state, np.float32(attack.epsilon), np.float32(attack.step_size)
         )
-        return state._replace(points=moved), state.points, logits
+        return state._replace(points=moved), state.points, logits, health
 
     def leave(self, where, points):
         """Keeps the last iterate of an image on which the attack fails."""
@@ -151,7 +154,7 @@ class PGD(Attack):
         current = self.start(images, indices, seed)
         yield current
         for _ in range(self.steps):
-            current, _ = step(current, images, labels, self.epsilon, self.step_size)
+            current, *_ = step(current, images, labels, self.epsilon, self.step_size)
             current = ops.convert_to_numpy(current)
             yield current
 
@@ -220,29 +223,19 @@ class FGSM(Attack):
         """Everything besides epsilon that changes the result, for the record."""
         return self.pgd.settings
 
-    def __call__(
-        self,
-        classifier: Classifier,
-        images: ArrayLike,
-        labels: ArrayLike,
-        **options: Any,
-    ) -> AttackResult:
-        """Attacks every image; arguments and result as for `PGD`."""
-        return self.pgd(classifier, images, labels, **options)
+    def attacked(
+        self, given: tuple, seed: int, batch_size: int
+    ) -> tuple[AttackResult, Watch]:
+        """Attacks every image, and warns of nothing; as for `PGD`."""
+        return self.pgd.attacked(given, seed, batch_size)
 
 
 def _step(classifier, current, images, labels, epsilon, step_size, *, norm):
-    """Takes one step of PGD: `(next iterate, logits before it)`."""
-
-    def loss(points):
-        logits = classifier(points)
-        # One loss a sample, and their sum differentiated: with the mean, the gradient
-        # would shrink with the batch and underflow in half precision.
-        return losses.cross_entropy(logits, labels), logits
-
-    _, logits, gradient = gradients.value_and_grad(loss)(current)
-    moved = current + step_size * balls.steepest(gradient, norm)
-    return balls.into_ball(moved, images, epsilon, norm), logits
+    """Takes one step of PGD: `(next iterate, logits and health before it)`."""
+    found = losses.ascend(classifier, current, labels)
+    moved = current + step_size * ascent.steepest(found.gradient, norm)
+    moved = balls.into_ball(moved, images, epsilon, norm)
+    return moved, found.logits, found.health
 
 
 STEPS = {norm: functools.partial(_step, norm=norm) for norm in balls.NORMS}

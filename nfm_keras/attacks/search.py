@@ -11,8 +11,13 @@ import numpy as np
 from keras import ops
 
 from nfm_keras.attacks.attack import AttackResult
+from nfm_keras.attacks.losses import log_mean
+from nfm_keras.attacks.watch import Shares, Watch
 from nfm_keras.data.images import image_generators
-from nfm_keras.data.labels import are_probabilities, hits
+from nfm_keras.data.labels import hits
+
+CONFIRMATIONS = 4
+"""How often in a row a point of a random classifier must be misclassified."""
 
 
 class Search:
@@ -22,8 +27,9 @@ class Search:
 
     * `begin(where, rounds)`: the state of images that join the batch, a NamedTuple of
       arrays with one row an image, of which the first is the current point;
-    * `advance(where, taken, state)`: one step, `(state, points, logits)`: the next
-      state, and the points that were judged in passing with their logits;
+    * `advance(where, taken, state)`: one step, `(state, points, logits, health)`: the
+      next state, and the points that were judged in passing with their logits and, or
+      None, what `nfm_keras.backend.ascent.checked` says of their gradients;
     * perhaps `leave(where, points)`, told of those that leave the batch.
 
     Args:
@@ -37,6 +43,7 @@ class Search:
     rounds = 1  # how often an image that stays unbroken is searched
     passes = 1  # forward passes over whose mean probability an image is judged
     cost = 1  # gradients an image and call
+    loss = ""  # what is followed, where the attack itself does not say
 
     def __init__(self, attack, classifier, images, labels, indices, seed, batch_size):
         self.attack, self.classifier, self.seed = attack, classifier, seed
@@ -45,11 +52,26 @@ class Search:
         self.early_stop = getattr(attack, "early_stop", True)
         self.adversaries = images.copy()
         self.broken = np.zeros(len(images), bool)
-        self.gradients = self.rows = 0
-        self.softmax = True  # until a row shows otherwise
+        self.gradients = 0
+        only = getattr(attack, "loss", self.loss) == "ce"
+        self.watch = Watch(len(images), classifier.from_logits, only)
+        self.shares = Shares()
 
     def result(self):
         return AttackResult(self.adversaries, self.broken, self.gradients)
+
+    def settle(self):
+        """Judges what is broken once more, where the classifier is random.
+
+        A search asks so often that some draw of an image is lucky in the end, on fresh
+        passes too. What it found is asked once, and that decides.
+        """
+        where = np.flatnonzero(self.broken)
+        if self.passes > 1 and len(where):
+            scores = self.scores(where, self.adversaries[where])
+            luck = where[hits(scores, self.labels[where])]
+            self.broken[luck] = False
+            self.adversaries[luck] = self.images[luck]
 
     def unbroken(self):
         return np.flatnonzero(~self.broken)
@@ -63,9 +85,11 @@ class Search:
             if len(fresh):
                 batch.join(fresh, self.begin(fresh, done[fresh]))
             where = batch.where
-            batch.state, points, logits = self.advance(*batch.filled())
+            batch.state, points, logits, health = self.advance(*batch.filled())
             self.gradients += self.cost * len(where)
-            logits = self.checked(_rows(logits, len(where)))
+            logits = self.checked(where, _rows(logits, len(where)))
+            if health is not None:
+                self.watch.follow(where, _rows(health, len(where)))
             wrong = ~hits(logits, self.labels[where])
             if wrong.any():
                 self.confirm(where[wrong], _rows(points, len(where))[wrong])
@@ -86,15 +110,22 @@ class Search:
         """Keeps misclassified points.
 
         Where the classifier is random, it judges them on passes that the search has not
-        seen, which no lucky draw can have selected.
+        seen, and again on others: it will ask for many points.
         """
-        (self.keep if self.passes == 1 else self.judge)(where, points)
+        if self.passes == 1:
+            self.keep(where, points)
+            return
+        for _ in range(CONFIRMATIONS):
+            if len(where):
+                wrong = ~hits(self.scores(where, points), self.labels[where])
+                where, points = where[wrong], points[wrong]
+        self.keep(where, points)
 
     def judge(self, where, points):
         """Keeps those of the points that are misclassified, by forward passes alone."""
         if not len(where):
             return None
-        scores = self.scores(points)
+        scores = self.scores(where, points)
         wrong = ~hits(scores, self.labels[where])
         self.keep(where[wrong], points[wrong])
         return scores
@@ -120,30 +151,30 @@ class Search:
         for index, repeat in zip(self.indices[where], rounds, strict=True):
             yield next(image_generators(self.seed, stream, [index], repeat))
 
-    def scores(self, points):
+    def scores(self, where, points):
         """Returns logits or, with several passes, the log of the mean probability."""
         scores = []
         for first in range(0, len(points), self.batch_size):
             batch = points[first : first + self.batch_size]
             size = _padded_size(len(batch), self.batch_size)
+            now = where[first : first + self.batch_size]
             passes = [
-                self.checked(self.classifier.logits_of(batch, size))
+                self.checked(now, self.classifier.logits_of(batch, size))
                 for _ in range(self.passes)
             ]
             scores.append(passes[0] if self.passes == 1 else log_mean(passes))
         return np.concatenate(scores)
 
-    def checked(self, logits):
-        """Returns the logits, unless all rows so far were probabilities."""
-        # A row of logits may sum to 1 by chance, so all rows so far are judged.
-        self.softmax &= bool(are_probabilities(logits).all())
-        self.rows += len(logits)
-        if self.softmax and self.rows >= 32:
+    def checked(self, where, logits):
+        """Returns the logits of some of the images, unless they are none."""
+        if not self.classifier.from_logits and np.isnan(logits).any():
             raise ValueError(
-                "An attack needs logits: the gradient of a softmax vanishes where it "
-                "is confident, and the attack would fail for that reason alone. Remove "
-                "the last activation. Received: probabilities that sum to 1"
+                "`from_logits=False` is for a classifier that gives probabilities, "
+                "each in [0,1]. Received: others"
             )
+        if self.classifier.from_logits:
+            self.shares.see(logits)
+        self.watch.see(where, logits, self.classifier.lost(logits))
         return logits
 
     def keep(self, where, points):
@@ -209,12 +240,6 @@ def _refilled(column, kept, fresh, size):
         filled[len(kept) : end] = fresh
     filled[end:] = filled[end - 1]
     return filled
-
-
-def log_mean(passes):
-    """Returns the log of the mean probability over passes, `(batch, classes)`."""
-    mean = sum(ops.softmax(logits) for logits in passes) / len(passes)
-    return ops.convert_to_numpy(ops.log(mean + 1e-30))  # finite, or it is refused
 
 
 def _rows(tensor, n):

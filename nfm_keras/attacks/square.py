@@ -10,7 +10,9 @@ from keras import ops
 from nfm_keras.attacks import balls, losses
 from nfm_keras.attacks.attack import Attack, check_settings
 from nfm_keras.attacks.search import Search
+from nfm_keras.backend import ascent
 from nfm_keras.checks import check_number
+from nfm_keras.data.images import check_channels_last
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """After these proposals the share of the image that a window covers is halved."""
@@ -28,11 +30,7 @@ class _SquareSearch(Search):
 
     def __init__(self, attack, *given):
         super().__init__(attack, *given)
-        if self.images.ndim != 4:
-            raise ValueError(
-                "Square needs images of shape (batch, height, width, channels). "
-                f"Received: {self.images.shape}"
-            )
+        check_channels_last("Square needs", self.images)
         self.calls, self.rounds = attack.queries, attack.restarts
         self.shape = self.images.shape[1:]
         self.sides = window_sides(
@@ -70,13 +68,14 @@ class _SquareSearch(Search):
             proposal += [turned, size.astype("int32"), self.bumps]
         first, epsilon = taken == 0, np.float32(self.attack.epsilon)
         points, margins, tried, logits = step(*state, first, epsilon, *proposal)
-        return state._replace(points=points, margins=margins), tried, logits
+        return state._replace(points=points, margins=margins), tried, logits, None
 
     def windows(self, draws, side):
         """Returns top and left of two windows, `(batch, 2)` each."""
         # The last row and column are drawn as well, as in the paper: an image whose
         # last row can never change is not searched.
-        height, width = (extent - side + 1 for extent in self.shape[:2])
+        last = 1 if self.attack.last_row else 0
+        height, width = (np.maximum(x - side + last, 1) for x in self.shape[:2])
         tops = np.floor(draws[:, 0:2] * height[:, None]).astype("int32")
         lefts = np.floor(draws[:, 2:4] * width[:, None]).astype("int32")
         return tops, lefts
@@ -106,6 +105,9 @@ class Square(Attack):
         queries: int. Forward passes an image and start, the start's included.
         p_init: float in (0,1].
         restarts: int. Independent starts; an image broken by any of them is broken.
+        last_row: bool. Whether windows reach the last row and column of the image, as
+            in the paper; they do not in the authors' code, which breaks less, and the
+            less the smaller the images are.
 
     Raises:
         ValueError: If a setting is out of its range.
@@ -128,6 +130,7 @@ class Square(Attack):
     queries: int = 5000
     p_init: float = 0.8
     restarts: int = 1
+    last_row: bool = True
 
     name = "square"
     search = _SquareSearch
@@ -233,14 +236,11 @@ def _inside(images, top, left, side):
     """
     down = ops.arange(images.shape[1])[None, :, None] - top[:, None, None]
     right = ops.arange(images.shape[2])[None, None, :] - left[:, None, None]
-    down, right = (ops.broadcast_to(x, _grid(images)) for x in (down, right))
+    grid = ops.shape(images)[:3]
+    down, right = (ops.broadcast_to(x, grid) for x in (down, right))
     within = (down >= 0) & (down < side[:, None, None])
     within &= (right >= 0) & (right < side[:, None, None])
     return ops.cast(within, "float32")[..., None], down, right
-
-
-def _grid(images):
-    return ops.shape(images)[:3]
 
 
 def _propose_linf(points, images, epsilon, side, tops, lefts, signs):
@@ -263,7 +263,7 @@ def _propose_l2(points, images, epsilon, side, tops, lefts, signs, turned, size,
     new = (added + old / (ops.sqrt(_squares(old, (1, 2))) + 1e-12)) * here
     new = new / (ops.sqrt(_squares(new, (1, 2))) + 1e-12) * budget
     delta = new + delta * (1 - here) * (1 - there)
-    moved = images + epsilon * balls.steepest(delta, "l2")
+    moved = images + epsilon * ascent.steepest(delta, "l2")
     return balls.into_ball(moved, images, epsilon, "l2")
 
 

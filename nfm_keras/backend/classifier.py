@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from nfm_keras.backend import heads
 from nfm_keras.backend.gradients import compiled
 from nfm_keras.backend.unit_range import unit_range
 
@@ -25,6 +26,13 @@ class PlainClassifier:
             width, channels)` in [0,1] to logits `(batch, classes)`, or one that
             `unit_range` makes such a one; or a
             `PlainClassifier`, whose compiled functions are then shared.
+        from_logits: bool. False where the classifier gives probabilities, by a softmax
+            or sigmoids: it is then their logarithm that it is taken to give, the log
+            of the odds for sigmoids. None to see it from a Keras model's last layer,
+            and to take anything else for logits.
+
+    Attributes:
+        from_logits: bool.
 
     Raises:
         TypeError: If `classifier` cannot be called.
@@ -36,16 +44,20 @@ class PlainClassifier:
     [[-0.25 -1.  ]]
     """
 
-    def __init__(self, classifier):
+    def __init__(self, classifier, from_logits=None):
         if isinstance(classifier, PlainClassifier):
-            self.__dict__ = classifier.__dict__
-            return
+            if from_logits in (None, classifier.from_logits):
+                self.__dict__ = classifier.__dict__
+                return
+            classifier = classifier.classifier
         if not callable(classifier):
             raise TypeError(
                 "`classifier` must be a Keras model or a function from images to "
                 f"logits. Received: {classifier!r}"
             )
         self.classifier = unit_range(classifier)
+        known = not heads.head(classifier)
+        self.from_logits = known if from_logits is None else bool(from_logits)
         self.seconds = 0.0
         self._functions = {}
 
@@ -54,8 +66,24 @@ class PlainClassifier:
             logits = self.classifier(images, training=False)
         else:
             logits = self.classifier(images)
+        if not self.from_logits:
+            return heads.logits_of(logits)
         # Half-precision networks: their loss would underflow as they grow confident.
         return ops.cast(logits, "float32")
+
+    def lost(self, logits):
+        """Returns which images have a probability that rounds to 0, or to 1.
+
+        Args:
+            logits: `(batch, classes)` array of this classifier's.
+
+        Returns:
+            `(batch,)` bool array; all False where the classifier gives logits. What is
+            rounded there has no gradient.
+        """
+        if self.from_logits:
+            return np.zeros(len(logits), bool)
+        return (np.abs(logits) >= heads.FAR).any(axis=1)
 
     @property
     def input_shape(self):

@@ -3,7 +3,9 @@
 TensorFlow, JAX or PyTorch is imported on use, and only the one that Keras runs on.
 """
 
+import contextlib
 import functools
+import threading
 
 import keras
 from keras import ops
@@ -21,7 +23,8 @@ def value_and_grad(fn):
     Returns:
         `fn(inputs, *args) -> (values, aux, gradients)`; `gradients` has the shape of
         `inputs` and holds the gradient of each value at its own input. To be called
-        inside `compiled`.
+        inside `compiled`. They are 0 where nothing depends on the inputs: whoever
+        follows them asks `nfm_keras.backend.ascent.checked`.
 
     Raises:
         ValueError: On another backend of Keras.
@@ -67,6 +70,75 @@ def compiled(fn, variables=()):
     # An array becomes a tensor before the call: tf.function would otherwise compile
     # anew for every Python number, and jax.jit hash it.
     return lambda *args: run(*map(ops.convert_to_tensor, args))
+
+
+@contextlib.contextmanager
+def at_once():
+    """Returns the context in which functions of constants run, amid a compilation."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.init_scope():
+            yield
+    elif backend == "jax":
+        import jax
+
+        with jax.ensure_compile_time_eval():
+            yield
+    else:
+        import torch
+
+        with torch.no_grad():
+            yield
+
+
+@contextlib.contextmanager
+def soft_label_gradients():
+    """Returns the context in which cross-entropy has its own gradient for any labels.
+
+    TensorFlow's, of logits, has that of labels that sum to 1, softmax minus label, for
+    others too: rows of zeros, whose loss is 0, would move the weights. JAX and PyTorch
+    have the right one, softmax times the sum of the label, minus the label. The value
+    is the same, and so is the gradient of labels that sum to 1.
+    """
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    with _CROSSENTROPY.lock:
+        if not _CROSSENTROPY.users:
+            _CROSSENTROPY.original = tf.nn.softmax_cross_entropy_with_logits
+            tf.nn.softmax_cross_entropy_with_logits = _any_labels
+        _CROSSENTROPY.users += 1
+    try:
+        yield
+    finally:
+        with _CROSSENTROPY.lock:
+            _CROSSENTROPY.users -= 1
+            if not _CROSSENTROPY.users:
+                tf.nn.softmax_cross_entropy_with_logits = _CROSSENTROPY.original
+
+
+class _Crossentropy:
+    """TensorFlow's function while it is replaced, and how many threads are inside."""
+
+    lock, users, original = threading.Lock(), 0, None
+
+
+_CROSSENTROPY = _Crossentropy()
+
+
+def _any_labels(labels, logits, axis=-1, name=None):
+    """TensorFlow's softmax cross-entropy and a term of value 0 with what is missing."""
+    import tensorflow as tf
+
+    loss = _CROSSENTROPY.original(labels, logits, axis=axis, name=name)
+    labels = tf.cast(labels, loss.dtype)
+    excess = tf.stop_gradient(tf.reduce_sum(labels, axis) - 1)
+    level = tf.reduce_logsumexp(tf.cast(logits, loss.dtype), axis)
+    return loss + excess * (level - tf.stop_gradient(level))
 
 
 def _tensorflow_value_and_grad(fn, inputs, *args):

@@ -1,8 +1,9 @@
-"""The private names of Keras and of TensorFlow that the package uses, all of them.
+"""The private names of Keras and of TensorFlow that the package uses.
 
 Neither library promises to keep these, and each release may take them away. Every one
 is behind a function here, and has a test that says what breaks where it is gone. No
-other module names a thing of Keras that begins with an underscore, or `keras.src`.
+other module but `keras_compiled`, which has those of losses and metrics, names a thing
+of Keras that begins with an underscore, or `keras.src`.
 """
 
 import keras
@@ -45,45 +46,6 @@ def set_jit_compile(model, value):
         value: bool.
     """
     keras.Model.jit_compile.fset(model, value)
-
-
-def additional_loss(model, loss):
-    """Returns a term to add to a model's loss, of the type that Keras adds.
-
-    Args:
-        model: `keras.Model`.
-        loss: Tensor of any shape, which is summed.
-    """
-    return model._aggregate_additional_loss(loss)
-
-
-def compiled_metrics(model):
-    """Returns the object that holds the `metrics` and `weighted_metrics` of `compile`.
-
-    Args:
-        model: Compiled `keras.Model`.
-
-    Returns:
-        The object, which has `built`, `build(y, y_pred)` and `result()`; None where
-        `compile` was given no metrics.
-    """
-    return model._compile_metrics
-
-
-def flat_metrics(metrics, weighted, *structures):
-    """Returns the single metrics of a model, each with what it is to be updated with.
-
-    Args:
-        metrics: What `compiled_metrics` returned; built.
-        weighted: bool. Those of `weighted_metrics`, else those of `metrics`.
-        *structures: Of the shape of the model's outputs: labels, outputs, weights.
-
-    Returns:
-        List of `(metric, *values)`, a value of each structure.
-    """
-    flat = metrics._flat_weighted_metrics if weighted else metrics._flat_metrics
-    rows = zip(flat, *(metrics._flatten_y(values) for values in structures))
-    return [row for row in rows if row[0] is not None]
 
 
 def build_state(model, batch):

@@ -208,5 +208,5 @@ def as_levels(images: ArrayLike) -> np.ndarray:
             f"a side. Received: shape {images.shape}"
         )
     if images.dtype == np.uint8:
-        return images
+        return np.ascontiguousarray(images)
     return np.rint(as_images(images) * 255).astype("uint8")

@@ -19,7 +19,8 @@ def as_images(images: ArrayLike) -> np.ndarray:
         images: `(batch, ...)`, uint8 (divided by 255) or float in [0,1].
 
     Returns:
-        float32 array of that shape.
+        float32 array of that shape, in C order whatever the order was: what is drawn
+        into an array like it is the same.
 
     Raises:
         ValueError: If there are none, or no batch dimension, for another type, or for
@@ -37,7 +38,7 @@ def as_images(images: ArrayLike) -> np.ndarray:
             f"channels). Received: shape {images.shape}"
         )
     if images.dtype == np.uint8:
-        return images.astype("float32") / np.float32(255)
+        return images.astype("float32", order="C") / np.float32(255)
     if not np.issubdtype(images.dtype, np.floating):
         raise ValueError(
             "`images` must be uint8 in [0,255] or float in [0,1]. "
@@ -49,7 +50,29 @@ def as_images(images: ArrayLike) -> np.ndarray:
             "Float `images` must lie in [0,1]; the classifier normalises them itself. "
             f"Received: values from {low:g} to {high:g}"
         )
-    return images.astype("float32", copy=False)
+    return np.ascontiguousarray(images, "float32")
+
+
+def check_channels_last(what, images):
+    """Refuses images that have height and width in other places, or none.
+
+    Args:
+        what: str, who needs them: the beginning of the error.
+        images: Array.
+
+    Returns:
+        Their shape, `(batch, height, width, channels)`.
+
+    Raises:
+        ValueError: For another number of axes, or for 1 or 3 channels in front.
+    """
+    shape = images.shape
+    if len(shape) != 4 or (shape[1] in (1, 3) and shape[3] > 4 and shape[2] > 4):
+        raise ValueError(
+            f"{what} images of shape (batch, height, width, channels). "
+            f"Received: {'channels first, ' if len(shape) == 4 else ''}{shape}"
+        )
+    return shape
 
 
 def image_generators(seed, stream, indices, repeat=0):

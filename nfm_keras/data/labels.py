@@ -9,7 +9,7 @@ def hits(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
 
     Args:
         logits: `(batch, classes)` floats.
-        labels: `(batch,)` integers in `[0, classes)`.
+        labels: `(batch,)` or `(batch, 1)` integers in `[0, classes)`.
 
     Returns:
         `(batch,)` bool array. Of several equal logits the first class counts.
@@ -25,7 +25,7 @@ def hits(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """
     labels = np.asarray(labels)
     logits = check_logits(logits, len(labels))
-    check_labels(labels, len(logits), logits.shape[1])
+    labels = check_labels(labels, len(logits), logits.shape[1])
     return logits.argmax(axis=1) == labels
 
 
@@ -43,8 +43,29 @@ def are_probabilities(logits):
     >>> are_probabilities(np.array([[0.25, 0.75], [-1.0, 2.0]])).tolist()
     [True, False]
     """
+    return are_shares(logits, 1.0)
+
+
+def are_shares(logits, total):
+    """Returns which rows look like the output of a softmax times a number.
+
+    Args:
+        logits: `(batch, classes)` numbers.
+        total: float, the number. Another one than 1 is believed of three classes or
+            more: two logits z and a - z are common.
+
+    Returns:
+        `(batch,)` bool array.
+
+    Example:
+
+    >>> are_shares(np.array([[25.0, 70.0, 5.0], [-1.0, 100.0, 1.0]]), 100.0).tolist()
+    [True, False]
+    """
+    if total <= 0 or (logits.shape[-1] < 3 and abs(total - 1) > 1e-2):
+        return np.zeros(logits.shape[:-1], bool)
     # Probabilities in bfloat16 are off by 1/256 of themselves, and so is their sum.
-    sums = np.isclose(logits.sum(axis=-1), 1.0, rtol=0, atol=1e-2)
+    sums = np.isclose(logits.sum(axis=-1), total, rtol=1e-2, atol=0)
     return (logits >= 0).all(axis=-1) & sums
 
 

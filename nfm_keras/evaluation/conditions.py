@@ -1,5 +1,6 @@
 """Conditions of an evaluation: perturbations that know how they are scored."""
 
+import collections
 import concurrent.futures
 import dataclasses
 import math
@@ -178,7 +179,8 @@ class Attacked(Condition):
         labels = self.labels(subject)
         values = math.prod(subject.images.shape[1:])
         part = max(subject.batch_size, MOST_FLOATS // values)
-        right, stages = np.zeros(len(labels), bool), {}
+        right = np.zeros(len(labels), bool)
+        stages, warnings = collections.Counter(), collections.Counter()
         for first in range(0, len(labels), part):
             at = slice(first, min(first + part, len(labels)))
             result = self.perturbation(
@@ -190,9 +192,9 @@ class Attacked(Condition):
                 indices=np.arange(at.start, at.stop),
             )
             right[at] = ~result.success
-            for stage, count in result.stages.items():
-                stages[stage] = stages.get(stage, 0) + int(count)
-        return right, {"stages": stages}
+            stages.update(result.stages)
+            warnings.update(result.warnings)
+        return right, {"stages": dict(stages), "warnings": dict(warnings)}
 
 
 def _ahead(read, spans):

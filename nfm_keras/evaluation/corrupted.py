@@ -13,8 +13,8 @@ class Corrupted(Condition):
     """Images under one of the common corruptions.
 
     Official files are used where there is a folder of them that has the corruption.
-    They keep an order of their own, which may be that of the classes: where fewer
-    images are scored than there are, they are picked evenly.
+    They keep an order of their own, and where fewer images are scored than there are
+    it is the first of that order.
 
     Args:
         perturbation: `nfm_keras.corruptions.Corruption`.
@@ -43,7 +43,7 @@ class Corrupted(Condition):
 
     def labels(self, subject):
         labels = super().labels(subject)
-        return self._official_labels[self._picked(subject)] if self.official else labels
+        return self._official_labels[: len(labels)] if self.official else labels
 
     def check(self, subject):
         if not self.official:
@@ -65,8 +65,8 @@ class Corrupted(Condition):
 
     def reader(self, subject):
         if self.official:
-            whole, picked = self.official.images(*self._place), self._picked(subject)
-            return lambda first, last: _rows(whole, picked[first:last])
+            whole = self.official.images(*self._place)
+            return lambda first, last: np.asarray(whole[first:last])
         images, seed = subject.images[: self.limit], subject.seed
         if self.cache:
             digest = subject.digest(self.limit)
@@ -79,14 +79,3 @@ class Corrupted(Condition):
     @functools.cached_property
     def _official_labels(self):
         return np.asarray(self.official.labels(*self._place))
-
-    def _picked(self, subject):
-        n, total = len(super().labels(subject)), len(subject.everything[1])
-        return np.arange(n) * total // n
-
-
-def _rows(images, places):
-    """Some rows of an array, or of a sequence that knows slices alone."""
-    if places[-1] - places[0] == len(places) - 1:
-        return np.asarray(images[places[0] : places[-1] + 1])
-    return np.concatenate([np.asarray(images[i : i + 1]) for i in places])

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nfm_keras.checks import unknown
-from nfm_keras.data.images import as_images, image_generators
+from nfm_keras.data.images import as_images, check_channels_last, image_generators
 from nfm_keras.records.ids import KINDS, NOISES, check_protocol, join, split
 
 WHITE_NOISE_SEVERITIES = (
@@ -216,7 +216,7 @@ def _channel_std(std, channels):
 def _salt_and_pepper_reference(images, gamma, generators):
     """Channel 0 only; ceil(gamma * height * width / 2) pixels each to its extremes."""
     perturbed = images.copy()
-    _, height, width, _ = _image_shape(images)
+    _, height, width, _ = check_channels_last(_NEEDS, images)
     count = math.ceil(gamma * height * width * 0.5)
     first = perturbed[..., 0].reshape(len(images), -1)
     low, high = first.min(axis=1), first.max(axis=1)
@@ -232,7 +232,7 @@ def _salt_and_pepper_reference(images, gamma, generators):
 
 def _salt_and_pepper_pixel(images, gamma, generators):
     """Each pixel kept with probability 1 - gamma, else 0 or 1, gamma/2 each."""
-    batch, height, width, _ = _image_shape(images)
+    batch, height, width, _ = check_channels_last(_NEEDS, images)
     uniform = np.empty((batch, height, width, 1), "float32")
     for row, generator in zip(uniform, generators, strict=True):
         generator.random(dtype="float32", out=row)
@@ -240,14 +240,7 @@ def _salt_and_pepper_pixel(images, gamma, generators):
     return np.where(uniform < gamma, extreme, images)
 
 
-def _image_shape(images):
-    if images.ndim != 4:
-        raise ValueError(
-            "Salt and pepper needs images of shape (batch, height, width, channels). "
-            f"Received: shape {images.shape}"
-        )
-    return images.shape
-
+_NEEDS = "Salt and pepper needs"
 
 _SALT_AND_PEPPER = {
     "reference": _salt_and_pepper_reference,

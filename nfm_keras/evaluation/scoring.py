@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nfm_keras.evaluation import calibration, masking, smoothing
+from nfm_keras.evaluation.masking import blind
 from nfm_keras.evaluation.plan import Suite, conditions, named
 from nfm_keras.evaluation.statistics import wilson_interval
 from nfm_keras.evaluation.store import Store
@@ -32,6 +33,7 @@ def evaluate(
     attack_limit: int | None = None,
     std: ArrayLike | None = None,
     allow_stochastic: bool = False,
+    from_logits: bool | None = None,
     progress: Callable[[Score, float], object] | None = None,
     store: StrPath | None = None,
     about: Mapping[str, str] | None = None,
@@ -64,6 +66,9 @@ def evaluate(
         allow_stochastic: bool. Accept a classifier that changes between two passes;
             it is attacked by `autoattack` alone, in its version `rand`; a named suite
             leaves out its other attacks.
+        from_logits: bool. False for a classifier that gives probabilities, by a softmax
+            or sigmoids: it is scored and attacked through their logarithm. By default
+            seen from the last layer of a Keras model, and True for any other.
         progress: Function called as `progress(score, left)` with each `Score` as it is
             ready and the seconds that the rest will take, roughly.
         store: Path of a JSON file that every score is written to at once. Scores that
@@ -74,14 +79,16 @@ def evaluate(
         `Evaluation`: a sequence of `Score`, one for each perturbation in the same
         order, with all else that was measured. Accuracies are in percent, with Wilson
         95 % intervals. The protocol of a score that no protocol touches is `"none"`.
+        A `Score` keeps with it what makes it doubtful, and an
+        `nfm_keras.attacks.AttackWarning` says so.
 
     Raises:
         ValueError: For an unknown perturbation, suite or protocol, a bad severity,
             empty data, images out of range or of the wrong size, bad labels, logits
-            that are not finite, a classifier that changes between two passes, a store
-            of another classifier or other images, no `std` where it is needed. All
-            that can be are noticed before any work; scores that are ready stay in the
-            store.
+            that are not finite, a classifier that changes between two passes, an attack
+            to which no image has a gradient, a store of another classifier or other
+            images, no `std` where it is needed. All that can be are noticed before any
+            work; scores that are ready stay in the store.
 
     Example:
 
@@ -104,12 +111,14 @@ def evaluate(
         protocol=protocol,
         seed=seed,
         stochastic=allow_stochastic,
+        from_logits=from_logits,
     )
     for condition in planned:
         condition.check(subject)
     kept = Store(store, _begun(subject, plan, about or {}), subject)
     _examine(subject, plan, kept)
     _measure(subject, planned, kept, progress)
+    kept.replace_scores(blind.compared(kept.evaluation.scores))
     _certify(subject, plan, kept)
     return kept.evaluation
 
@@ -133,6 +142,8 @@ def line(score: Score, left: float | None = None) -> str:
         f"{name:<28} {score.value:7.2f} %  [{score.low:.2f}, {score.high:.2f}]  "
         f"n={score.n}  {score.seconds:.1f} s"
     )
+    doubts = [f"{doubt} {count}" for doubt, count in score.warnings.items()]
+    text += f"  doubtful: {', '.join(doubts)}" if doubts else ""
     if not left:
         return text
     return f"{text}  (about {left / 60:.0f} min left)" if left >= 60 else text

@@ -13,7 +13,7 @@ from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.checks import check_count
 from nfm_keras.corruptions.cache import fingerprint
 from nfm_keras.data.images import as_images
-from nfm_keras.data.labels import are_probabilities, check_labels, hits
+from nfm_keras.data.labels import are_shares, check_labels, hits
 from nfm_keras.records.ids import check_protocol
 
 PROBES = 8
@@ -113,12 +113,8 @@ class Subject:
                 f"Received: logits that differ by {difference:.3g}"
             )
         self._check_range()
-        if are_probabilities(first).all():
-            raise ValueError(
-                "The classifier must give logits, which calibration and attacks need: "
-                "remove its last activation, or wrap it in a logarithm. "
-                "Received: probabilities that sum to 1"
-            )
+        if self.classifier.from_logits:
+            _check_no_shares(first)
         if self.stochastic:
             first = np.mean([self.logits(images) for _ in range(_PASSES)], axis=0)
         return first
@@ -158,7 +154,14 @@ class Subject:
 
 
 def subject_of(
-    classifier, dataset, *, limit=None, std=None, batch_size=250, **settings
+    classifier,
+    dataset,
+    *,
+    limit=None,
+    std=None,
+    batch_size=250,
+    from_logits=None,
+    **settings,
 ):
     """Returns a classifier and a data set as a `Subject`, checked.
 
@@ -169,6 +172,7 @@ def subject_of(
         limit: int. Score the first so many images only.
         std: `(channels,)`, by default that of the data set's `spec`.
         batch_size: int.
+        from_logits: bool, as in `PlainClassifier`.
         **settings: Further fields of `Subject`.
 
     Raises:
@@ -178,7 +182,7 @@ def subject_of(
     check_protocol(settings.get("protocol", "reference"))
     check_count("batch_size", batch_size)
     images, labels, spec = _unpack(dataset)
-    classifier = PlainClassifier(classifier)
+    classifier = PlainClassifier(classifier, from_logits)
     images = _checked_images(images, classifier.input_shape)
     labels = check_labels(labels, len(images), getattr(spec, "num_classes", None))
     return Subject(
@@ -190,6 +194,16 @@ def subject_of(
         batch_size=batch_size,
         **settings,
     )
+
+
+def _check_no_shares(logits):
+    total = float(logits[0].sum())
+    if are_shares(logits, total).all() and (len(logits) > 1 or abs(total - 1) < 1e-2):
+        raise ValueError(
+            "The classifier must give logits, which calibration and attacks need: "
+            "remove its last activation, or say from_logits=False. "
+            f"Received: probabilities that sum to {total:.4g}"
+        )
 
 
 def _alike(logits, others, tolerance):
@@ -211,7 +225,7 @@ def _unpack(dataset):
 
 
 def _checked_images(images, expected):
-    images = np.asarray(images)
+    images = np.ascontiguousarray(images)
     as_images(images[:1] if images.dtype == np.uint8 else images)
     received = images.shape[1:]
     fits = expected is None or (

@@ -1,6 +1,6 @@
 from .draw import Draw as Draw
 from .draw import Mixing as Mixing
-from .draw import interpolate as interpolate
+from .interpolation import interpolate as interpolate
 from .layer import NoisyFeatureMixup as NoisyFeatureMixup
 from .model import NFMModel as NFMModel
 from .schedule import MixingSchedule as MixingSchedule

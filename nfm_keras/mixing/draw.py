@@ -8,6 +8,7 @@ from keras import ops
 
 from nfm_keras.backend import random
 from nfm_keras.checks import check_number
+from nfm_keras.mixing.interpolation import along, constant, interpolate
 from nfm_keras.types import Tensor
 
 NOISE_LAWS = ("beta_scaled", "gaussian")
@@ -191,9 +192,21 @@ class Mixing:
 
         Returns:
             Tensor like `values`.
+
+        Raises:
+            ValueError: For integers, between which there is nothing.
         """
         if not self.mixes:
             return values
+        values = ops.convert_to_tensor(values)
+        dtype = keras.backend.standardize_dtype(values.dtype)
+        if not keras.backend.is_float_dtype(dtype):
+            raise ValueError(
+                "What is mixed must be floating point numbers. Class numbers have no "
+                "mean: mix `keras.ops.one_hot(labels, classes)`, or take lam of the "
+                "loss on `labels` and 1 - lam of that on `labels[draw.partner]`. "
+                f"Received: dtype={dtype}"
+            )
         return interpolate(values, ops.take(values, draw.partner, axis=0), draw.lam)
 
     def perturb(self, features: Tensor, draw: Draw) -> Tensor:
@@ -215,13 +228,13 @@ class Mixing:
         rank = len(features.shape)
         # Not `+=`: PyTorch would write into the caller's tensor.
         if self.sigma_mult:
-            strength = _constant(self.sigma_mult * scale_mult, dtype)
-            strength = _along_batch(strength, rank)
+            strength = constant(self.sigma_mult * scale_mult, dtype)
+            strength = along(strength, rank)
             xi = self._multiplicative(high, dtype)
             features = features * ops.stop_gradient(1 + strength * kept_mult * xi)
         if self.sigma_add:
-            strength = _constant(self.sigma_add * scale_add, dtype)
-            strength = _along_batch(strength, rank)
+            strength = constant(self.sigma_add * scale_add, dtype)
+            strength = along(strength, rank)
             xi = random.noise_normal(low, dtype)
             features = features + strength * kept_add * xi
         return features
@@ -250,35 +263,6 @@ class Mixing:
             Tensor like `features`.
         """
         return self.perturb(self.mix(features, draw), draw)
-
-
-def interpolate(a: Tensor, b: Tensor, lam: Tensor) -> Tensor:
-    """Returns M_lam(a, b) = lam * a + (1 - lam) * b, for features and labels alike.
-
-    Args:
-        a: Float tensor `(batch, ...)`.
-        b: Tensor of the same shape and dtype.
-        lam: float32 scalar or `(batch,)`.
-
-    Returns:
-        Tensor like `a`; lam is cast to its dtype.
-    """
-    lam = _along_batch(_constant(lam, a.dtype), len(a.shape))
-    # Not b + lam * (a - b), one product less: at lam = 1 that does not give back `a`.
-    return lam * a + (1 - lam) * b
-
-
-def _constant(value, dtype):
-    """What was drawn, as a constant of the gradient."""
-    # Unless told so, TensorFlow builds a gradient for all that a conditional reads.
-    return ops.stop_gradient(ops.cast(value, dtype))
-
-
-def _along_batch(value, rank):
-    """Makes a scalar or `(batch,)` go with features of that rank."""
-    if len(value.shape) == 1:
-        return ops.reshape(value, (-1,) + (1,) * (rank - 1))
-    return value
 
 
 def unique_names(names):

@@ -15,7 +15,7 @@ from nfm_keras.mixing.sites import find_sites, remove_sites, site_layers
 from nfm_keras.types import Shapes, StrPath, Tensors
 
 
-class Facade:
+class Facade(keras.Model):
     """Base of `NFMModel`: its answers are those of the model inside, `self.model`."""
 
     @property
@@ -132,8 +132,10 @@ def warn_of_bypasses(model: Any, names: Sequence[str] | None = None) -> None:
         if not layer.allow_bypass and (names is None or name in names)
     }
     graph = keras_private.graph_of(model)
-    places = Places(graph) if sites and graph is not None else None
-    for name in sites if places else ():
+    if not sites or graph is None:
+        return
+    places = Places(graph)
+    for name in sites:
         if joint := places.bypass(name):
             warnings.warn(
                 f"Some features go around the site {name!r} and come together with "

@@ -62,7 +62,7 @@ class NoisyFeatureMixup(keras.layers.Layer):
     def call(self, inputs: Tensors) -> Tensors:
         scope = current_scope()
         index = None if scope is None else scope.index(self)
-        if index is None:
+        if scope is None or index is None:
             return self._cast(inputs)
         if _is_mask(inputs):
             return scope.union(inputs, index)

@@ -6,13 +6,21 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from nfm_keras.backend import keras_private, replicas
+from nfm_keras.backend import keras_compiled, replicas
+from nfm_keras.backend.convolutions import warn_of_wrong_gradients
+from nfm_keras.backend.gradients import soft_label_gradients
 from nfm_keras.mixing.draw import Draw, Mixing
 from nfm_keras.mixing.facade import Facade, check_arguments, warn_of_bypasses
 from nfm_keras.mixing.finite import guarded
-from nfm_keras.mixing.labels import mix_labels, update_metrics
+from nfm_keras.mixing.labels.loss import check_reductions, output_loss
+from nfm_keras.mixing.labels.metrics import (
+    build_metrics,
+    mixed_names,
+    update_metrics,
+)
+from nfm_keras.mixing.labels.pairs import label_mixing, weights_by_output
 from nfm_keras.mixing.layer import NoisyFeatureMixup
-from nfm_keras.mixing.scope import current_scope, give_own_masks, mixing_scope
+from nfm_keras.mixing.scope import give_own_masks, mixing_scope
 from nfm_keras.mixing.sites import insert_sites, site_layers
 from nfm_keras.mixing.state import add_state, count_step, values_of
 from nfm_keras.mixing.techniques.base import (
@@ -26,7 +34,7 @@ from nfm_keras.types import Tensor, Tensors
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")
-class NFMModel(Facade, keras.Model):
+class NFMModel(Facade):
     """Trains a functional model with Noisy Feature Mixup in `fit`.
 
     Each training step draws a site, a weight lam, a partner for every sample
@@ -38,15 +46,14 @@ class NFMModel(Facade, keras.Model):
     To its user it is the model inside: `inputs`, `get_layer`, `weights`, `summary` and
     `export` are of that one.
 
-    *Labels.* Float targets (one-hot, regression) are interpolated. Integer
-    labels are not: their loss is `lam * loss(y) + (1 - lam) * loss(y[partner])`,
-    which for cross-entropy is the same number. `sample_weight` and
-    `class_weight` are interpolated like the labels.
+    *Labels.* Float targets (one-hot, regression) are interpolated. Integer labels
+    are not: their loss is `lam * loss(y) + (1 - lam) * loss(y[partner])`, whatever
+    shape it has; for cross-entropy that is the same number. `sample_weight` and
+    `class_weight` are interpolated like float labels.
 
-    *Metrics.* In training a metric `accuracy` is reported as `mixed_accuracy`:
-    the lam-weighted mean of the metric on a sample's own label and on its
-    partner's, which says little about how well the model classifies. Validation
-    metrics keep their names and see clean data only.
+    *Metrics.* In training a metric `accuracy` is reported as `mixed_accuracy`: the
+    mean on own and on partners' labels, weighted by lam, which says little about how
+    well the model classifies. Validation metrics see clean data only.
 
     Args:
         model: Functional (or built Sequential) model that holds
@@ -111,8 +118,7 @@ class NFMModel(Facade, keras.Model):
         self.preprocess = preprocess
         self.technique = technique
         self.skip_nonfinite = skip_nonfinite
-        # The optimizer's own choice of integer: int64 on TensorFlow, where int32
-        # variables cannot live on a GPU, and int32 on JAX.
+        # "int" is int64 on TensorFlow, where int32 cannot live on a GPU.
         self.step = add_state(self, "step", (), "int", "zeros")
         self.nonfinite = add_state(self, "nonfinite", (2,), "int", "zeros")
         self.levels = add_state(self, "levels", (3,)) if scheduled else None
@@ -127,6 +133,7 @@ class NFMModel(Facade, keras.Model):
             )
         if self.mixing.mixes:
             warn_of_bypasses(self.model, self.mixing.sites)
+        warn_of_wrong_gradients(self.model)
         self.built = True
 
     @property
@@ -152,6 +159,7 @@ class NFMModel(Facade, keras.Model):
         Returns:
             What Keras expects: the logs, on JAX `(logs, state)`.
         """
+        check_reductions(self.loss)
         logs = guarded(self, self._mixed_step, args)
         replicas.average_statistics(self.model)
         return logs
@@ -179,30 +187,27 @@ class NFMModel(Facade, keras.Model):
         sample_weight: Tensors = None,
         training: bool = True,
     ) -> Tensor:
-        draw, batch = self._label_draw(), current_batch()
-        outputs, y_pred = y_pred, first_view(y_pred)
-        if draw is not None and y is not None:
-            y, y_pred, sample_weight = mix_labels(
-                draw, y, y_pred, sample_weight, self.loss
-            )
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        batch, outputs, y_pred = current_batch(), y_pred, first_view(y_pred)
+        keras_compiled.wrap_losses(self, self._output_loss)
+        sample_weight = weights_by_output(sample_weight, y_pred, self.output_names)
+        with soft_label_gradients():
+            loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         if batch is None or batch.loss is None:
             return loss
-        return loss + keras_private.additional_loss(self, batch.loss(outputs))
+        return loss + keras_compiled.additional_loss(self, batch.loss(outputs))
 
     def compute_metrics(
         self, x: Tensors, y: Tensors, y_pred: Tensors, sample_weight: Tensors = None
     ) -> dict[str, Any]:
-        draw, y_pred = self._label_draw(), first_view(y_pred)
-        metrics = keras_private.compiled_metrics(self)
-        if draw is None or y is None or metrics is None:
+        mixing, y_pred = label_mixing(self.mixing), first_view(y_pred)
+        sample_weight = weights_by_output(sample_weight, y_pred, self.output_names)
+        metrics = keras_compiled.compiled_metrics(self)
+        if self.mixing.mixes:
+            build_metrics(metrics, y, y_pred)
+        if mixing is None or y is None or metrics is None:
             return super().compute_metrics(x, y, y_pred, sample_weight)
-        update_metrics(self, draw, y, y_pred, sample_weight)
-        mixed = set(metrics.result())
-        return {
-            f"mixed_{name}" if name in mixed else name: value
-            for name, value in self.get_metrics_result().items()
-        }
+        update_metrics(metrics, mixing, y, y_pred, sample_weight)
+        return mixed_names(metrics, self.get_metrics_result())
 
     def draw_at(
         self,
@@ -231,8 +236,7 @@ class NFMModel(Facade, keras.Model):
         """Returns the factors that a `MixingSchedule` set.
 
         Returns:
-            float32 tensor `(3,)`: of alpha and beta, of the noise and of
-            `probability`; `None` of a model that is not `scheduled`.
+            float32 `(3,)`, of alpha and beta, the noise, and `probability`, or `None`.
         """
         return None if self.levels is None else ops.convert_to_tensor(self.levels)
 
@@ -279,9 +283,5 @@ class NFMModel(Facade, keras.Model):
     def _preprocessed(self, inputs):
         return inputs if self.preprocess is None else self.preprocess(inputs)
 
-    def _label_draw(self):
-        """The draw in force, if it mixes labels (noise alone does not)."""
-        scope, batch = current_scope(), current_batch()
-        if not self.mixing.mixes or (scope is None and batch is None):
-            return None
-        return scope.draw if batch is None else batch.draw
+    def _output_loss(self, loss, *batch):
+        return output_loss(loss, label_mixing(self.mixing), *batch)

@@ -122,7 +122,7 @@ def mixing_scope(
         _SCOPES.stack.pop()
 
 
-def current_scope() -> tuple[Mixing, Draw, tuple] | None:
+def current_scope() -> Scope | None:
     """Returns the scope in force.
 
     Returns:

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from nfm_keras.backend.gradients import compiled
-from nfm_keras.mixing.draw import interpolate
+from nfm_keras.mixing.interpolation import interpolate
 from nfm_keras.mixing.layer import NoisyFeatureMixup
 from nfm_keras.mixing.scope import mixing_scope
 from nfm_keras.mixing.sites import find_sites

@@ -127,11 +127,12 @@ def graph_sites(model) -> list[NoisyFeatureMixup]:
     Args:
         model: Model or layer.
     """
-    graph, found = keras_private.graph_of(model), []
+    graph = keras_private.graph_of(model)
+    sites: list[NoisyFeatureMixup] = []
     for layer in graph.layers if graph is not None else ():
         is_site = isinstance(layer, NoisyFeatureMixup)
-        found += [layer] if is_site else graph_sites(layer)
-    return found
+        sites += [layer] if is_site else graph_sites(layer)
+    return sites
 
 
 def _inner(model):
@@ -262,7 +263,8 @@ def _check_called_once(model, layer, name):
 def _functional(model):
     """The model as a graph, that of a Sequential one, or an error."""
     if isinstance(model, keras.Sequential) and model.built:
-        return keras.Model(model.inputs, model.outputs, name=model.name)
+        (inputs,) = model.inputs  # a list would ask for lists later on
+        return keras.Model(inputs, model.outputs, name=model.name)
     if not _is_graph(model) or not keras_private.has_graph(model):
         raise ValueError(
             "Sites need a functional model, or a Sequential one that is built "

@@ -8,7 +8,7 @@ from nfm_keras.records import schema
 from nfm_keras.records.score import Score
 from nfm_keras.types import StrPath
 
-FORMAT = 2
+FORMAT = 3
 """Version of the file format. Files of older ones are read, of newer ones refused."""
 
 EVALUATION_FILE = "evaluation.json"
@@ -103,7 +103,8 @@ def load_evaluation(path: StrPath) -> Evaluation:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is truncated, of a newer format or not an evaluation.
     """
-    return schema.read(path, Evaluation, FORMAT, older={1: _with_scores})
+    older = {1: _with_scores, 2: _with_warnings}
+    return schema.read(path, Evaluation, FORMAT, older=older)
 
 
 def _with_scores(content):
@@ -123,3 +124,12 @@ def _joined(result):
             f"Received: {result!r:.80}"
         )
     return result.pop("score") | result
+
+
+def _with_warnings(content):
+    """Format 2 kept none with a score."""
+    scores = content.get("scores")
+    if isinstance(scores, list):
+        none = {"warnings": {}}
+        scores = [none | s if isinstance(s, dict) else s for s in scores]
+    return content | {"scores": scores}

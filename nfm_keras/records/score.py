@@ -29,6 +29,8 @@ class Score:
         calibration: dict of `nfm_keras.evaluation.calibration.summary`; empty for
             attacks.
         stages: dict of int. Images left after each stage of a cascade of attacks.
+        warnings: dict of int. What makes the number doubtful, by its name in
+            `nfm_keras.attacks.watch.DOUBTS`, and how many images are concerned.
 
     Raises:
         ValueError: If `protocol` is unknown or `correct` is not in `[0, n]`.
@@ -54,6 +56,7 @@ class Score:
     hits: str = ""
     calibration: dict[str, float] = dataclasses.field(default_factory=dict)
     stages: dict[str, int] = dataclasses.field(default_factory=dict)
+    warnings: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         protocols = (*PROTOCOLS, NO_PROTOCOL)

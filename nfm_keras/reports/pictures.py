@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 
 from nfm_keras import attacks, corruptions, figures
-from nfm_keras.backend.classifier import PlainClassifier
+from nfm_keras.attacks.attack import prepared
 
 _SHOWN = 8
 
@@ -35,7 +35,9 @@ def samples(images, folder, *, seed=0, frost_dir=None):
     return figures.sample_sheet(sheet, path, original=image[0], caption=caption)
 
 
-def adversaries(classifier, split, path, *, epsilon=8 / 255, seed=0, name=""):
+def adversaries(
+    classifier, split, path, *, epsilon=8 / 255, seed=0, name="", from_logits=None
+):
     """Draws images, what PGD made of them, and the difference magnified.
 
     Args:
@@ -45,14 +47,17 @@ def adversaries(classifier, split, path, *, epsilon=8 / 255, seed=0, name=""):
         epsilon: float. Radius of the l-inf ball, in [0,1] pixels.
         seed: int.
         name: str. Name of the classifier.
+        from_logits: bool, as in `nfm_keras.evaluate`.
 
     Returns:
         The `matplotlib.figure.Figure` written.
     """
-    classifier = PlainClassifier(classifier)
     images, labels = split.images[:_SHOWN], split.labels[:_SHOWN]
     attack = attacks.PGD(epsilon, steps=20)
-    attacked = attack(classifier, images, labels, seed=seed)
+    given = prepared(classifier, images, labels, from_logits=from_logits)
+    classifier = given[0]
+    # What the attack has to say of its gradients, the evaluation has said.
+    attacked, _ = attack.attacked(given, seed, _SHOWN)
     broken = f"{int(attacked.success.sum())} of {len(images)} images broken"
     return figures.adversarial_examples(
         images,

@@ -12,6 +12,7 @@ import urllib.parse
 import numpy as np
 
 from nfm_keras import records
+from nfm_keras.attacks.watch import DOUBTS
 from nfm_keras.corruptions.constants import NAMES, SEVERITIES, STANDARD
 from nfm_keras.evaluation import corruption_error, masking
 from nfm_keras.evaluation.comparison import compare
@@ -77,6 +78,7 @@ def to_markdown(evaluations, compared=(), *, title=None, figures=()):
     """
     parts = [f"# {title or 'How robust?'}", _facts(evaluations)]
     parts.append(_summary(evaluations).to_markdown().strip())
+    parts += _doubts(evaluations)
     if _all_kinds(evaluations):
         table = _by_corruption(evaluations)
         parts += ["## By corruption", table.to_markdown().strip()]
@@ -95,6 +97,20 @@ def to_markdown(evaluations, compared=(), *, title=None, figures=()):
     return "\n\n".join(parts) + "\n"
 
 
+def _doubts(evaluations):
+    lines = [
+        f"* **{evaluation.model}**, `{score.perturbation}`: {count} of {score.n} "
+        f"images {DOUBTS.get(doubt, doubt)}"
+        for evaluation in evaluations
+        for score in evaluation
+        for doubt, count in score.warnings.items()
+    ]
+    head = (
+        "## Doubtful\n\nThe attack was hindered: robustness may be lower than it seems."
+    )
+    return [head, "\n".join(lines)] if lines else []
+
+
 def scores(evaluations):
     """Returns the table of every score, a row each, numbers in full precision.
 
@@ -108,6 +124,7 @@ def scores(evaluations):
             for name in ("hits", "calibration", "stages"):
                 del row[name]
             row["settings"] = json.dumps(score.settings)
+            row["warnings"] = json.dumps(score.warnings) if score.warnings else ""
             rows.append(row | score.calibration)
     return Table.from_dicts(rows)
 

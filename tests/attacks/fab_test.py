@@ -78,13 +78,13 @@ def test_the_distance_to_a_sphere(norm):
 
 
 def test_nothing_found_is_an_infinite_distance():
-    def constant(points):
-        return ops.concatenate([0 * points[:, :1], 0 * points[:, :1] + 1], axis=1)
+    def flat(points):  # a slope, but too small a one for any point of the box
+        return ops.concatenate([0.1 * points[:, :1], 0 * points[:, :1] + 1], axis=1)
 
     images = np.full((3, 4), 0.3, "float32")
     attack = FAB(0.1, steps=4)
-    points, distances = attack.nearest(constant, images, [1, 0, 1])
+    points, distances = attack.nearest(flat, images, [1, 0, 1])
     np.testing.assert_array_equal(distances, [np.inf, 0, np.inf])
     np.testing.assert_array_equal(points, images)
-    result = attack(constant, images, [1, 0, 1])
+    result = attack(flat, images, [1, 0, 1])
     np.testing.assert_array_equal(result.success, [False, True, False])

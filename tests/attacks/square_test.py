@@ -56,10 +56,10 @@ def test_only_what_lowers_the_margin_is_taken(norm, monkeypatch):
     advance = square._SquareSearch.advance
 
     def spy(self, where, taken, state):
-        after, tried, logits = advance(self, where, taken, state)
+        after, tried, logits, health = advance(self, where, taken, state)
         arrays = (state.points, after.points, tried)
         seen.append([ops.convert_to_numpy(array)[:6] for array in arrays])
-        return after, tried, logits
+        return after, tried, logits, health
 
     monkeypatch.setattr(square._SquareSearch, "advance", spy)
     epsilon = {"linf": 0.05, "l2": 0.5}[norm]
@@ -112,6 +112,20 @@ def test_a_window_may_lie_anywhere():
         sides = np.full(5000, side, "int32")
         for found, extent in zip(search.windows(draws, sides), SHAPE, strict=False):
             assert set(found.ravel()) == set(range(extent - side + 1))
+
+
+@pytest.mark.parametrize("last_row", [True, False])
+def test_the_last_row_is_reached_unless_as_in_the_authors_code(last_row):
+    attack = Square(0.1, queries=60, last_row=last_row)
+    assert ("last_row" in attack.settings) != last_row
+    images = np.full((1, 8, 8, 3), 0.5, "float32")
+    given = PlainClassifier(hidden(1.0)), images, [0], [0]
+    search = square._SquareSearch(attack, *given, 0, 1)
+    draws = np.random.default_rng(0).random((5000, 8), "float32")
+    for side in (1, 3, 8):
+        tops, lefts = search.windows(draws, np.full(5000, side, "int32"))
+        last = max(8 - side - (not last_row), 0)
+        assert tops.max() == lefts.max() == last and tops.min() == 0
 
 
 def test_images_without_height_and_width_are_refused():

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from conftest import BACKEND, compiled
 from keras import layers, ops
 
 from nfm_keras.backend import gradients
@@ -79,3 +80,35 @@ def test_half_precision_classifiers_give_float32_logits():
 def test_what_cannot_be_called_is_refused():
     with pytest.raises(TypeError, match="Received: 3"):
         PlainClassifier(3)
+
+
+SOFT = np.array([[0, 0, 0], [2, 0, 1], [0.2, 0.5, 0.3], [1, 0, 0]], "float32")
+
+
+@pytest.mark.parametrize("outputs", ["logits", "softmax", "smoothed"])
+def test_cross_entropy_has_the_gradient_of_any_labels(outputs, jit):
+    """softmax * sum(label) - label, and TensorFlow is as it was afterwards."""
+    smoothing = 0.1 if outputs == "smoothed" else 0.0
+    loss = keras.losses.CategoricalCrossentropy(
+        outputs != "softmax", label_smoothing=smoothing, reduction="none"
+    )
+    logits = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+
+    def values(logits, labels):
+        found = ops.softmax(logits) if outputs == "softmax" else logits
+        with gradients.soft_label_gradients(), gradients.soft_label_gradients():
+            value = loss(labels, found)
+        return value, value
+
+    run = compiled(gradients.value_and_grad(values), jit)
+    _, value, gradient = run(*map(ops.convert_to_tensor, (logits, SOFT)))
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = SOFT * (1 - smoothing) + smoothing / 3
+    expected = p * labels.sum(1, keepdims=True) - labels
+    np.testing.assert_allclose(ops.convert_to_numpy(gradient), expected, atol=1e-5)
+    wanted = -(labels * np.log(p)).sum(1)
+    np.testing.assert_allclose(ops.convert_to_numpy(value), wanted, 1e-5, 1e-6)
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        assert tf.nn.softmax_cross_entropy_with_logits is not gradients._any_labels

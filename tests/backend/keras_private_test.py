@@ -6,7 +6,7 @@ import pytest
 from conftest import BACKEND
 from keras import layers, ops
 
-from nfm_keras.backend import keras_private
+from nfm_keras.backend import keras_compiled, keras_private
 
 pytestmark = pytest.mark.backends
 
@@ -58,20 +58,20 @@ def test_jit_compile():
 
 def test_additional_loss():
     """The loss that a technique adds would be scaled otherwise than Keras' own."""
-    total = keras_private.additional_loss(linear(), ops.convert_to_tensor([1.0, 2.0]))
+    total = keras_compiled.additional_loss(linear(), ops.convert_to_tensor([1.0, 2.0]))
     assert float(ops.convert_to_numpy(total)) == 3.0
 
 
 def test_compiled_metrics():
     """Metrics of mixed batches would not be weighted by lam, nor renamed."""
     model = linear()
-    metrics = keras_private.compiled_metrics(model)
+    metrics = keras_compiled.compiled_metrics(model)
     assert not metrics.built
     logits = model(X)
     metrics.build(Y, logits)
     weights = np.array([1, 1, 0, 0, 0, 0], "float32")
     for weighted in (False, True):
-        ((metric, labels, output, weight),) = keras_private.flat_metrics(
+        ((metric, labels, output, weight),) = keras_compiled.flat_metrics(
             metrics, weighted, Y, logits, weights
         )
         metric.update_state(labels, output, weight)
@@ -83,7 +83,50 @@ def test_compiled_metrics():
     }
     without = keras.Sequential([layers.Dense(1)])
     without.compile("sgd", "mse")
-    assert keras_private.compiled_metrics(without) is None
+    assert keras_compiled.compiled_metrics(without) is None
+
+
+def test_metric_values():
+    """A metric that returns a scalar would end a fit where samples have a lam each."""
+    metric = keras.metrics.MeanMetricWrapper(lambda y, p: ops.mean(y - p))
+    values = keras_compiled.metric_values(metric, ops.ones((4,)), ops.zeros((4,)))
+    assert tuple(values.shape) == () and float(values) == 1
+    area = keras.metrics.AUC()
+    assert keras_compiled.metric_values(area, ops.ones((4,)), ops.ones((4,))) is None
+
+
+def test_count_in_floats():
+    """The confusion matrix of mixed labels would be one of zeros."""
+    metric, mean = keras.metrics.MeanIoU(2), keras.metrics.Mean()
+    for one in (metric, metric, mean):
+        keras_compiled.count_in_floats(one)
+    metric.update_state([0, 1, 1], [0, 1, 0], sample_weight=[0.5, 0.5, 0.25])
+    assert float(metric.result()) == pytest.approx((0.5 / 0.75 + 0.5 / 0.75) / 2)
+    assert len(metric.variables) == 1 and len(mean.variables) == 2
+    metric.reset_state()
+    assert float(ops.sum(metric.total_cm)) == 0
+
+
+def test_wrap_losses():
+    """The labels of no output could be mixed by what its own loss takes."""
+
+    def loss_of(model):
+        return float(ops.convert_to_numpy(model.compute_loss(X, Y, model(X))))
+
+    def wrap(loss, labels, outputs, weight):
+        seen.append(loss.name)
+        return 2 * loss(labels, outputs, weight)
+
+    model, seen, plain = linear(), [], linear()
+    plain.set_weights(model.get_weights())
+    for _ in range(2):
+        keras_compiled.wrap_losses(model, wrap)
+        twice = loss_of(model)
+    assert twice == pytest.approx(2 * loss_of(plain))
+    assert len(seen) == 2
+    keras_compiled.wrap_losses(plain, wrap)  # which has been built
+    assert loss_of(plain) == pytest.approx(twice)
+    keras_compiled.wrap_losses(keras.Sequential([layers.Dense(1)]), wrap)
 
 
 def test_build_state():

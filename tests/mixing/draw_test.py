@@ -9,7 +9,7 @@ from conftest import BACKEND, compiled
 from keras import ops
 
 import nfm_keras as nfm
-from nfm_keras.mixing.draw import interpolate
+from nfm_keras.mixing.interpolation import interpolate
 
 pytestmark = pytest.mark.backends
 
@@ -142,6 +142,16 @@ def test_order_of_the_two_noises_is_that_of_equation_2():
     np.testing.assert_allclose(
         numpy(mixing.apply(x, draw)), numpy(mult.perturb(x, draw) + xi), atol=1e-6
     )
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
+def test_integers_are_not_mixed(dtype):
+    """Cast to their dtype lam is 0, and the label that of the partner alone."""
+    labels = np.arange(4).astype(dtype)
+    draw = nfm.Mixing().draw(0, 0, 4, 1)
+    with pytest.raises(ValueError, match=f"one_hot.*Received: dtype={dtype}"):
+        nfm.Mixing().mix(labels, draw)
+    assert nfm.Mixing(alpha=0.0).mix(labels, draw) is labels
 
 
 @pytest.mark.parametrize("lam", [0.0, 0.3, 1.0])

@@ -5,7 +5,7 @@ from conftest import BACKEND, JITS
 from keras import layers, ops
 
 import nfm_keras as nfm
-from nfm_keras.mixing.labels import _weight, mix_labels
+from nfm_keras.mixing.labels.pairs import LabelMixing
 
 pytestmark = pytest.mark.backends
 
@@ -97,6 +97,7 @@ def test_a_step_is_that_of_the_paper_in_numpy(sites, one_hot, jit):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable")
 def test_features_and_labels_share_the_draw(jit):
     """The loss of the identity network on regression is 0 only if they do."""
     inputs = keras.Input((D,))
@@ -212,7 +213,8 @@ def test_sample_weight_and_class_weight_are_mixed_too():
     start = weights(model)
     by_sample = one_batch(model, sample_weight=weight).history["loss"][0]
     assert by_sample == pytest.approx((mix(weight) * ce).mean(), rel=1e-4)
-    model.set_weights(start)  # the step counter among them: the same draw again
+    model.set_weights(start)
+    model.step.assign(0)  # the same draw again
     by_class = one_batch(model, class_weight={0: 1.0, 1: 3.0, 2: 0.5})
     class_weight = np.array([1.0, 3.0, 0.5])[Y]
     assert by_class.history["loss"][0] == pytest.approx(
@@ -228,9 +230,8 @@ def test_weights_as_a_column_are_weights():
         model = compiled_model(weighted_metrics=["accuracy"])
         losses.append(one_batch(model, sample_weight=w).history)
     assert_same(*losses)
-    pair, logits = ops.ones((2 * N,)), ops.ones((2 * N, 3))
     with pytest.raises(ValueError, match="`sample_weight` must have at most 1 axes"):
-        _weight(pair, logits, ops.ones((N, 2)))
+        one_batch(compiled_model(), sample_weight=np.ones((N, 2)))
 
 
 @pytest.mark.parametrize("shape", [(N,), (N, 1)])
@@ -331,6 +332,7 @@ def test_every_step_has_a_draw_of_its_own(jit):
     losses = [one_batch(model).history["loss"][0] for _ in range(4)]
     assert len(set(losses)) == 4
     model.set_weights(start)
+    model.step.assign(0)
     assert [one_batch(model).history["loss"][0] for _ in range(4)] == losses
 
 
@@ -408,7 +410,7 @@ def test_a_custom_training_loop_opens_the_scope_itself():
 
 def test_bad_models_and_labels_are_refused():
     with pytest.raises(ValueError, match="must be numbers to be mixed.*Received"):
-        mix_labels(None, np.array(["cat", "dog"]), None, None, "mse")
+        LabelMixing(None).pair(np.array(["cat", "dog"]))
     plain = nfm.remove_sites(network())
     with pytest.raises(ValueError, match="no site to mix at.*Received: model="):
         nfm.NFMModel(plain)

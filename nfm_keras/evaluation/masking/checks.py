@@ -13,15 +13,15 @@ Reference: A. Athalye et al., *Obfuscated gradients give a false sense of securi
 ICML 2018, section 3.1; N. Carlini et al., *On evaluating adversarial robustness*, 2019.
 """
 
-import functools
 import typing
 
 import numpy as np
-from keras import ops
 from numpy.typing import ArrayLike
 
 from nfm_keras import attacks
-from nfm_keras.backend import gradients
+from nfm_keras.attacks import losses
+from nfm_keras.backend import ascent
+from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.data.labels import are_probabilities
 from nfm_keras.evaluation.comparison import mcnemar
 from nfm_keras.evaluation.masking.check import Check, Finding
@@ -44,6 +44,7 @@ def masking_report(
     epsilon: float = 8 / 255,
     seed: int = 0,
     batch_size: int = 250,
+    from_logits: bool | None = None,
 ) -> tuple[Check, ...]:
     """Looks for signs of gradient masking.
 
@@ -56,6 +57,8 @@ def masking_report(
             in units of [0,1] pixels.
         seed: int, of the attacks.
         batch_size: int.
+        from_logits: bool. False for a classifier that gives probabilities; by default
+            seen from the last layer of a Keras model.
 
     Returns:
         Tuple of `Check`, always the same ones in the same order. Those that an earlier
@@ -74,6 +77,7 @@ def masking_report(
     >>> [check.name for check in report if check.passed is False]
     ['logits']
     """
+    classifier = PlainClassifier(classifier, from_logits)
     subject = Examined(classifier, images, labels, epsilon, seed, batch_size)
     checks: list[Check] = []
     obstacles: dict[str, str] = {}
@@ -132,36 +136,26 @@ def _logits(subject):
 
 
 def _gradient(subject):
-    sizes = subject.map(
-        subject.classifier.compiled(_gradient_sizes), subject.images, subject.labels
-    )
-    bad = int(np.sum(~np.isfinite(sizes)))
-    missing = int(np.sum(sizes == 0)) + bad
-    obstacle = "no image has a gradient" if missing == len(sizes) else ""
+    run = subject.classifier.compiled(_health)
+    health = subject.map(run, subject.images, subject.labels)
+    bad = int(np.sum((health & ascent.NOT_FINITE) > 0))
+    missing = int(np.sum(health == 0)) + bad
+    obstacle = "no image has a gradient" if missing == len(health) else ""
     obstacle = "some gradients are not finite" if bad else obstacle
     return Finding(
-        missing <= 0.01 * len(sizes) and not bad,
-        100.0 * missing / len(sizes),
-        f"zero for {missing - bad}, not finite for {bad} of {len(sizes)} images",
+        missing <= 0.01 * len(health) and not bad,
+        100.0 * missing / len(health),
+        f"zero for {missing - bad}, not finite for {bad} of {len(health)} images",
         obstacle,
     )
 
 
-def _gradient_sizes(classifier, images, labels):
-    """Sum of absolute values of each image's gradient."""
-    losses = functools.partial(_losses_and_logits, classifier, labels)
-    _, _, gradient = gradients.value_and_grad(losses)(images)
-    return ops.sum(ops.abs(gradient), axis=tuple(range(1, len(images.shape))))
-
-
-def _losses_and_logits(classifier, labels, points):
-    logits = classifier(points)
-    losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-    return losses, logits
+def _health(classifier, images, labels):
+    return losses.ascend(classifier, images, labels).health
 
 
 def _losses(classifier, images, labels):
-    return _losses_and_logits(classifier, labels, images)[0]
+    return losses.log_odds(classifier(images), labels)
 
 
 def _monotone(subject):

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 from keras import ops
 
-from nfm_keras.backend.classifier import PlainClassifier
+from nfm_keras.attacks.attack import prepared
 from nfm_keras.checks import check_count
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import check_labels
@@ -23,7 +23,7 @@ class Examined:
                 f"`epsilon` must lie between 0 and {EVERYTHING}. Received: {epsilon!r}"
             )
         check_count("batch_size", batch_size)
-        self.classifier = PlainClassifier(classifier)
+        self.classifier = classifier
         self.images = as_images(images)
         self.epsilon, self.seed, self.batch_size = epsilon, seed, batch_size
         self.logits = self.forward(self.images)
@@ -52,5 +52,7 @@ class Examined:
 
     def _hits(self, attack):
         """Which images an attack leaves right."""
-        options = {"seed": self.seed, "batch_size": self.batch_size}
-        return ~attack(self.classifier, self.images, self.labels, **options).success
+        # The report says itself what an attack by itself would refuse or warn of.
+        given = prepared(self.classifier, self.images, self.labels)
+        result, _ = attack.attacked(given, self.seed, self.batch_size)
+        return ~result.success

@@ -2,10 +2,12 @@
 
 import importlib
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nfm_keras.checks import unknown
-from nfm_keras.experiments.experiment import Experiment
+
+if TYPE_CHECKING:  # the names of the tables are to cost nothing
+    from nfm_keras.experiments.experiment import Experiment
 
 NAMES = tuple(
     sorted(
@@ -27,7 +29,7 @@ FULL: dict[str, Any] = {
 """Full scale. A run is validated and checkpointed every `eval_every` epochs."""
 
 
-def load(name: str) -> Experiment:
+def load(name: str) -> "Experiment":
     """Returns the `Experiment` of a name.
 
     Args:

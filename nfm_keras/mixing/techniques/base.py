@@ -25,6 +25,7 @@ class Batch(NamedTuple):
         views: How many views of each image; the labels' loss and the metrics see the
             first.
         loss: Function of the outputs for all views: a scalar to add to the loss.
+        cut: As in `LabelMixing`: what labels with a value a pixel become.
     """
 
     images: Tensor
@@ -32,6 +33,7 @@ class Batch(NamedTuple):
     site_draw: Draw | None = None
     views: int = 1
     loss: Callable | None = None
+    cut: Callable | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +107,28 @@ class Technique:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
+
+
+def has_pixels(labels, images):
+    """Returns whether labels have a value for each pixel, such as a segmentation mask.
+
+    Args:
+        labels: Tensor `(batch, ...)`.
+        images: `(batch, height, width, channels)`.
+
+    Raises:
+        ValueError: For masks of another size, which cannot be cut like the images.
+    """
+    of_images, of_labels = tuple(images.shape[1:3]), tuple(labels.shape[1:3])
+    if len(labels.shape) > 2 and of_labels == of_images:
+        return True
+    if len(labels.shape) == 4:
+        raise ValueError(
+            "Masks must have the size of the images that are cut, "
+            f"{of_images[0]}x{of_images[1]}: resize them, and the outputs with them. "
+            f"Received: labels of shape {tuple(labels.shape)}"
+        )
+    return False
 
 
 STREAM = 1 << 16

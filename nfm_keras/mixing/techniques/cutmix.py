@@ -7,7 +7,9 @@ from keras import ops
 
 from nfm_keras.backend import random
 from nfm_keras.mixing.draw import Draw
-from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique
+from nfm_keras.mixing.interpolation import along
+from nfm_keras.mixing.labels.pairs import Pair
+from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique, has_pixels
 from nfm_keras.types import Tensor
 
 
@@ -17,7 +19,8 @@ class CutMix(Technique):
     """CutMix, as published: an integer box, clipped at the border of the image.
 
     The step's `Draw` gives lam and the partner; the labels are mixed with the share of
-    the image that is left, which is known exactly. With `Mixing(per_sample=True)` every
+    the image that is left, which is known exactly. Labels with a value a pixel, such as
+    segmentation masks, are cut like the image. With `Mixing(per_sample=True)` every
     image has a box of its own.
 
     Example:
@@ -36,9 +39,16 @@ class CutMix(Technique):
         height, width = images.shape[1:3]
         box = boxes(draw.lam, random.fold(draw.key, STREAM), height, width)
         inside = box_mask(box, height, width)
-        images = ops.where(inside, ops.take(images, draw.partner, axis=0), images)
         lam = ops.reshape(remaining(box, height, width), ops.shape(draw.lam))
-        return Batch(images, draw._replace(lam=lam))
+
+        def paste(values):
+            where = along(inside[..., 0], len(values.shape))
+            return ops.where(where, ops.take(values, draw.partner, axis=0), values)
+
+        def cut(labels):
+            return Pair(paste(labels)) if has_pixels(labels, images) else None
+
+        return Batch(paste(images), draw._replace(lam=lam), cut=cut)
 
 
 def boxes(lam, key, height, width):

@@ -11,8 +11,9 @@ from nfm_keras.backend import random
 from nfm_keras.backend.host import call_host
 from nfm_keras.checks import check_number
 from nfm_keras.mixing.draw import Draw
+from nfm_keras.mixing.labels.pairs import Pair
 from nfm_keras.mixing.techniques import puzzle
-from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique
+from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique, has_pixels
 from nfm_keras.mixing.techniques.losses import input_gradient, sample_losses
 from nfm_keras.types import Tensor
 
@@ -98,8 +99,16 @@ class PuzzleMix(Technique):
             shown = ops.clip(images + coins[0] * noise, 0.0, 1.0)
             partners = ops.clip(partners + coins[1] * shift, 0.0, 1.0)
         mixed = mask * move(shown, first) + (1 - mask) * move(partners, second)
-        draw = draw._replace(lam=ops.mean(mask, axis=(1, 2, 3)))
-        return Batch(mixed, draw, loss=self._clean_loss(model, images, labels))
+
+        def cut(labels):
+            if not has_pixels(labels, images):
+                return None
+            partners = ops.take(labels, draw.partner, axis=0)
+            return Pair(move(labels, first), move(partners, second), mask[..., 0])
+
+        mean = draw._replace(lam=ops.mean(mask, axis=(1, 2, 3)))
+        loss = self._clean_loss(model, images, labels)
+        return Batch(mixed, mean, loss=loss, cut=cut)
 
     def grid_index(self, draw: Draw) -> Tensor:
         """Draws which of `grids` a step takes: one, so that it solves the batch as one.
@@ -163,7 +172,7 @@ def move(images, pixels):
     """Moves pixels within their images.
 
     Args:
-        images: `(batch, height, width, channels)`.
+        images: `(batch, height, width)` or `(batch, height, width, channels)`.
         pixels: int32 `(batch, height * width)`, the number of the one that comes to
             each place.
 
@@ -177,7 +186,7 @@ def move(images, pixels):
     >>> print(ops.convert_to_numpy(moved)[0, ..., 0].tolist())
     [[3.0, 1.0], [2.0, 0.0]]
     """
-    batch, height, width, channels = ops.shape(images)
-    flat = ops.reshape(images, (batch * height * width, channels))
+    batch, height, width, *channels = ops.shape(images)
+    flat = ops.reshape(images, (batch * height * width, *channels))
     first = ops.arange(batch, dtype="int32")[:, None] * (height * width)
     return ops.reshape(ops.take(flat, pixels + first, axis=0), ops.shape(images))

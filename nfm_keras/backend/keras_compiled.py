@@ -1,0 +1,117 @@
+"""The private names of Keras' losses and metrics that are compiled into a model.
+
+As in `keras_private`: no release promises to keep them, and each has a test.
+"""
+
+import functools
+
+import keras
+from keras import ops
+
+
+def additional_loss(model, loss):
+    """Returns a term to add to a model's loss, of the type that Keras adds.
+
+    Args:
+        model: `keras.Model`.
+        loss: Tensor of any shape, which is summed.
+    """
+    return model._aggregate_additional_loss(loss)
+
+
+def compiled_metrics(model):
+    """Returns the object that holds the `metrics` and `weighted_metrics` of `compile`.
+
+    Args:
+        model: Compiled `keras.Model`.
+
+    Returns:
+        The object, which has `built`, `build(y, y_pred)` and `result()`; None where
+        `compile` was given no metrics.
+    """
+    return model._compile_metrics
+
+
+def flat_metrics(metrics, weighted, *structures):
+    """Returns the single metrics of a model, each with what it is to be updated with.
+
+    Args:
+        metrics: What `compiled_metrics` returned; built.
+        weighted: bool. Those of `weighted_metrics`, else those of `metrics`.
+        *structures: Of the shape of the model's outputs: labels, outputs, weights.
+
+    Returns:
+        List of `(metric, *values)`, a value of each structure.
+    """
+    flat = metrics._flat_weighted_metrics if weighted else metrics._flat_metrics
+    rows = zip(flat, *(metrics._flatten_y(values) for values in structures))
+    return [
+        (metric, *values)
+        for of_output, *values in rows
+        if of_output is not None
+        for metric in of_output.metrics
+    ]
+
+
+def metric_values(metric, labels, outputs):
+    """Returns what a metric takes the mean of.
+
+    Args:
+        metric: `keras.Metric`.
+        labels: Tensor `(batch, ...)`.
+        outputs: Tensor `(batch, ...)`.
+
+    Returns:
+        Tensor of any shape; None of a metric that is no mean of a function.
+    """
+    if not isinstance(metric, keras.metrics.MeanMetricWrapper):
+        return None
+    cast = (ops.cast(values, metric.dtype) for values in (labels, outputs))
+    return metric._fn(*cast, **metric._fn_kwargs)
+
+
+def count_in_floats(metric):
+    """Lets a metric that counts pixels in integers count parts of them.
+
+    Args:
+        metric: `keras.Metric`. One of Keras' intersections over unions counts in
+            float32 afterwards, which it must not have begun to; of others nothing
+            changes.
+    """
+    counts = getattr(metric, "total_cm", None)
+    if not isinstance(metric, keras.metrics.IoU) or "int" not in counts.dtype:
+        return
+    metric._dtype_policy = keras.DTypePolicy("float32")
+    metric._dtype = "float32"
+    metric._variables.remove(counts)
+    metric.total_cm = metric.add_variable(
+        shape=counts.shape, initializer="zeros", dtype="float32", name=counts.name
+    )
+
+
+def wrap_losses(model, wrap):
+    """Puts a function around every single loss of a compiled model, once.
+
+    Args:
+        model: Compiled `keras.Model`.
+        wrap: Function `(loss, labels, outputs, sample_weight)` that is called in the
+            place of each `keras.losses.Loss`, the first of its arguments.
+    """
+    losses = model._compile_loss
+    if losses is None or "build" in vars(losses):
+        return
+    build = losses.build
+
+    def wrapped():
+        losses._flat_losses = [
+            one._replace(loss=functools.partial(wrap, one.loss))
+            for one in losses._flat_losses
+        ]
+
+    def build_wrapped(y_true, y_pred):
+        build(y_true, y_pred)
+        wrapped()
+
+    losses.build = build_wrapped
+    if losses.built:
+        wrapped()

@@ -1,0 +1,1 @@
+"""How the labels and weights of a step are mixed, for its losses and its metrics."""
