@@ -8,7 +8,11 @@ from keras import layers, ops
 
 import nfm_keras as nfm
 
-pytestmark = pytest.mark.backends
+pytestmark = [
+    pytest.mark.backends,
+    # Keras' confusion matrix asks JAX for int64.
+    pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64"),
+]
 
 N, T, K = 6, 4, 3
 SPARSE = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

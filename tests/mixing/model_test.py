@@ -264,6 +264,7 @@ def test_padded_time_steps_do_not_count(lengths):
     assert_same(*histories)
 
 
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64")
 def test_metrics_that_flatten_their_arguments_work():
     inputs = keras.Input((4, 4, 1))
     x = nfm.NoisyFeatureMixup(name="site")(inputs)
