@@ -9,8 +9,8 @@ losses that return a scalar or one value an image. Both train PreActResNet-18 at
 through the function that `fit` calls; they take steps of the same draw in turn, in an
 order drawn anew each time, and the ratios are of a round of `--steps` steps.
 
-What to expect on a CPU, in a graph: at most 1.01 of the wall-clock time. The record is of a
-busy machine: 0.97 [0.77, 1.25], of processor time 1.01 [0.87, 1.16].
+What to expect on a CPU, in a graph: at most 1.01 of the wall-clock time. The record is
+of a busy machine: 0.97 [0.77, 1.25], of processor time 1.01 [0.87, 1.16].
 """
 
 import random
