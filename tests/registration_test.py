@@ -22,12 +22,12 @@ pytestmark = pytest.mark.skipif(
 
 
 def classes():
-    """Module -> names of its classes that are registered with Keras."""
+    """Module -> names of its classes and functions registered with Keras."""
     registered = {}
     for path in PACKAGE.rglob("*.py"):
         module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef) and any(
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and any(
                 "register_keras_serializable" in ast.unparse(decorator)
                 for decorator in node.decorator_list
             ):

@@ -102,7 +102,8 @@ def with_features(classifier):
     while True:
         layer, inputs = keras_private.source(tensor)
         if isinstance(layer, keras.layers.Dense):
-            return keras.Model(classifier.input, [*classifier.outputs, inputs[0]])
+            (image,) = classifier.inputs  # a list would ask for lists
+            return keras.Model(image, [*classifier.outputs, inputs[0]])
         if len(inputs) != 1:
             raise ValueError(
                 "The features are the input of the last Dense layer, after which only "

@@ -150,6 +150,7 @@ def test_a_sequential_model_may_hold_sites():
         np.testing.assert_array_equal(predict(plain, X), predict(held, X))
 
 
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")
 def test_a_subclassed_model_may_hold_sites():
     class Subclassed(keras.Model):
         def __init__(self):

@@ -57,8 +57,13 @@ def test_a_run_that_may_go_back_ends_at_a_rate_that_works(tmp_path, monkeypatch)
 
     begin = FiniteLoss.on_epoch_begin
     monkeypatch.setattr(FiniteLoss, "on_epoch_begin", spoil)
-    with pytest.warns(UserWarning, match="Going back to the last.*rollback 1 of 5"):
+    with pytest.warns(UserWarning, match="rate times 0.*rollback . of 5") as caught:
         record = training.train(config, tmp_path, verbose=0)
+    ours = [warning for warning in caught if warning.category is UserWarning]
+    assert len(ours) == 2
+    for number, warning in enumerate(ours, 1):
+        expected = f"the last checkpoint, with the rate times {0.5**number} "
+        assert expected in str(warning.message)
     assert rates == [(0, 1, 3), (1, 1, 3), (1, 0.5, 4), (1, 0.25, 5)]
     np.testing.assert_equal(record.history["rollbacks"], [float("nan"), 2.0])
     assert np.isfinite(record.history["loss"]).all()
