@@ -58,7 +58,7 @@ class AutoAttack(Attack):
     >>> from keras import ops
     >>> def classifier(images):
     ...     mean = ops.mean(images, (1, 2, 3))
-    ...     return ops.stack([mean, 0.6 - mean], axis=1)
+    ...     return 10 * ops.stack([mean, 0.6 - mean], axis=1)
     >>> images = np.full((2, 3, 4, 1), [[[[0.2]]], [[[0.05]]]], "float32")
     >>> attack = AutoAttack(epsilon=0.2, steps=5, queries=10)
     >>> attack(classifier, images, [1, 1]).stages

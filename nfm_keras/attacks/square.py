@@ -114,9 +114,9 @@ class Square(Attack):
 
     Example:
 
-    >>> classifier = lambda images: ops.stack(
-    ...     [ops.mean(images, (1, 2, 3)), 0.6 - ops.mean(images, (1, 2, 3))], axis=1
-    ... )
+    >>> def classifier(images):
+    ...     mean = ops.mean(images, (1, 2, 3))
+    ...     return 10 * ops.stack([mean, 0.6 - mean], axis=1)
     >>> images = np.full((2, 3, 4, 1), [[[[0.2]]], [[[0.05]]]], "float32")
     >>> Square(epsilon=0.2, queries=200)(classifier, images, [1, 1]).success.tolist()
     [True, False]

@@ -93,7 +93,7 @@ def evaluate(
     Example:
 
     >>> import keras
-    >>> images = np.full((4, 8, 8, 3), 0.5, "float32")
+    >>> images = np.random.default_rng(0).random((4, 8, 8, 3), "float32")
     >>> def classifier(images):
     ...     return keras.ops.mean(images, axis=(1, 2)) * np.array([1.0, 2.0, 3.0])
     >>> scores = evaluate(classifier, (images, np.full(4, 2)), ["clean", "fgsm@0.2"])

@@ -70,6 +70,7 @@ def masking_report(
 
     Example:
 
+    >>> from keras import ops
     >>> def classifier(images):
     ...     return ops.softmax(ops.concatenate([images, 0.6 - images], -1)[:, 0, 0])
     >>> images = np.linspace(0, 0.28, 20).reshape(20, 1, 1, 1).astype("float32")
