@@ -154,6 +154,7 @@ def test_settings_that_differ_come_first(page):
     names = [row[0] for row in page.rows[start + 1 :]]
     assert names[:3] == ["scheme", "dataset", "network"]
     differ = {"width", "epochs", "batch_size", "limit", "alpha", "sites"}
+    differ |= {"rate_drops"}  # they are parts of the epochs
     assert set(names[3 : 3 + len(differ)]) == differ
     assert page.row("alpha") == ["0.5", "1.0"]
     assert page.row("sigma_add") == ["0.4", "0.4"]  # the scheme's, in both
