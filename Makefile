@@ -15,6 +15,8 @@ WORKERS ?= 2
 
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 BACKENDS := -m 'backends and not slow'
+# On the backend that is meant for most: the others have warnings of their own.
+STRICT := -W error -W ignore::DeprecationWarning
 # Says how long a part took, whether it passed or not.
 TIMED = @TIMEFORMAT='$@: %0R s'; time
 
@@ -35,7 +37,7 @@ types: $(VENV)/tested
 	$(TIMED) $(BIN)/mypy
 
 tensorflow: $(VENV)/tested
-	$(TIMED) $(QUIET) KERAS_BACKEND=tensorflow $(PYTEST)
+	$(TIMED) $(QUIET) KERAS_BACKEND=tensorflow $(PYTEST) $(STRICT)
 
 jax: $(VENV)/tested
 	$(TIMED) $(QUIET) KERAS_BACKEND=jax $(PYTEST) $(BACKENDS)

@@ -12,7 +12,12 @@ from nfm_keras.corruptions.layers import RandomCorruption
 from nfm_keras.mixing.scope import current_scope
 from nfm_keras.networks import blocks, vision_transformer
 
-pytestmark = pytest.mark.backends
+pytestmark = [
+    pytest.mark.backends,
+    # Keras' own, of what its test of layers and a layer of this file do.
+    pytest.mark.filterwarnings("ignore:`shuffle=True` was passed"),
+    pytest.mark.filterwarnings("ignore:Layer 'mask' .of type Mask. was passed"),
+]
 
 IMAGES = (2, 8, 8, 3)
 OURS = {
