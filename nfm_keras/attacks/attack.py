@@ -29,7 +29,7 @@ class AttackResult:
         stages: dict. Name of each stage of an `AutoAttack` -> images still classified
             correctly after it; empty for a single attack.
         warnings: dict. What makes the result doubtful, by its name in
-            `nfm_keras.attacks.watch.DOUBTS` -> how many images are concerned.
+            `nfm_keras.attacks.doubts.DOUBTS` -> how many images are concerned.
     """
 
     images: np.ndarray

@@ -30,7 +30,7 @@ class Score:
             attacks.
         stages: dict of int. Images left after each stage of a cascade of attacks.
         warnings: dict of int. What makes the number doubtful, by its name in
-            `nfm_keras.attacks.watch.DOUBTS`, and how many images are concerned.
+            `nfm_keras.attacks.doubts.DOUBTS`, and how many images are concerned.
 
     Raises:
         ValueError: If `protocol` is unknown or `correct` is not in `[0, n]`.

@@ -12,7 +12,7 @@ import urllib.parse
 import numpy as np
 
 from nfm_keras import records
-from nfm_keras.attacks.watch import DOUBTS
+from nfm_keras.attacks.doubts import DOUBTS
 from nfm_keras.corruptions.constants import NAMES, SEVERITIES, STANDARD
 from nfm_keras.evaluation import corruption_error, masking
 from nfm_keras.evaluation.comparison import compare
