@@ -105,6 +105,7 @@ def test_the_record_says_what_was_done(finished):
     config = dataclasses.asdict(NFM)
     mixing = {"alpha": 1.0, "sigma_add": 0.4, "sigma_mult": 0.2}
     mixing |= {"noise": "beta_scaled", "sites": ["site_0", "site_1", "site_2"]}
+    mixing |= {"rate_drops": [2.0, 2.0, 2.0]}  # so late that there is none
     assert record.config == config | mixing
     assert record.sites == ("site_0", "site_1", "site_2")
     named = (record.name, record.scheme, record.dataset, record.network)
