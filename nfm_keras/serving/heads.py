@@ -61,7 +61,8 @@ def head_of(classifier, images):
             "A sigmoid must be the activation of a last Dense layer, or that layer "
             f"itself, to be exported. Received: {last.name!r}"
         )
-    model = keras.Model(copy.inputs, logits, name=classifier.name)
+    (image,) = copy.inputs  # a list would ask for lists
+    model = keras.Model(image, logits, name=classifier.name)
     found = np.asarray(keras.ops.sigmoid(model(images, training=False)))
     expected = np.asarray(classifier(images, training=False))
     np.testing.assert_allclose(found, expected, atol=0.01)

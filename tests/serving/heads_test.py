@@ -66,6 +66,7 @@ def test_probabilities_of_sigmoids_are_the_sigmoids(name, tmp_path):
     assert [label for label, _ in saved_model.classify(path, IMAGES)] == classes
 
 
+@pytest.mark.filterwarnings("ignore:When providing `inputs` as a dict")
 def test_dicts_of_one_tensor_are_that_tensor(tmp_path):
     plain = network(layers.Dense(3))
     model = keras.Model({"image": plain.inputs[0]}, {"logits": plain.outputs[0]})

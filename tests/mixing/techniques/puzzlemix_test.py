@@ -101,6 +101,7 @@ def test_blocks_move_whole():
     np.testing.assert_array_equal(moved[1], images[1])
 
 
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")
 def test_labels_are_mixed_by_the_mean_of_the_mask():
     """The mean shade of an image is the mixed label only if they are; the gradient of
     a loss of 0 is 0, so that no image has any saliency."""
