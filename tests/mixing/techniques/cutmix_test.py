@@ -93,6 +93,7 @@ def label_error(images, labels):
     return abs(shares - np.asarray(labels)).max()
 
 
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")
 def test_labels_are_mixed_by_what_is_seen(jit):
     """The mean shade of an image is the mixed label only if they are."""
     images, _ = shades(8, 6)
