@@ -42,7 +42,12 @@ def test_the_norm_of_all_gradients_is_clipped():
 
 def test_the_schedule_counts_the_steps_while_gradients_accumulate():
     config = dataclasses.replace(
-        NFM, network="mlp", epochs=4, gradient_accumulation=2, learning_rate=0.1
+        NFM,
+        network="mlp",
+        epochs=4,
+        gradient_accumulation=2,
+        learning_rate=0.1,
+        rate_drops=(2.0, 3.0, 3.6),
     )
     config, network = training.resolve(config)
     optimizer = training.compile_model(config, network, steps=5).optimizer
