@@ -15,6 +15,7 @@ from nfm_keras.networks import blocks, vision_transformer
 pytestmark = [
     pytest.mark.backends,
     # Keras' own, of what its test of layers and a layer of this file do.
+    pytest.mark.filterwarnings("ignore:The model does not have any trainable"),
     pytest.mark.filterwarnings("ignore:`shuffle=True` was passed"),
     pytest.mark.filterwarnings("ignore:Layer 'mask' .of type Mask. was passed"),
 ]
