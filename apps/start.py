@@ -6,7 +6,11 @@ import sys
 
 from absl import app, flags
 
+from nfm_keras.checks import unknown
+
 from .stderr_filter import TensorFlowFinder
+
+BACKENDS = ("tensorflow", "jax", "torch")
 
 # TensorFlow says much when it is imported, before an app's own first line.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -20,13 +24,20 @@ def start(main):
         main: Function of the arguments, of which those that are flags were taken out.
     """
     _explain(main.__module__)
+    backend = os.environ.get("KERAS_BACKEND")
+    if backend and backend not in BACKENDS:
+        sys.exit(f"{_name()}: {unknown('KERAS_BACKEND', backend, BACKENDS)}")
     sys.meta_path.insert(0, TensorFlowFinder())
     try:
         app.run(main)
     except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"{pathlib.Path(sys.argv[0]).stem}: {error}")
+        sys.exit(f"{_name()}: {error}")
     except ImportError as error:
-        sys.exit(f"{pathlib.Path(sys.argv[0]).stem}: {_missing(error)}")
+        sys.exit(f"{_name()}: {_missing(error)}")
+
+
+def _name():
+    return pathlib.Path(sys.argv[0]).stem
 
 
 def _explain(name):

@@ -5,13 +5,14 @@ import math
 import numbers
 
 
-def unknown(what, name, known):
+def unknown(what, name, known, near=None):
     """Returns the error for a name that is not in a table.
 
     Args:
         what: str. What it should have been the name of, such as `"scheme"`.
         name: What was given.
         known: Names of the table.
+        near: What names are to be near to, where that is a part of `name`.
 
     Returns:
         A `ValueError` to raise, with the names that are near and all that are known.
@@ -21,9 +22,9 @@ def unknown(what, name, known):
     >>> unknown("kind", "fogg", ["fog"])
     ValueError("Unknown kind. Did you mean 'fog'? Known: fog. Received: 'fogg'")
     """
+    hint = did_you_mean(name if near is None else near, known)
     return ValueError(
-        f"Unknown {what}.{did_you_mean(name, known)} Known: {', '.join(known)}. "
-        f"Received: {name!r}"
+        f"Unknown {what}.{hint} Known: {', '.join(known)}. Received: {name!r}"
     )
 
 

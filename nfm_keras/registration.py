@@ -8,6 +8,7 @@ it, and in whatever order.
 
 import importlib
 import importlib.abc
+import os
 import re
 import sys
 import threading
@@ -59,8 +60,9 @@ def load_model(path: "StrPath", **options: Any) -> "keras.Model":
         The `keras.Model`.
 
     Raises:
-        ValueError: If there is no such file, it is not one of Keras, or it has layers
-            that nobody has imported.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is truncated or not one of Keras, or has layers that nobody
+            has imported.
 
     Example:
 
@@ -69,9 +71,20 @@ def load_model(path: "StrPath", **options: Any) -> "keras.Model":
     >>> load_model("classifier.keras").output_shape
     (None, 10)
     """
+    import zipfile
+
     import keras
 
     register_with_keras()
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            f"No classifier at {path}. Expected a .keras file. Received: nothing there"
+        )
+    if str(path).endswith(".keras") and not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{path} is truncated or is no file of Keras. "
+            f"Received: {os.path.getsize(path)} bytes that are no zip archive"
+        )
     try:
         return keras.saving.load_model(path, **options)
     except TypeError as error:

@@ -69,15 +69,10 @@ class Attack:
     @property
     def settings(self) -> dict[str, Any]:
         """Everything besides epsilon that changes the result, for the record."""
-        values = {
-            field.name: getattr(self, field.name) for field in dataclasses.fields(self)
-        }
-        if values.get("last_row"):  # records from before there was a choice lack it
-            del values["last_row"]
         return {
-            name: value
-            for name, value in values.items()
-            if name not in ("epsilon", "early_stop")
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ("epsilon", "early_stop")
         }
 
     def __call__(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -138,6 +138,14 @@ class Square(Attack):
     def __post_init__(self) -> None:
         check_settings(self, "queries", "restarts")
         check_number("p_init", self.p_init, above=0, most=1)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As of every attack; records from before `last_row` was a choice lack it."""
+        given = super().settings
+        if self.last_row:
+            del given["last_row"]
+        return given
 
 
 def window_sides(queries, height, width, p_init=0.8, norm="linf"):

@@ -19,7 +19,7 @@ _NAMES = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
 
 
 def head(model):
-    """Returns the name of the activation that a Keras model ends in.
+    """Returns the name of the activation that a Keras model or layer ends in.
 
     Args:
         model: Anything.
@@ -52,7 +52,8 @@ def head(model):
 def _activation(layer):
     activation = getattr(layer, "activation", None)
     known = {keras.activations.softmax: "softmax", keras.activations.sigmoid: "sigmoid"}
-    return known.get(activation, _NAMES.get(type(layer).__name__, ""))
+    names = (_NAMES.get(type(one).__name__, "") for one in (activation, layer))
+    return known.get(activation, "") or next(filter(None, names), "")
 
 
 def _is_linear(layer):

@@ -224,7 +224,8 @@ class _Maker:
         elif name in KINDS:
             items = curve(text) if text in CURVES else [parse(text)]
         else:
-            raise unknown("perturbation", text, (*KINDS, *corruptions.NAMES, *GROUPS))
+            known = (*KINDS, *corruptions.NAMES, *GROUPS)
+            raise unknown("perturbation", text, known, near=name)
         return [condition for item in items for condition in self.of(item)]
 
 

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 
 from nfm_keras.backend import keras_private
+from nfm_keras.backend.heads import head
 from nfm_keras.backend.unit_range import unit_range
-from nfm_keras.serving import heads, signatures
+from nfm_keras.serving import signatures
 
 # Ops that draw numbers. Not all are named Random: keras.random.truncated_normal,
 # categorical and tf.random.Generator have others.
@@ -51,8 +52,9 @@ def check_classifier(classifier):
             f"Received: {len(inputs)} input(s), {len(outputs)} output(s)"
         )
     last, _ = keras_private.source(outputs[0])
+    is_softmax = head(classifier) == "softmax"
     classifier = unit_range(classifier)
-    if heads.ends_in(last, "softmax") or _gives_probabilities(classifier):
+    if is_softmax or _gives_probabilities(classifier):
         raise ValueError(
             "The classifier must end in logits, the softmax is added here. "
             f"Received: layer {last.name!r}, which is a softmax"

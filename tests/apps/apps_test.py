@@ -31,11 +31,11 @@ RUN = [
 ]
 
 
-def start(app, *flags):
+def start(app, *flags, **environment):
     return subprocess.Popen(
         [sys.executable, "-m", f"apps.{app}", *flags],
         cwd=REPOSITORY,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -173,6 +173,8 @@ def test_mistakes_end_in_one_line_that_names_them(tmp_path):
     ]
     # At the same time: most of each one's time is waiting for imports.
     processes = [start(*command) for command, *_ in mistakes]
+    mistakes.append((train, "Unknown KERAS_BACKEND. Did you mean 'jax'?", "'jacks'"))
+    processes.append(start(*train, KERAS_BACKEND="jacks"))
     for process, (command, *expected) in zip(processes, mistakes, strict=True):
         _, err = process.communicate(timeout=300)
         assert process.returncode not in (0, None), command

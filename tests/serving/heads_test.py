@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from nfm_keras.serving import saved_model
+from nfm_keras.serving import heads, saved_model
 from nfm_keras.serving.saved_model import export
 
 pytestmark = pytest.mark.skipif(
@@ -115,3 +115,10 @@ def test_what_is_no_classifier_is_refused_in_one_sentence(name, tmp_path):
     make, message = REFUSED[name]
     with pytest.raises(ValueError, match=message):
         export(make(), tmp_path / "model")
+
+
+def test_a_sigmoid_before_the_last_layer_is_refused():
+    """Taken for logits it would be served as a softmax of probabilities."""
+    model = network(layers.Dense(3, activation="sigmoid"), layers.Reshape((3,)))
+    with pytest.raises(ValueError, match="A sigmoid must be .*Received: 'reshape"):
+        heads.head_of(model, UNIT)

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 from keras import ops
 
-from nfm_keras.backend import random
+from nfm_keras.backend import ascent, random
 from nfm_keras.checks import check_count, check_number
 from nfm_keras.mixing.draw import Draw
 from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique
@@ -66,8 +66,8 @@ class Adversarial(Technique):
         # A Python loop, so that no convolution sits in a compiled one, which XLA runs
         # many times slower on a CPU.
         for _ in range(self.attack_steps):
-            gradient = input_gradient(model, moved, labels)
-            moved = moved + size * self._direction(gradient)
+            gradient, _ = ascent.checked(input_gradient(model, moved, labels))
+            moved = moved + size * ascent.steepest(gradient, self.attack_norm)
             moved = ops.clip(images + self.project(moved - images), 0.0, 1.0)
         moved = ops.where(draw.site >= 0, ops.stop_gradient(moved), images)
         return Batch(moved, draw, None if model.mixing.is_identity else draw)
@@ -82,7 +82,7 @@ class Adversarial(Technique):
         if self.attack_norm == "linf":
             return self.attack_epsilon * (2 * random.uniform(key, shape) - 1)
         low, _ = random.halves(random.fold(key, 0), shape)
-        directions = self._direction(random.noise_normal(low, "float32"))
+        directions = ascent.steepest(random.noise_normal(low, "float32"), "l2")
         size = 1
         for axis in shape[1:]:
             size *= axis
@@ -101,15 +101,6 @@ class Adversarial(Technique):
         epsilon = self.attack_epsilon
         if self.attack_norm == "linf":
             return ops.clip(perturbations, -epsilon, epsilon)
-        return perturbations * ops.minimum(1.0, epsilon / _norms(perturbations))
-
-    def _direction(self, gradients):
-        """The steepest ascent of length 1."""
-        if self.attack_norm == "linf":
-            return ops.sign(gradients)
-        return gradients / _norms(gradients)
-
-
-def _norms(values):
-    squares = ops.sum(ops.square(values), axis=(1, 2, 3), keepdims=True)
-    return ops.maximum(ops.sqrt(squares), _TINY)
+        squares = ops.sum(ops.square(perturbations), axis=(1, 2, 3), keepdims=True)
+        norms = ops.maximum(ops.sqrt(squares), _TINY)
+        return perturbations * ops.minimum(1.0, epsilon / norms)

@@ -104,3 +104,13 @@ def test_sites_mix_what_was_attacked_and_inactive_batches_stay():
 def test_bad_settings_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         Adversarial(**fields)
+
+
+def test_the_size_of_the_gradient_does_not_matter():
+    """The squares of a small one are 0 in float32."""
+    model = linear(Adversarial(attack_epsilon=0.1, attack_norm="l2", attack_steps=3))
+    kernel, bias = model.get_layer("last").get_weights()
+    expected = prepared(model)
+    model.get_layer("last").set_weights([1e-25 * kernel, bias])
+    np.testing.assert_allclose(prepared(model), expected, atol=1e-5)
+    assert np.abs(expected - IMAGES).max() > 0.01
