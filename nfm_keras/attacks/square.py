@@ -7,15 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from nfm_keras.attacks import balls, losses
+from nfm_keras.attacks import balls, losses, windows
 from nfm_keras.attacks.attack import Attack, check_settings
 from nfm_keras.attacks.search import Search
 from nfm_keras.backend import ascent
 from nfm_keras.checks import check_number
 from nfm_keras.data.images import check_channels_last
-
-HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""After these proposals the share of the image that a window covers is halved."""
 
 
 class _State(NamedTuple):
@@ -33,12 +30,12 @@ class _SquareSearch(Search):
         check_channels_last("Square needs", self.images)
         self.calls, self.rounds = attack.queries, attack.restarts
         self.shape = self.images.shape[1:]
-        self.sides = window_sides(
+        self.sides = windows.sides(
             attack.queries, *self.shape[:2], attack.p_init, attack.norm
         )
         sizes = sorted(set(self.sides))
         self.sizes = np.array(sizes)
-        self.bumps = _padded_bumps(sizes) if attack.norm == "l2" else None
+        self.bumps = windows.padded_bumps(sizes) if attack.norm == "l2" else None
         self.draws = {}  # image -> its random numbers, a row a proposal
 
     def run(self):
@@ -94,7 +91,7 @@ class Square(Attack):
     grid of bumps; a proposal takes what one window holds of the budget epsilon, and
     what is left of it, to a new bump in another. A proposal is taken if it lowers the
     margin. The window covers the share `p_init` of the image, halved after the
-    proposals in `HALVINGS`.
+    proposals in `windows.HALVINGS`.
 
     It is slow, and it breaks little that gradients do not: where it does, gradients
     are masked.
@@ -148,69 +145,6 @@ class Square(Attack):
         return given
 
 
-def window_sides(queries, height, width, p_init=0.8, norm="linf"):
-    """Returns the side of the window at each query, in pixels.
-
-    Args:
-        queries: int. The first evaluates the start and has no window of its own.
-        height, width: Ints, of the image.
-        p_init: float, share of the image that the first window covers.
-        norm: str. In `"l2"` sides are odd and at least 3 where the image allows it.
-
-    Returns:
-        `(queries,)` int32 array.
-
-    Example:
-
-    >>> window_sides(100, 32, 32)[[1, 10, 11, 12, 51, 52]].tolist()
-    [29, 29, 29, 20, 20, 14]
-    """
-    proposals = np.maximum(np.arange(queries) - 1, 0)
-    share = p_init / 2.0 ** np.searchsorted(HALVINGS, proposals)
-    sides = np.rint(np.sqrt(share * height * width)).astype("int32")
-    if norm == "l2":
-        sides = np.maximum(sides, 3)
-        sides += 1 - sides % 2
-    return np.clip(sides, 1, min(height, width))
-
-
-def bump(side):
-    """Returns two pyramids side by side, up and down, of length 1: the step of `l2`.
-
-    Args:
-        side: int.
-
-    Returns:
-        `(side, side)` float32 array: the rows of the upper half are positive.
-
-    Example:
-
-    >>> print(bump(2).round(2))
-    [[ 0.14  0.69]
-     [-0.14 -0.69]]
-    """
-    upper = _pyramid(side // 2, side)
-    both = np.concatenate([upper, -_pyramid(side - side // 2, side)])
-    return (both / np.linalg.norm(both)).astype("float32")
-
-
-def _pyramid(height, width):
-    """Gives a pixel r away from the middle the sum of 1 / k^2 from k = r + 1."""
-    rings = max(height, width) // 2 + 1
-    values = np.cumsum(1.0 / np.arange(rings, 0, -1) ** 2)[::-1]
-    rows = np.abs(np.arange(height) - height // 2)
-    columns = np.abs(np.arange(width) - width // 2)
-    pyramid = values[np.maximum(rows[:, None], columns)]
-    return pyramid / max(np.linalg.norm(pyramid), 1e-12)
-
-
-def _padded_bumps(sizes):
-    bumps = np.zeros((len(sizes), max(sizes), max(sizes)), "float32")
-    for row, size in zip(bumps, sizes, strict=True):
-        row[:size, :size] = bump(size)
-    return bumps
-
-
 def _signs(uniform):
     return np.where(uniform < 0.5, -1, 1).astype("float32")
 
@@ -229,7 +163,7 @@ def _tiles(generator, shape):
     signs = _signs(generator.random((rows, columns, channels)))
     top, left = (height - rows * side) // 2, (width - columns * side) // 2
     tiles = np.zeros(shape)
-    grid = np.kron(signs, bump(side)[:, :, None])
+    grid = np.kron(signs, windows.bump(side)[:, :, None])
     tiles[top : top + rows * side, left : left + columns * side] = grid
     return tiles / np.linalg.norm(tiles)
 

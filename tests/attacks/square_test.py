@@ -3,7 +3,7 @@ import pytest
 from keras import ops
 
 from nfm_keras import attacks
-from nfm_keras.attacks import Square, square
+from nfm_keras.attacks import Square, square, windows
 from nfm_keras.backend.classifier import PlainClassifier
 
 pytestmark = pytest.mark.backends
@@ -23,10 +23,10 @@ def hidden(weights):
 
 
 def test_the_share_of_the_window_halves_on_schedule():
-    share = square.window_sides(9000, 1000, 1000, p_init=0.64) ** 2 / 640000
+    share = windows.sides(9000, 1000, 1000, p_init=0.64) ** 2 / 640000
     for proposal, halvings in ((10, 0), (11, 1), (51, 2), (501, 4), (8001, 9)):
         assert share[proposal + 1] == pytest.approx(0.5**halvings, rel=0.03)
-    small = square.window_sides(1000, *SHAPE[:2], norm="l2")
+    small = windows.sides(1000, *SHAPE[:2], norm="l2")
     assert set(small) <= {3, 5, 7} and small[0] == 7
 
 
@@ -43,7 +43,7 @@ def test_a_bump_is_nested_squares_up_and_down():
                 half[rows, columns] += 1 / (ring + 1) ** 2
             expected[top:bottom] = sign * half / np.linalg.norm(half)
         expected /= np.linalg.norm(expected)
-        np.testing.assert_allclose(square.bump(side), expected, atol=1e-6)
+        np.testing.assert_allclose(windows.bump(side), expected, atol=1e-6)
 
 
 @NORMS

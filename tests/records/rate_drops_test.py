@@ -25,8 +25,8 @@ def test_old_configs_say_what_they_had(config, drops):
     assert records.with_rate_drops(config).get("rate_drops") == drops
 
 
-def test_a_published_record_says_what_it_had():
-    record = records.load(RESULTS / "digits" / "nfm" / "record.json")
+def test_a_published_record_of_before_says_what_it_had():
+    record = records.load(RESULTS / "cifar10" / "nfm" / "record.json")
     epochs = record.config["epochs"]
     assert record.config["rate_drops"] == [epochs * part for part in (0.5, 0.75, 0.9)]
 
