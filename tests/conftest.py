@@ -49,6 +49,15 @@ def jit(request):
     return request.param
 
 
+def slow_but(quick, values):
+    """Parameters of a test; those not among `quick` (words) are of `make slow`."""
+    quick = quick.split()
+    return [
+        pytest.param(value, id=value, marks=[] if value in quick else pytest.mark.slow)
+        for value in values
+    ]
+
+
 def compiled(function, jit=False):
     """The function as a training step would run it."""
     if BACKEND == "tensorflow":

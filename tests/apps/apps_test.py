@@ -94,7 +94,7 @@ def test_a_killed_run_resumed_is_the_undisturbed_one(run_dir, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_run_is_evaluated_exported_and_reported(run_dir, tmp_path):
+def test_a_run_is_evaluated(run_dir):
     perturbations = "--perturbations=clean,white_noise@0.1,pgd@8/255"
     out = run("evaluate", f"--run_dir={run_dir}", perturbations, "--attack_limit=32")
     scores = records.load(run_dir / "record.json").scores
@@ -104,6 +104,12 @@ def test_a_run_is_evaluated_exported_and_reported(run_dir, tmp_path):
     assert [s.n for s in scores] == [500, 500, 32]
     assert scores[0].value > 30
 
+
+@pytest.mark.slow
+def test_a_run_is_exported_compared_and_reported(run_dir, tmp_path):
+    perturbations = "--perturbations=clean,white_noise@0.1,pgd@8/255"
+    run("evaluate", f"--run_dir={run_dir}", perturbations, "--attack_limit=32")
+    scores = records.load(run_dir / "record.json").scores
     out = run("export", f"--run_dir={run_dir}", "--name=m", f"--output={tmp_path}")
     exported = pathlib.Path(lines(out)[-1])
     assert exported == tmp_path / "m" / "1" and (exported / "saved_model.pb").exists()

@@ -70,10 +70,7 @@ def test_every_example_is_tested():
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[] if name == "own_train_step" else pytest.mark.slow)
-        for name in SHORT
-    ],
+    [pytest.param(name, marks=pytest.mark.slow) for name in SHORT],
 )
 def test_a_short_run_learns(name):
     skip_without(name)

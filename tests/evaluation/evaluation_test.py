@@ -53,6 +53,7 @@ def outcome(scores):
     return [(s.perturbation, s.protocol, s.correct, s.n) for s in scores]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_batch_size_and_order_of_rows_change_nothing(network, dataset, protocol):
     for batch_size, limit in ((1, 5), (7, 31)):

@@ -34,6 +34,7 @@ def rehearse(name, folder):
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_an_epoch_is_the_models_own_steps_on_crops_drawn_from_seed_epoch_and_step(
     tmp_path,
 ):

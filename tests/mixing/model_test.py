@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import BACKEND, JITS
+from conftest import BACKEND, JITS, slow_but
 from keras import layers, ops
 
 import nfm_keras as nfm
@@ -244,7 +244,9 @@ def test_class_numbers_may_come_as_floats(shape):
     assert_same(*losses)
 
 
-@pytest.mark.parametrize("lengths", [[2], [2, 4, 1]])
+@pytest.mark.parametrize(
+    "lengths", [pytest.param([2], marks=pytest.mark.slow), [2, 4, 1]]
+)
 def test_padded_time_steps_do_not_count(lengths):
     """A sample's own, nor its partner's, whatever they hold."""
     tokens = RNG.integers(1, 9, (N, 4))
@@ -368,7 +370,9 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(
+    "setting", slow_but("mixed_float16 accumulation steps_per_execution", SETTINGS)
+)
 def test_works_with_what_keras_models_work_with(setting, jit):
     if setting == "steps_per_execution" and BACKEND == "torch":
         pytest.skip("Keras refuses it on PyTorch")

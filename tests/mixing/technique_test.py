@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import BACKEND, JITS
+from conftest import BACKEND, JITS, slow_but
 from keras import layers
 
 import nfm_keras as nfm
@@ -52,7 +52,7 @@ def fit(model, epochs=1, labels=LABELS):
     ).history
 
 
-@pytest.mark.parametrize("scheme", schemes.SCHEMES)
+@pytest.mark.parametrize("scheme", slow_but("nfm cutmix noisymix", schemes.SCHEMES))
 def test_training_lowers_the_loss_of_clean_images(scheme):
     model = model_of(scheme)
     before = model.evaluate(IMAGES, LABELS, verbose=0)[0]
@@ -62,7 +62,7 @@ def test_training_lowers_the_loss_of_clean_images(scheme):
     assert np.isfinite(history["loss"]).all()
 
 
-@pytest.mark.parametrize("scheme", TECHNIQUES)
+@pytest.mark.parametrize("scheme", slow_but("cutmix", TECHNIQUES))
 def test_steps_are_functions_of_seed_and_step(scheme, tmp_path):
     """A run that is saved and loaded on its way goes on as if left alone."""
     model = model_of(scheme)
@@ -78,14 +78,14 @@ def test_steps_are_functions_of_seed_and_step(scheme, tmp_path):
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="compiled with XLA or not")
 @pytest.mark.parametrize(
     "scheme",
-    ["nfm", "cutmix", "adversarial", pytest.param("noisymix", marks=pytest.mark.slow)],
+    slow_but("nfm cutmix", ["nfm", "cutmix", "adversarial", "noisymix"]),
 )
 def test_what_does_not_leave_the_graph_runs_under_xla(scheme):
     losses = [fit(model_of(scheme, jit_compile=jit))["loss"][0] for jit in JITS]
     assert losses == pytest.approx([losses[0]] * len(losses), rel=1e-3)
 
 
-@pytest.mark.parametrize("scheme", ["cutmix", "adversarial"])
+@pytest.mark.parametrize("scheme", slow_but("cutmix", ["cutmix", "adversarial"]))
 def test_integer_and_one_hot_labels_give_the_same_loss(scheme):
     integer = fit(model_of(scheme))["loss"][0]
     model = model_of(scheme)

@@ -3,7 +3,7 @@ import functools
 import keras
 import numpy as np
 import pytest
-from conftest import BACKEND, JITS
+from conftest import BACKEND, JITS, slow_but
 from keras import ops
 
 import nfm_keras as nfm
@@ -164,7 +164,7 @@ TINY = {
 
 
 @pytest.mark.backends
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", slow_but("vit_lite", TINY))
 def test_a_compiled_step_in_mixed_precision_reaches_every_weight(name):
     keras.config.set_dtype_policy("mixed_bfloat16")
     builder = resnet.resnet if name == "resnet" else getattr(nfm.networks, name)

@@ -57,17 +57,22 @@ SMALL = {
 }
 
 
-# The converters take their time over deep ones.
-DEEP = ("preact_resnet18", "wide_resnet28_10", "resnet50", "resnet101", "vit_lite7_4")
+# The converters take their time, over deep ones and into LiteRT.
+QUICK = {"small_resnet-onnx", "vit_lite-onnx", "vit_lite-litert", "mlp-litert"}
 NAMES = [
-    pytest.param(name, marks=[pytest.mark.slow] * (name in DEEP), id=name)
+    pytest.param(
+        name,
+        format,
+        marks=[] if f"{name}-{format}" in QUICK else pytest.mark.slow,
+        id=f"{name}-{format}",
+    )
     for name in networks.NETWORKS
+    for format in files.SUFFIXES
 ]
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter")
-@pytest.mark.parametrize("format", files.SUFFIXES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name, format", NAMES)
 def test_every_network_is_written(name, format, tmp_path):
     side = 32 if "resnet50" in name or "resnet101" in name else 8
     network = networks.build(name, (side, side, 1), 3, **SMALL[name])

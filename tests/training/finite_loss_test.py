@@ -40,6 +40,7 @@ def test_a_run_that_diverges_stops_and_keeps_its_checkpoint(tmp_path, monkeypatc
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_may_go_back_ends_at_a_rate_that_works(tmp_path, monkeypatch):
     """Whose weights are spoilt whenever the rate is above a quarter of the first."""
     config = dataclasses.replace(

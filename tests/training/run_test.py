@@ -172,8 +172,8 @@ def _assert_same(ours, expected):
     "run, config, epoch",
     [
         pytest.param("layered", LAYERED, 1, id="nfm"),
-        pytest.param("averaged", EMA, 1, id="ema"),
-        pytest.param("puzzled", PUZZLE, 1, id="puzzlemix"),
+        pytest.param("averaged", EMA, 1, id="ema", marks=pytest.mark.slow),
+        pytest.param("puzzled", PUZZLE, 1, id="puzzlemix", marks=pytest.mark.slow),
         pytest.param("vision", VIT, 1, id="vit", marks=pytest.mark.slow),
         pytest.param(
             "averaged", EMA, 3, id="ema_all_epochs_done", marks=pytest.mark.slow

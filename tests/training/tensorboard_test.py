@@ -80,6 +80,7 @@ def test_tensorboard_has_logs_draws_and_images(tmp_path):
     assert Image.open(io.BytesIO(png)).size == (int(width), int(height))
 
 
+@pytest.mark.slow
 def test_what_is_written_again_replaces_what_was(tmp_path):
     pytest.importorskip("tensorboard")
     for epochs, first in ((3, 0), (3, 1)):  # killed after the third, went on from one

@@ -153,6 +153,7 @@ def test_a_batch_is_a_function_of_seed_and_step_and_leaves_the_model_alone(kwarg
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_clean_loss_is_added_with_its_weight():
     images = RNG.random((6, 8, 8, 3)).astype("float32")
     labels, losses = np.arange(6) % 3, []
