@@ -11,6 +11,7 @@ from conftest import BACKEND
 from keras import ops
 
 from nfm_keras.backend import replicas
+from nfm_keras.networks.blocks import SavedDropout
 
 needs_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="of TensorFlow")
 
@@ -55,6 +56,21 @@ def two_replicas():
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
         norm = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization()])
+        dropout = SavedDropout(0.5, seed=1)
+
+    @tf.function
+    def dropped():
+        return dropout(tf.ones((4, 100)), training=True)
+
+    masks = [
+        mask.numpy()
+        for _ in range(2)
+        for mask in strategy.experimental_local_results(strategy.run(dropped))
+    ]
+    assert len({mask.tobytes() for mask in masks}) == 4  # 2 calls in 2 replicas
+    assert 0.45 < np.mean(np.equal(masks, 0)) < 0.55
+    copies = dropout.seed_generator.state.value.values
+    assert [copy.numpy().tolist() for copy in copies] == [[1, 2]] * 2
 
     @tf.function
     def ask():
