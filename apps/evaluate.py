@@ -176,7 +176,7 @@ def _report(loaded, evaluations, test, folder):
 
 def run():
     """The command `nfm-evaluate`."""
-    start(main)
+    start(main, "finished rows are kept: the same command goes on")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """How every app starts."""
 
+import contextlib
 import os
 import pathlib
+import signal
 import sys
 
 from absl import app, flags
@@ -17,11 +19,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 
-def start(main):
+class _Terminated(SystemExit):
+    pass
+
+
+def start(main, kept=""):
     """Runs an app; an error that says what is wrong needs no traceback.
+
+    Ctrl-C and SIGTERM end it with one line and the status of a shell.
 
     Args:
         main: Function of the arguments, of which those that are flags were taken out.
+        kept: What is not lost by that, and how to go on.
     """
     _explain(main.__module__)
     backend = os.environ.get("KERAS_BACKEND")
@@ -29,11 +38,57 @@ def start(main):
         sys.exit(f"{_name()}: {unknown('KERAS_BACKEND', backend, BACKENDS)}")
     sys.meta_path.insert(0, TensorFlowFinder())
     try:
-        app.run(main)
+        with _named_errors():
+            app.run(main)
+    except KeyboardInterrupt:
+        say("interrupted", kept)
+        sys.exit(128 + signal.SIGINT)
+    except _Terminated:
+        say("terminated", kept)
+        raise
+
+
+def say(*parts):
+    """Prints a line on standard error, as this app.
+
+    Args:
+        *parts: Strings; empty ones are left out.
+    """
+    print(f"{_name()}: {'; '.join(part for part in parts if part)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _named_errors():
+    """Ends the process with one line for what goes wrong in it, or by SIGTERM."""
+
+    def terminate(number, frame):
+        raise _Terminated(128 + number)
+
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
     except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"{_name()}: {error}")
     except ImportError as error:
         sys.exit(f"{_name()}: {_missing(error)}")
+    except MemoryError as error:
+        sys.exit(f"{_name()}: out of memory. Received: {error or 'MemoryError'}")
+    except Exception as error:
+        # TensorFlow's own errors share no base class with Python's.
+        if not type(error).__module__.startswith("tensorflow."):
+            raise
+        sys.exit(f"{_name()}: {_from_tensorflow(error)}")
+
+
+def _from_tensorflow(error):
+    """The line of TensorFlow's many that says what was wrong."""
+    kind = type(error).__name__.removesuffix("Error")
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if line.startswith("OOM ")]
+    hint = ""
+    if kind == "ResourceExhausted":
+        hint = "TensorFlow is out of memory; a smaller --batch_size needs less. "
+    return f"{hint}Received: {kind}: {(named or lines[-1:] or [''])[0]}"
 
 
 def _name():

@@ -13,7 +13,6 @@ tables.
 """
 
 import shlex
-import signal
 import subprocess
 import sys
 
@@ -53,8 +52,6 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
-    # As an exception, so that what runs at the time is stopped too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if _EXPERIMENT.value == TOY:
         return _toy()
     limits = _TEST_LIMIT.value, _ATTACK_LIMIT.value, _CORRUPTION_LIMIT.value
@@ -117,7 +114,7 @@ def _toy():
 
 def run():
     """The command `nfm-sweep`."""
-    start(main)
+    start(main, "what is done is kept: the same command goes on")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from absl import app, flags, logging
 from nfm_keras import training
 
 from . import config_flags
-from .start import start
+from .start import say, start
 
 FLAGS = flags.FLAGS
 
@@ -48,7 +48,17 @@ def main(argv):
     resolved, _ = training.resolve(config)
     if engine.is_chief:
         print(json.dumps(resolved.to_json(), indent=1))
-    record = training.train(
+    try:
+        record = _train(config)
+    except training.RunStopped as stopped:
+        say(f"{stopped}; go on with --resume")
+        raise
+    last = {name: values[-1] for name, values in record.history.items()}
+    print(json.dumps({"run_dir": _RUN_DIR.value, "seconds": record.seconds} | last))
+
+
+def _train(config):
+    return training.train(
         config,
         _RUN_DIR.value,
         resume=_RESUME.value,
@@ -61,8 +71,6 @@ def main(argv):
         save_every=_SAVE_EVERY.value,
         keep=_KEEP.value,
     )
-    last = {name: values[-1] for name, values in record.history.items()}
-    print(json.dumps({"run_dir": _RUN_DIR.value, "seconds": record.seconds} | last))
 
 
 def _command():
@@ -74,7 +82,7 @@ def _command():
 
 def run():
     """The command `nfm-train`."""
-    start(main)
+    start(main, "checkpoints are kept: go on with --resume")
 
 
 if __name__ == "__main__":

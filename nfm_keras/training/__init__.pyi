@@ -8,6 +8,7 @@ from .finite_loss import TrainingDiverged as TrainingDiverged
 from .folder import CHECKPOINTS as CHECKPOINTS
 from .folder import CLASSIFIER as CLASSIFIER
 from .folder import CONFIG as CONFIG
+from .folder import RunStopped as RunStopped
 from .folder import check_folder as check_folder
 from .run import to_record as to_record
 from .run import train as train

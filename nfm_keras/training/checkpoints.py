@@ -19,7 +19,7 @@ from nfm_keras.checks import check_count
 from nfm_keras.records.schema import refuse_difference
 from nfm_keras.training.distribution.engine import Engine
 from nfm_keras.training.finite_loss import check
-from nfm_keras.training.folder import EXIT_CODE
+from nfm_keras.training.folder import RunStopped
 
 FORMAT = 2
 """Version of what a checkpoint holds. One of any other version is refused."""
@@ -42,8 +42,8 @@ class Checkpoint(keras.callbacks.Callback):
         config: Dict of JSON values that says what run this is.
         every: Save every so many steps, too; `None` for the ends of epochs only.
         steps: Steps in an epoch; needed with `every` or `stop`.
-        stop: `threading.Event`. Once it is set, a checkpoint is saved and the process
-            exits with 143 (`folder.catch_sigterm`).
+        stop: `folder.StopRequest`. Once it is set, a checkpoint is saved and the
+            process ends by `folder.RunStopped`.
         extra: Dict of JSON values that `restore` gives back.
         engine: `distribution.Engine`; `None` for one device. Processes other than the
             chief save nothing, and keep the history.
@@ -100,7 +100,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._count_seconds()
             self._write(self._epoch, self._done)
         if stops:
-            raise SystemExit(EXIT_CODE)
+            raise RunStopped(self.stop.number, self._epoch, self._done)
 
     def on_epoch_end(self, epoch, logs=None):
         self._log(epoch, logs or {})
@@ -109,7 +109,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._first = 0
         self._write(epoch + 1)
         if self.stop is not None and self.stop.is_set():
-            raise SystemExit(EXIT_CODE)
+            raise RunStopped(self.stop.number, epoch + 1)
 
     def _count_seconds(self):
         self.seconds += time.monotonic() - self._begun

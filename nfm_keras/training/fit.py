@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import functools
 import pathlib
-import threading
 import warnings
 
 import keras
@@ -30,7 +29,7 @@ from nfm_keras.training.config import Config
 from nfm_keras.training.distribution.agreement import Agreement
 from nfm_keras.training.distribution.engine import Engine
 from nfm_keras.training.finite_loss import FiniteLoss, TrainingDiverged
-from nfm_keras.training.folder import CHECKPOINTS
+from nfm_keras.training.folder import CHECKPOINTS, StopRequest
 from nfm_keras.training.inputs import batches, first_batch
 from nfm_keras.training.tensorboard import TensorBoardLog
 
@@ -49,7 +48,7 @@ class Job:
         engine: `distribution.Engine`.
         splits: `data.Splits`.
         steps: Steps in an epoch.
-        stop: `threading.Event` that asks for an end once it is set.
+        stop: `StopRequest` that asks for an end once it is set.
         save_every, keep, tensorboard, watch, verbose: As in `training.train`.
     """
 
@@ -59,7 +58,7 @@ class Job:
     engine: Engine
     splits: data.Splits
     steps: int
-    stop: threading.Event | None = None
+    stop: StopRequest | None = None
     save_every: int | None = None
     keep: int = 2
     tensorboard: bool = False
@@ -101,7 +100,7 @@ def train_to_end(job):
 
     Raises:
         TrainingDiverged: If the loss is not finite any more.
-        SystemExit: With 143, if `job.stop` was set.
+        RunStopped: If `job.stop` was set.
     """
     _, state = checkpoints.newest(job.checkpoints) or (None, {})
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -20,7 +20,7 @@ from nfm_keras.training.fit import Job, log_callbacks, train_to_end
 from nfm_keras.training.folder import (
     CLASSIFIER,
     CONFIG,
-    catch_sigterm,
+    catch_signals,
     check_folder,
     locked,
 )
@@ -48,8 +48,8 @@ def train(
     """Trains one network and leaves `record.json` and `classifier.keras` in `folder`.
 
     A run that is killed goes on with `resume` and ends with the same weights, bit for
-    bit on a CPU. SIGTERM saves a checkpoint after the step, or the validation, at hand
-    and exits with 143.
+    bit on a CPU. SIGTERM and Ctrl-C save a checkpoint after the step, or the
+    validation, at hand and end the process; a second Ctrl-C does not wait.
     A loss that is not finite ends the run (`Config.on_nan="stop"`), is undone and left
     out (`"skip"`), or sends the run back to its last checkpoint, from where it goes on
     with half the learning rate and other draws, five times at most (`"rollback"`).
@@ -91,7 +91,8 @@ def train(
         OSError: If the disk is full or the folder cannot be written to.
         RuntimeError: If another process of a distributed run is lost.
         TrainingDiverged: If the loss is not finite any more.
-        SystemExit: With 143, after SIGTERM.
+        RunStopped: A `SystemExit` with 143 after SIGTERM, 130 after Ctrl-C.
+        KeyboardInterrupt: After a second Ctrl-C.
 
     Example:
 
@@ -153,10 +154,10 @@ def _check_processes(engine, options):
 
 @contextlib.contextmanager
 def _folder_to_itself(job, resume):
-    """Keeps others out of the run's folder; yields the event that SIGTERM sets."""
+    """Keeps others out of the run's folder; yields the event that signals set."""
     is_chief = job.engine.is_chief
     lock = locked(job.folder) if is_chief else contextlib.nullcontext()
-    with lock, catch_sigterm() as stop:
+    with lock, catch_signals() as stop:
         check_folder(job.folder, job.config, resume)  # again, now that it is locked
         job.engine.barrier()  # all have looked before the chief writes
         yield stop

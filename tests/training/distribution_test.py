@@ -1,7 +1,6 @@
 """Training on two logical devices, in processes of their own."""
 
 import importlib.util
-import threading
 import types
 
 import numpy as np
@@ -10,6 +9,7 @@ import replicas
 from conftest import BACKEND
 
 from nfm_keras.training import distribution
+from nfm_keras.training.folder import StopRequest
 
 once = pytest.mark.skipif(BACKEND != "tensorflow", reason="starts its own processes")
 needs_jax = pytest.mark.skipif(
@@ -153,7 +153,7 @@ def test_one_device_needs_nothing():
 
 @pytest.mark.backends
 def test_processes_agree_to_stop():
-    answers, asked = [False, True], threading.Event()
+    answers, asked = [False, True], StopRequest()
     several = types.SimpleNamespace(processes=2, any=lambda flag: answers.pop(0))
     agreement = distribution.Agreement(several, asked)
     agreement.on_epoch_begin(0)

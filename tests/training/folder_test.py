@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from nfm_keras.training.folder import locked
+from nfm_keras.training.folder import RunStopped, catch_signals, locked
 
 HOLDER = """
 import sys, time
@@ -54,3 +54,33 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
     wanted = r"Cannot write to .*file/run: Not a directory"
     with pytest.raises(NotADirectoryError, match=wanted), locked(tmp_path / "file/run"):
         pass
+
+
+@pytest.fixture
+def interruptible():
+    """As on a terminal; a job in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_and_a_second_interrupt_does_not_wait(number, interruptible):
+    handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    with catch_signals() as stop:
+        assert not stop.is_set()
+        os.kill(os.getpid(), number)
+        assert stop.is_set() and stop.number == number
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == handlers
+    stopped = RunStopped(number, 4, 12)
+    assert stopped.code == 128 + number and str(stopped) == "saved at epoch 4, step 12"
+
+
+def test_a_job_in_the_background_goes_on_ignoring_interrupts(interruptible):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with catch_signals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not stop.is_set()

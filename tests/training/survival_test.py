@@ -28,7 +28,12 @@ def start(folder, *flags):
     command = [sys.executable, "-m", "apps.train", f"--run_dir={folder}", *RUN, *flags]
     environment = os.environ | {"KERAS_BACKEND": BACKEND, "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A job in the background ignores Ctrl-C, and hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -77,14 +82,19 @@ def test_a_run_that_is_locked_killed_and_terminated_ends_the_same(tmp_path, whol
     assert last.startswith(f"train: {tmp_path} is in use: one process at a time")
     assert f"Received: a lock of process {first.pid} on" in last
     held = newest(tmp_path)
-    second = start(tmp_path, "--resume")
-    while newest(tmp_path) == held:
-        assert second.poll() is None
-        time.sleep(0.02)
-    second.send_signal(signal.SIGTERM)
-    code, said = finish(second)
-    assert code == 143 and "Traceback" not in said
-    assert newest(tmp_path) != held and not (tmp_path / "record.json").exists()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        process = start(tmp_path, "--resume")
+        while newest(tmp_path) == held:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(number)
+        code, said = finish(process)
+        assert code == 128 + number and "Traceback" not in said
+        assert newest(tmp_path) != held and not (tmp_path / "record.json").exists()
+        held = newest(tmp_path)
+        epoch, _, step = held.partition("-")
+        expected = f"train: saved at epoch {int(epoch)}, step {int(step or 0)}; go on"
+        assert said.strip().splitlines()[-1].startswith(expected)
     code, said = finish(start(tmp_path, "--resume"))
     assert code == 0, said[-2000:]
     assert_same(tmp_path, whole)

@@ -1,10 +1,9 @@
 """What all processes of a run have to do at the same step: stop."""
 
-import threading
-
 import keras
 
 from nfm_keras.training.distribution.engine import Engine
+from nfm_keras.training.folder import StopRequest
 
 
 class Agreement(keras.callbacks.Callback):
@@ -14,16 +13,16 @@ class Agreement(keras.callbacks.Callback):
 
     Args:
         engine: The run's `Engine`.
-        asked: `threading.Event` that is set in the process that has to stop.
+        asked: `StopRequest` that is set in the process that has to stop.
 
     Attributes:
-        stop: `threading.Event`, set in all processes within 20 steps of that; where
+        stop: `StopRequest`, set in all processes within 20 steps of that; where
             there is one process only, at the next.
     """
 
-    def __init__(self, engine: Engine, asked: threading.Event) -> None:
+    def __init__(self, engine: Engine, asked: StopRequest) -> None:
         super().__init__()
-        self.engine, self.asked, self.stop = engine, asked, threading.Event()
+        self.engine, self.asked, self.stop = engine, asked, StopRequest()
         # An answer waits for all devices.
         self.every = 1 if engine.processes == 1 else 20
 
@@ -41,4 +40,5 @@ class Agreement(keras.callbacks.Callback):
 
     def _ask(self):
         if self.engine.any(self.asked.is_set()):
+            self.stop.number = self.asked.number
             self.stop.set()
