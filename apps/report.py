@@ -3,10 +3,10 @@
 python -m apps.report --runs=runs/nfm,runs/erm --output=report
 python -m apps.report --experiment=table1 --runs=results/table1 --output=results/table1
 
-writes table.md, table.csv, table.tex, curves.png, corruptions.png and history.png.
-table.csv has every severity measured, the other two only the paper's where there are
-many, unless told otherwise. Where runs were scored under both protocols, each gets a
-folder of its own: protocols are never mixed.
+prints the table and writes table.md, table.csv, table.tex, curves.png, corruptions.png
+and history.png. table.csv has every severity measured, the other two only the paper's
+where there are many, unless told otherwise. Where runs were scored under both
+protocols, each gets a folder of its own: protocols are never mixed.
 
 python -m apps.report --pages --runs=runs/nfm
 
@@ -17,6 +17,8 @@ With an experiment, the rows and their order are its own, each run is looked for
 RUNS/<row>/seed_<n>, the table links the records, and the paper's numbers are beside
 ours.
 """
+
+import pathlib
 
 from absl import app, flags, logging
 
@@ -54,11 +56,14 @@ def main(argv):
     if _EXPERIMENT.value:
         table, (folder,) = experiments.load(_EXPERIMENT.value), _RUNS.value
         rows = reports.write_experiment(table, folder, _OUTPUT.value, **looks)
+        written = [pathlib.Path(_OUTPUT.value, "table.md")]
         count = sum(row.seeds for row in rows)
     else:
         runs = reports.read(_RUNS.value, skip_broken=_SKIP.value)
-        reports.write(runs, _OUTPUT.value, paper=_PAPER.value, **looks)
+        written = reports.write(runs, _OUTPUT.value, paper=_PAPER.value, **looks)
         count = len(runs)
+    for path in written:
+        print(path.read_text(encoding="utf-8"), end="\n\n")
     print(f"{count} run(s) reported in {_OUTPUT.value}")
 
 

@@ -3,8 +3,9 @@
     python -m apps.train --scheme=nfm --dataset=digits --network=small_resnet \\
         --epochs=30 --run_dir=runs/nfm
 
-Prints the resolved config first and the last epoch's numbers at the end. Every field of
-the config is a flag; `--resume` goes on with a run that was stopped.
+Prints the resolved config first, without what is not set, and the last epoch's numbers
+at the end. Every field of the config is a flag; `--resume` goes on with a run that was
+stopped.
 """
 
 import json
@@ -47,7 +48,8 @@ def main(argv):
     engine = training.distribution.start(config.distribution)
     resolved, _ = training.resolve(config)
     if engine.is_chief:
-        print(json.dumps(resolved.to_json(), indent=1))
+        given = {k: v for k, v in resolved.to_json().items() if v is not None}
+        print(json.dumps(given, indent=1))
     try:
         record = _train(config)
     except training.RunStopped as stopped:

@@ -20,7 +20,7 @@ def write(
     title: str | None = None,
     columns: Sequence[str] | None = None,
     paper: bool = False,
-) -> None:
+) -> list[pathlib.Path]:
     """Writes table.md, table.csv, table.tex and the figures that there is data for.
 
     Figures are curves.png, corruptions.png and history.png. Where runs were scored
@@ -33,18 +33,23 @@ def write(
         columns: Columns of the table; `None` for the paper's severities.
         paper: Show the paper's numbers beside ours, where the settings are equal.
 
+    Returns:
+        Paths of the tables, table.md, one a protocol.
+
     Raises:
         ValueError: If there is no run, or a column that no run has.
     """
     folder = pathlib.Path(folder)
     if not runs:
         raise ValueError("A report needs at least one record. Received: none")
-    protocols = aggregate.protocols(runs)
+    protocols, written = aggregate.protocols(runs), []
     for protocol in protocols:
         place = folder if len(protocols) == 1 else folder / protocol
         aggregates = aggregate.over_settings(runs, protocol)
         _write_scores(aggregates, place, title, columns, paper)
+        written.append(place / "table.md")
     _write_history(aggregate.over_settings(runs, "none"), folder, title)
+    return written
 
 
 def write_experiment(

@@ -62,7 +62,8 @@ def run_dir(tmp_path_factory):
 def test_train_prints_the_resolved_config_and_the_result(run_dir):
     out = (run_dir / "out.txt").read_text()
     config, end = json.JSONDecoder().raw_decode(out)
-    assert config == json.loads((run_dir / "config.json").read_text())
+    kept = json.loads((run_dir / "config.json").read_text())
+    assert config == {name: v for name, v in kept.items() if v is not None}
     assert config["sites"] == ["site_0", "site_1", "site_2"]
     assert (config["sigma_add"], config["sigma_mult"]) == (0.3, 0.2)
     record = records.load(run_dir / "record.json")
@@ -139,8 +140,9 @@ def test_a_run_is_exported_compared_and_reported(run_dir, tmp_path):
     assert out.strip().endswith(str(run_dir / "report.html"))
     assert "nfm on digits" in (run_dir / "report.html").read_text()
     report = tmp_path / "report"
-    run("report", f"--runs={run_dir}", f"--output={report}")
+    out = run("report", f"--runs={run_dir}", f"--output={report}")
     assert "| nfm | 1 |" in (report / "table.md").read_text()
+    assert out.startswith((report / "table.md").read_text())
     with (report / "table.csv").open(encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert {s.perturbation: float(row[s.perturbation]) for s in scores} == {
