@@ -133,7 +133,7 @@ def test_an_evaluation_has_all_that_was_measured(name):
 
 @on_tensorflow
 def test_an_evaluation_takes_the_place_of_rows_that_do_not_count(tmp_path):
-    """They do not say which code measured them: the attacks of that time were weaker."""
+    """They do not say which code measured them, and attacks were weaker."""
     store = tmp_path / "evaluation.json"
     shutil.copy(FILES / "evaluation_standard.json", store)
     before = records.load_evaluation(store)
