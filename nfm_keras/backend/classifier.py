@@ -145,5 +145,39 @@ class PlainClassifier:
         return results
 
 
+def arrays_of(classifier):
+    """Returns the arrays that a classifier computes with, as far as they show.
+
+    Args:
+        classifier: Keras model or layer, module of TensorFlow or PyTorch, pytree of
+            JAX, or any object with a list `variables`.
+
+    Returns:
+        List of tensors and variables in a fixed order; empty for a function.
+
+    Example:
+
+    >>> len(arrays_of(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])))
+    2
+    """
+    if isinstance(classifier, keras.Layer):
+        return classifier.weights
+    if callable(getattr(classifier, "named_buffers", None)):
+        named = (*classifier.named_parameters(), *classifier.named_buffers())
+        return [tensor for _, tensor in named]
+    for name in ("weights", "variables"):
+        variables = getattr(classifier, name, None)
+        if isinstance(variables, (list, tuple)) and variables:
+            return list(variables)
+    return _leaves(classifier) if keras.backend.backend() == "jax" else []
+
+
+def _leaves(classifier):
+    import jax
+
+    leaves = jax.tree_util.tree_leaves(classifier)
+    return [leaf for leaf in leaves if hasattr(leaf, "dtype")]
+
+
 def _logits(classifier, images):
     return classifier(images)

@@ -1,5 +1,6 @@
 """Classifiers from disk: a run, a Keras file or a SavedModel."""
 
+import hashlib
 import pathlib
 from typing import Any, NamedTuple
 
@@ -70,6 +71,10 @@ class SavedModel:
     Raises:
         RuntimeError: Under another backend than TensorFlow.
         ValueError: No such signature, or outputs that could be anything.
+
+    Attributes:
+        structure: str. SHA-256 of its graph, the file `saved_model.pb`.
+        variables: list of the variables that the signature reads.
     """
 
     def __init__(self, path):
@@ -80,6 +85,8 @@ class SavedModel:
             )
         import tensorflow as tf
 
+        file = (pathlib.Path(path) / "saved_model.pb").read_bytes()
+        self.structure = hashlib.sha256(file).hexdigest()
         # Kept: its variables go when it goes.
         self.servable = tf.saved_model.load(str(path))
         signatures = self.servable.signatures
@@ -89,6 +96,7 @@ class SavedModel:
                 f"Received: {sorted(signatures)}"
             )
         self.signature = signatures["serving_default"]
+        self.variables = list(self.signature.variables)
         self.input, self.output = self._names(path)
         spec = self.signature.structured_input_signature[1][self.input]
         shape = spec.shape

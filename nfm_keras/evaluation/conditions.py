@@ -9,6 +9,7 @@ import numpy as np
 
 from nfm_keras.data.labels import hits
 from nfm_keras.evaluation import calibration
+from nfm_keras.evaluation.store import revisions
 from nfm_keras.records.ids import NO_PROTOCOL, kind
 
 MOST_FLOATS = 2**25
@@ -30,6 +31,9 @@ class Condition:
         limit: int, how many images are scored; None for all of the subject's.
     """
 
+    group = "noise"
+    """Whose revision of our code counts, a key of `revisions.REVISIONS`."""
+
     suits_stochastic = True
     """Whether a classifier that changes from pass to pass can be scored under it."""
 
@@ -48,6 +52,19 @@ class Condition:
     @property
     def severity(self):
         return float(self.perturbation.severity)
+
+    @property
+    def revision(self):
+        """Of the code that perturbs; 0 for code of others that does not say."""
+        return revisions.revision_of(self.group, self.perturbation)
+
+    @property
+    def origin(self):
+        """Settings that say whose perturbation it is, where it is not ours."""
+        if revisions.is_ours(self.perturbation):
+            return {}
+        kind = type(self.perturbation)
+        return {"class": f"{kind.__module__}.{kind.__qualname__}"}
 
     @property
     def passes(self):
@@ -154,6 +171,8 @@ class Attacked(Condition):
         perturbation: An attack of `nfm_keras.attacks`.
         limit: int, how many images are attacked; None for all of the subject's.
     """
+
+    group = "attack"
 
     @property
     def suits_stochastic(self):

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 
 from nfm_keras import corruptions
+from nfm_keras.corruptions import disk
 from nfm_keras.corruptions.cache import fingerprint, frost_fingerprint
 from nfm_keras.evaluation.conditions import Condition
 
@@ -23,6 +24,8 @@ class Corrupted(Condition):
         official: `nfm_keras.corruptions.official.Official` images, or None.
     """
 
+    group = "corruption"
+
     def __init__(self, perturbation, limit=None, cache=None, official=None):
         super().__init__(perturbation, limit)
         self.cache = cache
@@ -32,9 +35,10 @@ class Corrupted(Condition):
 
     def settings(self, subject):
         if self.official:
-            first = np.asarray(self.official.images(*self._place)[:1])
-            known = fingerprint(first), fingerprint(self._official_labels)
-            return {"source": "official", "files": " ".join(k[:12] for k in known)}
+            return {
+                "source": "official",
+                "files": self._files(len(self.labels(subject))),
+            }
         settings = {"source": "generated", "version": corruptions.VERSION}
         if self.kind == "frost":
             textures = frost_fingerprint(self.perturbation.frost_dir)[1]
@@ -75,6 +79,15 @@ class Corrupted(Condition):
         return lambda first, last: self.perturbation(
             images[first:last], range(first, last), seed=seed
         )
+
+    def _files(self, count):
+        """What the official images that are scored, and their labels, are known by."""
+        images, labels = self.official.images(*self._place), self._official_labels
+        if isinstance(images, disk.Jpegs):  # known without being decoded
+            known = images.digest(count)
+        else:
+            known = fingerprint(np.asarray(images[:count]))
+        return f"{known[:12]} {fingerprint(labels[:count])[:12]}"
 
     @functools.cached_property
     def _official_labels(self):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nfm_keras.evaluation import calibration, masking, smoothing
+from nfm_keras.evaluation import calibration, extras
 from nfm_keras.evaluation.masking import blind
 from nfm_keras.evaluation.plan import Suite, conditions, named
 from nfm_keras.evaluation.statistics import wilson_interval
@@ -72,8 +72,11 @@ def evaluate(
         progress: Function called as `progress(score, left)` with each `Score` as it is
             ready and the seconds that the rest will take, roughly.
         store: Path of a JSON file that every score is written to at once. Scores that
-            are in it already, with the same settings, are not measured again.
-        about: dict of the `model`, `dataset` and `command` to write down.
+            are in it already are not measured again, if they are known to be of this
+            classifier, these images and settings, and this revision of our code;
+            otherwise a `StoreWarning` says why not. Processes may share the file.
+        about: dict of the `model`, `dataset` and `command` to write down. A function
+            has nothing else than its `model` to be recognised by in a store.
 
     Returns:
         `Evaluation`: a sequence of `Score`, one for each perturbation in the same
@@ -87,8 +90,9 @@ def evaluate(
             empty data, images out of range or of the wrong size, bad labels, logits
             that are not finite, a classifier that changes between two passes, an attack
             to which no image has a gradient, a store of another classifier or other
-            images, no `std` where it is needed. All that can be are noticed before any
-            work; scores that are ready stay in the store.
+            images, a store for a function without a name, no `std` where it is needed.
+            All that can be are noticed before any work; scores that are ready stay in
+            the store.
 
     Example:
 
@@ -112,14 +116,17 @@ def evaluate(
         seed=seed,
         stochastic=allow_stochastic,
         from_logits=from_logits,
+        name=(about or {}).get("model", ""),
     )
     for condition in planned:
         condition.check(subject)
+    scores = [_unmeasured(condition, subject) for condition in planned]
     kept = Store(store, _begun(subject, plan, about or {}), subject)
-    _examine(subject, plan, kept)
-    _measure(subject, planned, kept, progress)
+    kept.tell_unused(scores, extras.unused(subject, plan, kept))
+    extras.examine(subject, plan, kept)
+    _measure(subject, planned, scores, kept, progress)
     kept.replace_scores(blind.compared(kept.evaluation.scores))
-    _certify(subject, plan, kept)
+    extras.certify(subject, plan, kept)
     return kept.evaluation
 
 
@@ -170,8 +177,9 @@ def _begun(subject, suite, about):
         model=about.get("model", "model"),
         dataset=about.get("dataset", "images"),
         images=subject.fingerprint,
-        probe=subject.probe.tolist(),
-        weights=subject.weights,
+        probe=np.vectorize(_short, [float])(subject.probe).tolist(),
+        weights=subject.identity.weights,
+        structure=subject.identity.structure,
         std=[] if subject.std is None else np.asarray(subject.std, float).tolist(),
         stochastic=subject.stochastic,
         suite=suite.name,
@@ -181,23 +189,30 @@ def _begun(subject, suite, about):
     )
 
 
-def _measure(subject, planned, store, progress):
-    scores = [_unmeasured(condition, subject) for condition in planned]
+def _measure(subject, planned, scores, store, progress):
     costs = [c.passes * s.n for c, s in zip(planned, scores, strict=True)]
     seconds = passes = 0.0
     for index, (condition, score) in enumerate(zip(planned, scores, strict=True)):
-        old = store.score_like(score)
-        with store.timing(subject.classifier):
-            ready = old or measured(condition, subject, score)
-        if not old:
+        ready = store.score_like(score)
+        if not ready:
+            with store.timing(subject.classifier):
+                ready = measured(condition, subject, score)
             seconds, passes = seconds + ready.seconds, passes + costs[index]
-        if not old and condition.severity == 0:
-            clean = calibration.reliability(subject.clean_logits, subject.labels)
-            store.put(reliability=_as_json(clean))
+        if condition.severity == 0:
+            store.put(reliability=_reliability(subject, store))
         store.add_score(ready)
         if progress is not None:
             # By what the scores before took.
             progress(ready, seconds / max(passes, 1) * sum(costs[index + 1 :]))
+
+
+def _reliability(subject, store):
+    """How sure the classifier is of the clean images, and how often right."""
+    known = store.evaluation.reliability or store.earlier.reliability
+    if sum(known.get("counts", ())) == len(subject.labels):
+        return known
+    clean = calibration.reliability(subject.clean_logits, subject.labels)
+    return extras.as_json(clean)
 
 
 def _unmeasured(condition, subject):
@@ -213,7 +228,8 @@ def _unmeasured(condition, subject):
         correct=0,
         seed=subject.seed,
         seconds=0.0,
-        settings=condition.settings(subject),
+        settings=condition.settings(subject) | condition.origin,
+        revision=condition.revision,
     )
 
 
@@ -241,45 +257,6 @@ def measured(condition, subject, score):
     )
 
 
-def _certify(subject, suite, store):
-    """Randomised smoothing at each sigma of the suite."""
-    images = subject.images[: suite.certify_limit]
-    labels = subject.labels[: suite.certify_limit]
-    for sigma in suite.sigmas:
-        wanted = {"sigma": sigma, "n": suite.certify_samples}
-        wanted |= {"images": len(images), "seed": subject.seed}
-        certification = store.certification_like(wanted)
-        if certification is None:
-            with store.timing(subject.classifier):
-                radii = smoothing.certify(
-                    *(subject.classifier, images, labels),
-                    sigma=sigma,
-                    n=suite.certify_samples,
-                    seed=subject.seed,
-                    batch_size=subject.batch_size,
-                )
-            certification = _as_json(radii) | wanted
-        store.add_certification(certification)
-
-
-def _examine(subject, suite, store):
-    """The gradient-masking report of the suite."""
-    images = subject.images[: suite.masking_limit]
-    labels = subject.labels[: suite.masking_limit]
-    wanted = {"images": len(images), "seed": subject.seed}
-    done = [wanted.items() <= check.items() for check in store.evaluation.checks]
-    if not suite.masking_limit or (done and all(done)):
-        return
-    with store.timing(subject.classifier):
-        checks = masking.masking_report(
-            *(subject.classifier, images, labels),
-            seed=subject.seed,
-            batch_size=subject.batch_size,
-        )
-    store.put(checks=tuple(_as_json(check) | wanted for check in checks))
-
-
-def _as_json(value):
-    """A frozen dataclass as a dict of JSON values."""
-    values = dataclasses.asdict(value)
-    return {k: v.tolist() if hasattr(v, "tolist") else v for k, v in values.items()}
+def _short(value):
+    """As many digits as single precision has."""
+    return float(f"{value:.7g}")

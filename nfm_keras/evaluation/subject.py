@@ -2,11 +2,9 @@
 
 import dataclasses
 import functools
-import hashlib
 from typing import Any, Protocol
 
 import numpy as np
-from keras import ops
 from numpy.typing import ArrayLike
 
 from nfm_keras.backend.classifier import PlainClassifier
@@ -14,19 +12,12 @@ from nfm_keras.checks import check_count
 from nfm_keras.corruptions.cache import fingerprint
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import are_shares, check_labels, hits
+from nfm_keras.evaluation.store import probes
+from nfm_keras.evaluation.store.identity import Identity, identity_of
 from nfm_keras.records.ids import check_protocol
-
-PROBES = 8
-"""The images by whose logits a classifier is recognised."""
 
 _RANGE_PROBES = 32
 """The images by which it is seen that a classifier takes [0, 255]."""
-
-# How far logits may differ, as a share of the largest: within a process by the order
-# of sums alone, between machines by what half precision makes of it.
-_ROUNDING, _OTHER_MACHINE = 1e-4, 1e-2
-# The same for the mean over some passes of a classifier that stays random.
-_RANDOM, _PASSES = 0.2, 16
 
 
 class LabelledImages(Protocol):
@@ -53,6 +44,7 @@ class Subject:
         seed: int, of all that is random.
         batch_size: int.
         stochastic: bool, whether it may change from pass to pass.
+        name: str, what the user calls the classifier; empty without.
     """
 
     classifier: PlainClassifier
@@ -64,18 +56,21 @@ class Subject:
     seed: int = 0
     batch_size: int = 250
     stochastic: bool = False
+    name: str = ""
+
+    @property
+    def size(self) -> int:
+        """Images in a batch, which the classifier is compiled for."""
+        return min(len(self.images), self.batch_size)
 
     def logits(self, images):
         """Returns the logits `(batch, classes)` of a batch of images."""
-        size = min(len(self.images), self.batch_size)
-        return self.classifier.logits_of(images, size)
+        return self.classifier.logits_of(images, self.size)
 
     @functools.cached_property
     def clean_logits(self):
         """Logits `(n, classes)` of the images as they are."""
-        size = self.batch_size
-        starts = range(0, len(self.images), size)
-        return np.concatenate([self.logits(self.images[i : i + size]) for i in starts])
+        return self._passed(self.images)
 
     @functools.cached_property
     def fingerprint(self):
@@ -83,41 +78,59 @@ class Subject:
         return fingerprint(*self.everything)
 
     @functools.cached_property
-    def weights(self):
-        """SHA-256 of the classifier's weights, empty where there are none to see."""
-        weights = getattr(self.classifier.classifier, "weights", None)
-        if not weights:
-            return ""
-        digest = hashlib.sha256()
-        for weight in weights:
-            digest.update(np.ascontiguousarray(ops.convert_to_numpy(weight)).tobytes())
-        return digest.hexdigest()
+    def identity(self) -> Identity:
+        """What the classifier is recognised by."""
+        found = identity_of(self.classifier.classifier, self.name)
+        if not self.stochastic:
+            return found
+        # What it draws from may be among its variables, and changes with every pass.
+        self.logits(as_images(self.images[:1]))
+        again = identity_of(self.classifier.classifier, self.name)
+        return found if found == again else Identity(name=self.name)
 
     @functools.cached_property
-    def probe(self):
-        """Logits of the first images, the same at every pass and in any company.
+    def probe(self) -> np.ndarray:
+        """Logits `(2 m, classes)` of `probes.probe_images`, the same at every pass.
 
         Raises:
             ValueError: If they are not, or are no logits.
         """
-        images = as_images(self.everything[0][:PROBES])
-        first, half = self.logits(images), images[: -(-len(images) // 2)]
-        again = self.logits(half)
-        hits(first, self.everything[1][:PROBES])
-        if not (self.stochastic or _alike(first[: len(half)], again, _ROUNDING)):
-            difference = np.abs(first[: len(half)] - again).max()
-            raise ValueError(
-                "The classifier must not change between two passes over the same "
-                "images, whatever else is in the batch: turn its noise, dropout or "
-                "batch statistics off, or allow_stochastic=True. "
-                f"Received: logits that differ by {difference:.3g}"
-            )
+        mean = self._probes[0]
         self._check_range()
         if self.classifier.from_logits:
-            _check_no_shares(first)
+            _check_no_shares(mean[: len(mean) // 2])
+        return mean
+
+    @property
+    def spread(self) -> np.ndarray | None:
+        """Their standard deviation over the passes; None where there should be none."""
+        return self._probes[1] if self.stochastic else None
+
+    @functools.cached_property
+    def _probes(self):
+        """Mean and deviation of the logits of the probe images."""
+        images, labels = self.everything
+        images, labels = probes.probe_images(images), labels[: probes.COUNT]
+        first, half = self._passed(images), images[: -(-len(images) // 2)]
+        hits(first[: len(half)], labels)
         if self.stochastic:
-            first = np.mean([self.logits(images) for _ in range(_PASSES)], axis=0)
-        return first
+            passes = [self._passed(images) for _ in range(probes.PASSES)]
+            return np.mean(passes, axis=0), np.std(passes, axis=0)
+        # Once in other company, and once at other places in the batch.
+        turned = self._passed(images[::-1])[::-1]
+        for ours, again in ((first[: len(half)], self._passed(half)), (first, turned)):
+            if not probes.alike(ours, again, probes.ROUNDING):
+                raise ValueError(
+                    "The classifier must not change between two passes over the same "
+                    "images, whatever else is in the batch: turn its noise, dropout or "
+                    "batch statistics off, or allow_stochastic=True. Received: logits "
+                    f"that differ by {np.abs(ours - again).max():.3g}"
+                )
+        return first, None
+
+    def _passed(self, images):
+        starts = range(0, len(images), self.size)
+        return np.concatenate([self.logits(images[i : i + self.size]) for i in starts])
 
     def _check_range(self):
         """Refuses a classifier that is right of the images times 255, and only then."""
@@ -136,13 +149,6 @@ class Subject:
                 f"Received: one that classifies {wrong:.0%} of {count} images in [0, 1]"
                 f" correctly, and {right:.0%} of them in [0, 255]"
             )
-
-    def is_of(self, evaluation):
-        """Returns whether an evaluation is of this classifier."""
-        tolerance = _RANDOM if self.stochastic else _OTHER_MACHINE
-        return evaluation.weights == self.weights and _alike(
-            np.asarray(evaluation.probe), self.probe, tolerance
-        )
 
     @functools.cached_property
     def _digests(self):
@@ -206,13 +212,6 @@ def _check_no_shares(logits):
             "remove its last activation, or say from_logits=False. "
             f"Received: probabilities that sum to {total:.4g}"
         )
-
-
-def _alike(logits, others, tolerance):
-    """Whether logits agree, up to a share of the largest."""
-    if logits.shape != others.shape:
-        return False
-    return np.abs(logits - others).max() <= tolerance * np.abs(logits).max()
 
 
 def _unpack(dataset):

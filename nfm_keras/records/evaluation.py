@@ -8,7 +8,7 @@ from nfm_keras.records import schema
 from nfm_keras.records.score import Score
 from nfm_keras.types import StrPath
 
-FORMAT = 3
+FORMAT = 4
 """Version of the file format. Files of older ones are read, of newer ones refused."""
 
 EVALUATION_FILE = "evaluation.json"
@@ -20,12 +20,15 @@ class Evaluation(collections.abc.Sequence[Score]):
     """All that was measured of one classifier on one set: a sequence of `Score`.
 
     Args:
-        model: str. Name to show.
+        model: str. Name to show. A classifier without `weights` and `structure` is
+            known by it.
         dataset: str. Name of the set.
         images: str. Fingerprint of images and labels.
-        probe: logits of the first images, by which the classifier is recognised
-            where it has no `weights`.
-        weights: str. SHA-256 of its weights, empty for a plain callable.
+        probe: logits of the first images, as they are and then perturbed. A classifier
+            that gives others is another one, whatever its name and weights.
+        weights: str. SHA-256 of its weights, empty for a function.
+        structure: str. SHA-256 of its layers and their settings, or of its code, as far
+            as that shows; empty for a function, and in files of before.
         std: list of float, empty if none is known. What the reference protocol's white
             noise is measured in.
         stochastic: bool. Whether it was allowed to change from pass to pass: each score
@@ -52,6 +55,7 @@ class Evaluation(collections.abc.Sequence[Score]):
     images: str
     probe: list[list[float]]
     weights: str = ""
+    structure: str = ""
     std: list[float] = dataclasses.field(default_factory=list)
     stochastic: bool = False
     suite: str = ""
@@ -103,7 +107,7 @@ def load_evaluation(path: StrPath) -> Evaluation:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is truncated, of a newer format or not an evaluation.
     """
-    older = {1: _with_scores, 2: _with_warnings}
+    older = {1: _with_scores, 2: _with_warnings, 3: _with_revisions}
     return schema.read(path, Evaluation, FORMAT, older=older)
 
 
@@ -128,8 +132,17 @@ def _joined(result):
 
 def _with_warnings(content):
     """Format 2 kept none with a score."""
+    return _completed(content, {"warnings": {}})
+
+
+def _with_revisions(content):
+    """Format 3 did not say which code measured a score, nor what a classifier is."""
+    return {"structure": ""} | _completed(content, {"revision": 0})
+
+
+def _completed(content, fields):
+    """The content, with fields that its scores have now."""
     scores = content.get("scores")
     if isinstance(scores, list):
-        none = {"warnings": {}}
-        scores = [none | s if isinstance(s, dict) else s for s in scores]
+        scores = [fields | s if isinstance(s, dict) else s for s in scores]
     return content | {"scores": scores}

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import json
 import math
 import os
@@ -44,7 +45,7 @@ def whole(path: StrPath, *, replace: bool = True) -> Iterator[pathlib.Path]:
     'cat\\n'
     """
     path = pathlib.Path(path)
-    hidden = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    hidden = _hidden(path, str(os.getpid()))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(hidden)
@@ -60,6 +61,22 @@ def whole(path: StrPath, *, replace: bool = True) -> Iterator[pathlib.Path]:
     finally:
         with contextlib.suppress(OSError):
             _remove(hidden)
+
+
+def remove_leftovers(path: StrPath) -> None:
+    """Removes what killed processes left of their attempts to write a file.
+
+    Args:
+        path: The file, which nobody else may be writing: hold a lock.
+
+    Example:
+
+    >>> remove_leftovers("classes.txt")
+    """
+    path = pathlib.Path(path)
+    pattern = _hidden(pathlib.Path(glob.escape(path.name)), "*").name
+    for left in path.parent.glob(pattern):
+        _remove(left)
 
 
 def write_text(path: StrPath, text: str) -> None:
@@ -112,6 +129,10 @@ def read_json(path: StrPath) -> Json:
             f"{path} is truncated or is not JSON ({error}). "
             f"Received: {len(content)} bytes ending in {content[-40:]!r}"
         ) from None
+
+
+def _hidden(path, owner):
+    return path.with_name(f".{path.stem}.{owner}.tmp{path.suffix}")
 
 
 def _move(hidden, path, replace):

@@ -174,6 +174,7 @@ def find(folder: StrPath, *, skip_broken: bool = False) -> list[Record]:
 def _with_full_scores(content):
     """Format 1 had scores of its own, without the images behind them."""
     rest = {"hits": "", "calibration": {}, "stages": {}, "warnings": {}}
+    rest["revision"] = 0
     scores = content.get("scores")
     if isinstance(scores, list):
         scores = [s | rest if isinstance(s, dict) else s for s in scores]

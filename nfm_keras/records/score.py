@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -31,9 +32,14 @@ class Score:
         stages: dict of int. Images left after each stage of a cascade of attacks.
         warnings: dict of int. What makes the number doubtful, by its name in
             `nfm_keras.attacks.doubts.DOUBTS`, and how many images are concerned.
+        revision: int. Of the code that measured it, which is raised where that comes to
+            measure something else: scores of two revisions are two measurements. 0
+            where it is not known, as in files of before and for perturbations of one's
+            own.
 
     Raises:
-        ValueError: If `protocol` is unknown or `correct` is not in `[0, n]`.
+        ValueError: If `protocol` is unknown, `correct` is not in `[0, n]`, or `value`,
+            its interval or `hits` do not follow from it.
 
     Example:
 
@@ -57,6 +63,7 @@ class Score:
     calibration: dict[str, float] = dataclasses.field(default_factory=dict)
     stages: dict[str, int] = dataclasses.field(default_factory=dict)
     warnings: dict[str, int] = dataclasses.field(default_factory=dict)
+    revision: int = 0
 
     def __post_init__(self) -> None:
         protocols = (*PROTOCOLS, NO_PROTOCOL)
@@ -68,6 +75,29 @@ class Score:
             raise ValueError(
                 "`correct` must lie between 0 and `n`. "
                 f"Received: correct={self.correct}, n={self.n}"
+            )
+        self._check_value()
+        if self.hits:
+            self._check_hits()
+
+    def _check_value(self) -> None:
+        value, low, high = self.value, self.low, self.high
+        expected = 100.0 * self.correct / self.n if self.n else value
+        follows = math.isclose(value, expected, rel_tol=1e-9, abs_tol=1e-9)
+        if not (follows and low - 1e-9 <= value <= high + 1e-9):
+            raise ValueError(
+                f"`value` must be {expected:.10g}, 100 * correct / n, and lie between "
+                f"`low` and `high`. Received: {value} for {self.perturbation!r} with "
+                f"correct={self.correct}, n={self.n}, low={low}, high={high}"
+            )
+
+    def _check_hits(self) -> None:
+        bits = np.frombuffer(base64.b64decode(self.hits, validate=True), np.uint8)
+        found = int(np.unpackbits(bits, count=self.n).sum())
+        if len(bits) != -(-self.n // 8) or found != self.correct:
+            raise ValueError(
+                f"`hits` must be {self.n} bits of which {self.correct} are set. "
+                f"Received: {8 * len(bits)}, {found} set, for {self.perturbation!r}"
             )
 
     @property
@@ -98,12 +128,23 @@ class Score:
         return self.perturbation, self.protocol, settings
 
     @property
-    def measurement(self) -> tuple[tuple, int, int]:
+    def measurement(self) -> tuple[tuple, int, int, int]:
         """What makes two scores the same measurement on the same images and draws.
 
         Example:
 
         >>> Score("clean", 0.0, "none", 50.0, 9.5, 90.5, 2, 1, 0, 0.1, {}).measurement
+        (('clean', 'none', ()), 2, 0, 0)
+        """
+        return *self.place, self.revision
+
+    @property
+    def place(self) -> tuple[tuple, int, int]:
+        """What it is a measurement of, by whichever revision of the code.
+
+        Example:
+
+        >>> Score("clean", 0.0, "none", 50.0, 9.5, 90.5, 2, 1, 0, 0.1, {}).place
         (('clean', 'none', ()), 2, 0)
         """
         return self.key, self.n, self.seed
@@ -126,8 +167,8 @@ def pack(hits: np.ndarray) -> str:
 def merge(scores: Iterable[Score], new: Iterable[Score]) -> tuple[Score, ...]:
     """Returns old scores with new ones added, in order.
 
-    A new one replaces the old one of the same `key`, unless that was measured on more
-    images.
+    A new one replaces the old one of the same `key`, unless that is of a later revision
+    or, of the same one, was measured on more images.
 
     Args:
         scores, new: Iterables of `Score`.
@@ -145,7 +186,11 @@ def merge(scores: Iterable[Score], new: Iterable[Score]) -> tuple[Score, ...]:
     merged = {score.key: score for score in scores}
     for score in new:
         before = merged.get(score.key)
-        if before is None or (before != score and score.n >= before.n):
+        if before is None or (before != score and _rank(score) >= _rank(before)):
             merged.pop(score.key, None)
             merged[score.key] = score
     return tuple(merged.values())
+
+
+def _rank(score):
+    return score.revision, score.n

@@ -1,13 +1,12 @@
 """A run's folder: what lies in it, one process at a time, an end without loss."""
 
 import contextlib
-import os
 import pathlib
 import signal
-import socket
 import threading
 
 from nfm_keras import records
+from nfm_keras.records import lock
 from nfm_keras.records.schema import refuse_difference
 from nfm_keras.training.config import Config
 
@@ -51,15 +50,11 @@ def check_folder(folder: pathlib.Path, config: Config, resume: bool) -> None:
         )
 
 
-@contextlib.contextmanager
 def locked(folder):
-    """Keeps other processes out of a folder for the length of a `with` block.
-
-    The lock is the kernel's and ends with the process, however that ends: the file that
-    a killed one leaves behind keeps nobody out. The folder is made where there is none.
+    """Keeps other processes out of a run's folder for the length of a `with` block.
 
     Args:
-        folder: The folder.
+        folder: The folder; made where there is none.
 
     Raises:
         BlockingIOError: If another process, or another block of this one, holds it.
@@ -70,18 +65,8 @@ def locked(folder):
     >>> with locked("runs/nfm"):
     ...     pass
     """
-    path = pathlib.Path(folder) / _LOCK
-    # Not the package `filelock`: it locks in the same way, and cannot say who does.
-    file = _open(path)
-    try:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
-    finally:
-        if _is_at(file, path):  # and not another's, in a folder made anew
-            path.unlink()
-        file.close()
+    only = f"{folder} is in use: one process at a time may work on a run"
+    return lock.locked(pathlib.Path(folder) / _LOCK, only)
 
 
 class StopRequest(threading.Event):
@@ -148,38 +133,3 @@ def catch_signals():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _open(path):
-    import fcntl  # not on Windows, where the rest of the package works
-
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(path, "a+")  # noqa: SIM115, closed by `locked`
-        except OSError as error:
-            raise type(error)(
-                error.errno,
-                f"Cannot write to {path.parent}: {error.strerror}. A run needs a "
-                "folder that it can write to",
-            ) from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read() or "another process"
-            file.close()
-            raise BlockingIOError(
-                f"{path.parent} is in use: one process at a time may work on a run. "
-                f"Received: a lock of {holder}"
-            ) from None
-        if _is_at(file, path):
-            return file
-        file.close()  # its holder removed it in between: this lock keeps nobody out
-
-
-def _is_at(file, path):
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False

@@ -8,12 +8,13 @@ from conftest import BACKEND
 from keras import layers, ops
 
 from nfm_keras import corruptions
-from nfm_keras.attacks import PGD
+from nfm_keras.attacks import PGD, Square
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.corruptions import official as files
 from nfm_keras.evaluation import conditions, masking, plan, scoring, smoothing
 from nfm_keras.evaluation.noise import WHITE_NOISE_SEVERITIES, parse
 from nfm_keras.evaluation.scoring import evaluate
+from nfm_keras.evaluation.store import StoreWarning
 from nfm_keras.records import load_evaluation, merge
 from nfm_keras.records.ids import PROTOCOLS
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.backends
 
 STD = (0.247, 0.2435, 0.2616)
 ROWS = ["clean", "white_noise@0.3", "salt_and_pepper@0.2", "fgsm@8/255", "pgd_l2@0.2"]
-MORE = [*ROWS, "fog@3", "shot_noise@5", "square@0.1"]
+MORE = [*ROWS, "fog@3", "shot_noise@5", Square(0.1, queries=100)]
 
 
 @pytest.fixture(scope="module")
@@ -185,58 +186,6 @@ def unmeasured(*arguments, **options):
     raise AssertionError("measured again")
 
 
-def test_an_interrupted_evaluation_goes_on_where_it_was(
-    network, dataset, tmp_path, monkeypatch
-):
-    rows = ["clean", "fog@3", "white_noise@0.3", "pgd@0.1"]
-    store = tmp_path / "run" / "evaluation.json"
-    expected = evaluate(network, dataset, rows)
-
-    def interrupt(score, left):
-        if score.perturbation == "fog@3":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        evaluate(network, dataset, rows, store=store, progress=interrupt)
-    assert [s.perturbation for s in load_evaluation(store)] == rows[:2]
-    with monkeypatch.context() as patch:
-        patch.setattr(scoring, "measured", unmeasured)
-        evaluate(network, dataset, rows[:2], store=store)
-        for changes in ({"seed": 1}, {"limit": 9}):  # another measurement
-            with pytest.raises(AssertionError, match="measured again"):
-                evaluate(network, dataset, rows[:2], store=store, **changes)
-    found = evaluate(network, dataset, rows, store=store)
-    assert outcome(found) == outcome(expected)
-    assert [s.hits for s in found] == [s.hits for s in expected]
-    assert load_evaluation(store) == found
-    # Rows that were not asked for this time stay, on more images or another seed too.
-    for changes in ({}, {"limit": 9}, {"seed": 1}):
-        evaluate(network, dataset, ["fog@1"], store=store, **changes)
-    assert len(load_evaluation(store)) == 7
-
-
-def test_a_store_of_something_else_is_refused(network, dataset, tmp_path):
-    store = tmp_path / "evaluation.json"
-    evaluate(network, dataset, ["clean"], store=store)
-    before = store.read_bytes()
-    with pytest.raises(ValueError, match="evaluation of this classifier"):
-        evaluate(lambda images: -network(images), dataset, ["clean"], store=store)
-    model = network.classifier
-    changed = keras.models.clone_model(model)
-    changed.set_weights([1.0001 * weight for weight in model.get_weights()])
-    with pytest.raises(ValueError, match="evaluation of this classifier"):
-        evaluate(changed, dataset, ["clean"], store=store)
-    with pytest.raises(ValueError, match="with the same std"):
-        evaluate(network, dataset, ["clean"], store=store, std=(1, 1, 1))
-    with pytest.raises(ValueError, match="these images and labels"):
-        other = bad(labels=(dataset.labels + 1) % 5)(dataset)
-        evaluate(network, other, ["clean"], store=store)
-    assert store.read_bytes() == before
-    store.write_bytes(before[:-20])
-    with pytest.raises(ValueError, match="truncated"):
-        evaluate(network, dataset, ["clean"], store=store)
-
-
 def test_corruptions_from_the_generator_the_cache_and_official_files_agree(
     network, dataset, tmp_path
 ):
@@ -313,8 +262,11 @@ def test_a_suite_adds_calibration_certificates_and_a_masking_report(
     again = evaluate(network, dataset, suite="tiny", store=store)
     assert again == load_evaluation(store) and again.scores == found.scores
     assert again.certifications == found.certifications
-    with pytest.raises(AssertionError, match="measured again"):  # on more images
-        more = dataclasses.replace(TINY, certify_limit=5)
+    more = dataclasses.replace(TINY, certify_limit=5)
+    with (
+        pytest.warns(StoreWarning, match=r"radii at 0.1, .* \(images was 4, is 5\)"),
+        pytest.raises(AssertionError, match="measured again"),
+    ):
         evaluate(network, dataset, suite=more, store=store)
     with pytest.raises(ValueError, match="Unknown suite.*Received: 'tinny'"):
         evaluate(network, dataset, suite="tinny")
@@ -367,7 +319,8 @@ def test_a_classifier_without_a_gradient_is_named_and_its_attack_refused(
     monkeypatch.setitem(plan.SUITES, "tiny", TINY)
     store, zeros = tmp_path / "evaluation.json", bad(labels=np.zeros(31, int))(dataset)
     with pytest.raises(ValueError, match="pgd@8/255 needs a gradient.*0 for all of 10"):
-        evaluate(classifier, zeros, suite="tiny", store=store)
+        about = {"model": "rounded"}
+        evaluate(classifier, zeros, suite="tiny", store=store, about=about)
     found = load_evaluation(store)
     assert [s.value for s in found] == [100.0] * 3  # all logits equal: the first class
     assert "gradient" in masking.verdict(

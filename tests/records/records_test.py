@@ -75,7 +75,7 @@ def test_scores_of_an_old_record_are_kept_where_the_evaluation_has_none(tmp_path
     path = tmp_path / "record.json"
     path.write_text(json.dumps(old_record()))
     assert records.load(path) == RECORD
-    newer = dataclasses.replace(SCORE, correct=95, value=95.0)
+    newer = dataclasses.replace(SCORE, correct=94, value=94.0)
     evaluation = records.Evaluation("nfm", "cifar10", "", [], scores=(newer,))
     records.save_evaluation(evaluation, tmp_path / "evaluation.json")
     clean = RECORD.scores[1]

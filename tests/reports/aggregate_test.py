@@ -26,7 +26,7 @@ def labels_of(found):
 
 
 def test_mean_and_deviation_are_numpys():
-    values = np.random.default_rng(0).uniform(50, 60, 5)
+    values = np.random.default_rng(0).integers(500, 600, 5) / 10
     (row,) = aggregated(runs("nfm", values))
     cell = row.cells["white_noise@0.1"]
     assert row.seeds == cell.seeds == 5

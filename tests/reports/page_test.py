@@ -43,8 +43,8 @@ HISTORY = {
     "learning_rate": [0.1, 0.1, 0.1, 0.01, 0.01],
 }
 SCORES = (
-    Score("clean", 0.0, "none", 70.25, 65.1, 74.9, 300, 211, 0, 1.0, {}),
-    Score("pgd@8/255", 8 / 255, "none", 12.5, 9.2, 16.7, 300, 37, 0, 1.0, {"steps": 7}),
+    Score("clean", 0.0, "none", 70.25, 65.1, 74.9, 400, 281, 0, 1.0, {}),
+    Score("pgd@8/255", 8 / 255, "none", 12.5, 9.2, 16.7, 400, 50, 0, 1.0, {"steps": 7}),
 )
 
 
@@ -143,9 +143,9 @@ def test_the_numbers_are_the_record_s(page):
     assert page.row("accuracy (test)") == ["70.25", "5", "75.00", "4"]
     assert page.row("accuracy (test, white_noise@0.1)") == ["55.00", "5", "60.00", "4"]
     assert page.row("accuracy (training, mixed batches)")[0] == "55.00"
-    expected = ["none", "12.50", "9.20 to 16.70", "300", "steps 7"]
+    expected = ["none", "12.50", "9.20 to 16.70", "400", "steps 7"]
     assert page.row("pgd@8/255") == expected
-    assert page.row("clean") == ["none", "70.25", "65.10 to 74.90", "300", ""]
+    assert page.row("clean") == ["none", "70.25", "65.10 to 74.90", "400", ""]
     assert "5 epochs in 5 min" in page.text and "1,234 parameters" in page.text
 
 

@@ -55,7 +55,7 @@ def lay(folder, **rows):
 
 def test_a_table_has_the_numbers_of_the_records_and_links_them(tmp_path):
     nfm = [a_run("nfm", seed) for seed in (1, 0)]
-    folder = lay(tmp_path / "my runs", nfm=nfm, erm=[a_run("erm", 0, 0.25)])
+    folder = lay(tmp_path / "my runs", nfm=nfm, erm=[a_run("erm", 0, 0.2)])
     output = tmp_path / "report"
     reports.write_experiment(experiment(), folder, output)
     text = (output / "table.md").read_text()

@@ -1,0 +1,2 @@
+from .reasons import StoreWarning as StoreWarning
+from .store import Store as Store
