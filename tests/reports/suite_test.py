@@ -105,10 +105,20 @@ def test_every_figure_is_there_and_named_in_the_report(written):
         assert f"]({name.replace(' ', '%20')}.png)" in text
 
 
+def with_settings(evaluation, **settings):
+    scores = [dataclasses.replace(score, settings=settings) for score in evaluation]
+    return dataclasses.replace(evaluation, scores=tuple(scores))
+
+
 def test_imagenet_gets_its_normalised_errors():
     one = dataclasses.replace(evaluation("a", 0.5), probe=[[0.0] * 1000])
-    text = suite.to_markdown([one])
+    text = suite.to_markdown([with_settings(one, source="generated", version=2)])
     assert float(line(text, "mce_hendrycks")[0]) > 50 and line(text, "relative_mce")
+    assert "without the JPEG step" not in text
+    for settings in ({"version": 2, "jpeg": False}, {"version": 1}):
+        in_memory = with_settings(one, source="generated", **settings)
+        told = suite.to_markdown([in_memory])
+        assert "mce_hendrycks (of images without the JPEG step" in told
     some = dataclasses.replace(one, scores=one.scores[:30])
     assert "mce" not in suite.to_markdown([some])
 
