@@ -180,13 +180,16 @@ def _order(kind, severity):
 
 
 def _accuracy(score):
-    return score and _interval(score.value, score.low, score.high)
+    if score is None:
+        return None
+    return f"{_interval(score.value, score.low, score.high)} n={score.n}"
 
 
 def _mean(evaluation, kinds):
     by_id = {score.perturbation: score for score in evaluation}
     mean = corruption_mean(by_id, kinds)
-    return mean and _interval(*mean)
+    sizes = [score.n for score in evaluation if ids.kind(score.perturbation) in kinds]
+    return mean and f"{_interval(*mean)} n={min(sizes)}"
 
 
 def _interval(value, low, high):

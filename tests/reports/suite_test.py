@@ -67,7 +67,8 @@ def test_the_summary_holds_the_numbers_and_no_more_than_fits(written):
     assert text.startswith("# Two models") and "90% of it" in text
     for each, cell in zip(pair, line(text, "clean"), strict=True):
         score = each.score("clean")
-        assert cell == f"{score.value:.1f} [{score.low:.1f}, {score.high:.1f}]"
+        ends = f"[{score.low:.1f}, {score.high:.1f}]"
+        assert cell == f"{score.value:.1f} {ends} n={score.n}"
     assert line(text, "white_noise@0.2") and "white_noise@0.02" not in text
     ids = [i for i in CORRUPTED if i.partition("@")[0] in corruptions.STANDARD]
     means = [np.mean([each.score(i).value for i in ids]) for each in pair]
@@ -135,7 +136,7 @@ def test_synthetic_frost_and_a_random_classifier_are_named():
     ]
     changed = dataclasses.replace(one, scores=tuple(scores), stochastic=True)
     text = suite.to_markdown([changed])
-    assert "frost synthetic" in text and "stays random" in text
+    assert "Frost is synthetic" in text and "stays random" in text
 
 
 def test_what_cannot_be_reported_is_refused(tmp_path):
