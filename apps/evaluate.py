@@ -55,6 +55,11 @@ _DOWNLOAD = flags.DEFINE_bool("download", False, "Download a data set not there.
 _CACHE = flags.DEFINE_string("cache_dir", None, "Folder to keep corrupted images in.")
 _OFFICIAL = flags.DEFINE_string("official", None, "Folder of the official images.")
 _FROST = flags.DEFINE_string("frost_dir", None, "Folder of frost textures.")
+_JPEG = flags.DEFINE_bool(
+    "jpeg",
+    None,
+    "Whether corruptions end as a JPEG; by default those with ImageNet's constants do.",
+)
 _STOCHASTIC = flags.DEFINE_bool(
     "allow_stochastic", False, "Accept a classifier that stays random."
 )
@@ -132,6 +137,7 @@ def _suite():
         cache_dir=_CACHE.value,
         official=_OFFICIAL.value,
         frost_dir=_FROST.value,
+        jpeg=_JPEG.value,
     )
 
 

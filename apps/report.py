@@ -13,6 +13,11 @@ python -m apps.report --pages --runs=runs/nfm
 writes report.html, one page that needs no other file, into the folder of every run
 there is, finished or not, and prints the paths.
 
+python -m apps.report --side_by_side --runs=runs/erm,runs/nfm --output=report
+
+writes report.md, its figures and its paired tests from the runs' evaluations, as
+`nfm-evaluate` does, and measures nothing.
+
 With an experiment, the rows and their order are its own, each run is looked for in
 RUNS/<row>/seed_<n>, the table links the records, and the paper's numbers are beside
 ours.
@@ -33,6 +38,9 @@ _TITLE = flags.DEFINE_string("title", None, "Title of the table and figures.")
 _COLUMNS = flags.DEFINE_list("columns", None, "Columns of the table, such as clean.")
 _PAPER = flags.DEFINE_bool("paper", False, "Show the paper's numbers beside ours.")
 _PAGES = flags.DEFINE_bool("pages", False, "Write report.html into each run's folder.")
+_SIDE_BY_SIDE = flags.DEFINE_bool(
+    "side_by_side", False, "Report the runs' evaluations, as nfm-evaluate does."
+)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
 _SKIP = flags.DEFINE_bool("skip_broken", False, "Warn about broken records only.")
 flags.mark_flag_as_required("runs")
@@ -52,6 +60,9 @@ def main(argv):
     if _PAGES.value:
         for path in reports.write_pages(_RUNS.value, _DATA_DIR.value):
             print(path, flush=True)
+        return
+    if _SIDE_BY_SIDE.value:
+        print(reports.write_evaluations(_RUNS.value, _OUTPUT.value, title=_TITLE.value))
         return
     if _EXPERIMENT.value:
         table, (folder,) = experiments.load(_EXPERIMENT.value), _RUNS.value

@@ -67,7 +67,7 @@ def against_rival(images):
     for kind in corruptions.NAMES:
         times[kind] = {"ours": 0.0, "rival": 0.0}
         for severity in corruptions.SEVERITIES:
-            corruption = corruptions.Corruption(kind, severity, "imagenet")
+            corruption = corruptions.Corruption(kind, severity, "imagenet", jpeg=False)
             sides = {"ours": ours(corruption, images)}
             sides["rival"] = theirs(kind, severity, images)
             ours(corruption, images[:WARM])(), theirs(kind, severity, images[:WARM])()

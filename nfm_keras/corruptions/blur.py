@@ -160,16 +160,36 @@ def motion_blur(images, generators, radius, sigma):
         sigma: float. Standard deviation, in pixels, of the weights along it.
 
     Returns:
-        uint8 array of the same shape, rounded.
+        uint8 array of the same shape.
     """
     angles = [generator.uniform(-45, 45) for generator in generators]
     blurred = along_lines(images.astype("float32"), radius, sigma, angles)
-    # Rounded, not truncated: here the published sets took what ImageMagick gave.
-    return np.rint(blurred).astype("uint8")
+    return stored_levels(blurred).astype("uint8")
+
+
+def stored_levels(levels):
+    """Returns grey levels as ImageMagick writes them to a file of 8 bits.
+
+    The scripts that made the published sets have ImageMagick blur an image and read the
+    PNG file that it gives back. ImageMagick 6 rounds to 16 bits, in which a level is
+    257, and truncates these to 8 bits as it writes the file.
+
+    Args:
+        levels: float array, from 0 to 255.
+
+    Returns:
+        Array of the same shape and dtype: whole levels.
+
+    Example:
+
+    >>> stored_levels(np.array([99.5, 99.997, 99.999])).tolist()
+    [99.0, 99.0, 100.0]
+    """
+    return np.floor(levels + levels.dtype.type(0.5 / 257))
 
 
 def along_lines(images, radius, sigma, angles):
-    """Blurs along one line an image, as the motion blur of ImageMagick before rounding.
+    """Blurs along one line an image, as ImageMagick before it stores whole levels.
 
     The line starts at the pixel, so the blur moves the image too; border pixels go on
     outside.

@@ -22,9 +22,10 @@ class Cache:
     """A folder of corrupted images, each set made once.
 
     An entry is named by the SHA-256 of all that determines it: kind, severity, seed,
-    constants, the frost images (for frost), `VERSION`, the indices, and the bytes,
-    shape and dtype of the images. A JSON file beside it holds these and the checksum of
-    the entry. An entry that does not fit its checksum is made again, with a warning.
+    constants, `jpeg`, the frost images (for frost), `VERSION`, the indices, and the
+    bytes, shape and dtype of the images. A JSON file beside it holds these and the
+    checksum of the entry. An entry that does not fit its checksum is made again, with a
+    warning.
     Processes may share the folder; two that make the same entry write the same bytes.
     Entries may be deleted at any time.
 
@@ -151,6 +152,7 @@ def _ingredients(corruption, indices, seed):
         "kind": corruption.kind,
         "severity": corruption.severity,
         "constants": corruption.constants,
+        "jpeg": corruption.jpeg,
         "frost": frost_fingerprint(corruption.frost_dir) if is_frost else "",
         "indices": _sha256(indices.astype("int64")),
         "seed": seed,

@@ -3,12 +3,15 @@
 import functools
 import hashlib
 import io
+import re
 import warnings
 
 import numpy as np
 from PIL import Image
 
 from nfm_keras.records.files import whole
+
+_LEFT = ".", "_", "@"  # how the names begin of what programs leave behind
 
 
 def write(path, shape, dtype, chunks):
@@ -91,7 +94,8 @@ def read_tfds(folder):
     Raises:
         FileNotFoundError: If nothing is prepared there, or what reads it is missing.
     """
-    versions = sorted(path.parent for path in folder.glob("*/dataset_info.json"))
+    prepared = (path.parent for path in folder.glob("*/dataset_info.json"))
+    versions = sorted(prepared, key=_version)
     if not versions:
         raise FileNotFoundError(
             f"{folder} must be prepared by TensorFlow Datasets; nothing is downloaded "
@@ -151,10 +155,49 @@ class Jpegs:
         return image
 
 
+def wnids(folders):
+    """Returns the sorted names of class folders, each once.
+
+    Args:
+        folders: Iterable of `pathlib.Path`. Those that are not `is_shown` do not count.
+
+    Raises:
+        ValueError: If one is not named as ImageNet's are: any other folder would shift
+            the number of every class behind it.
+
+    Example:
+
+    >>> import pathlib
+    >>> wnids(map(pathlib.Path, ["1/n01443537", "1/n01440764", "1/__MACOSX"]))
+    ['n01440764', 'n01443537']
+    """
+    names = sorted({folder.name for folder in folders if is_shown(folder)})
+    others = [name for name in names if not re.fullmatch(r"n\d{8}", name)]
+    if others:
+        raise ValueError(
+            "A class folder must be named `n` and eight digits, or be one of the "
+            f"`wnids` that you give. Received: {', '.join(others[:5])}"
+        )
+    return names
+
+
+def is_shown(path):
+    """Returns whether neither a path nor its folder was left behind by a program.
+
+    Such as `.ipynb_checkpoints`, `__MACOSX`, `@eaDir`, or `._0.JPEG` of a Mac.
+    """
+    return not path.name.startswith(_LEFT) and not path.parent.name.startswith(_LEFT)
+
+
 def listing(folder):
     """Returns how many files a folder holds and the names of a few, for an error."""
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     return f"{len(names)} names ({', '.join(names[:5])})" if names else "nothing"
+
+
+def _version(folder):
+    """The numbers of a version: 10.0.0 is newer than 9.0.0."""
+    return [int(number) for number in re.findall(r"\d+", folder.name)]
 
 
 def _parts(shape, dtype, chunks):

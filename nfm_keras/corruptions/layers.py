@@ -203,7 +203,9 @@ def _corruptions(kinds, severities):
             "`kinds` and `severities` must be lists with at least one element. "
             f"Received: kinds={kinds!r}, severities={severities!r}"
         )
-    return tuple(Corruption(*pair) for pair in itertools.product(kinds, severities))
+    # A JPEG at the end makes files of ImageNet-C comparable; training needs none.
+    pairs = itertools.product(kinds, severities)
+    return tuple(Corruption(*pair, jpeg=False) for pair in pairs)
 
 
 def _check(images):

@@ -6,7 +6,6 @@ CIFAR-10-C.
 
 import functools
 import itertools
-import os
 import pathlib
 from collections.abc import Sequence
 
@@ -44,13 +43,14 @@ def open_official(
       part. Images are in the order of TFDS, which is the same for every corruption
       but is not that of the test set.
     * ImageNet-C: `<kind>/<severity>/<wnid>/*.JPEG`, all of one size, which are not
-      resized.
+      resized. A class folder is named `n` and eight digits; hidden folders and those
+      that programs leave behind (`__MACOSX`, `@eaDir`) are passed over.
 
     Args:
         folder: Path of the folder.
-        wnids: List of str, of ImageNet-C only: the class names in the order of the
-            classifier's outputs. By default the class folders present, sorted, which
-            are ImageNet's classes 0 to 999 if all 1,000 are there.
+        wnids: List of str, of ImageNet-C only: the class folders in the order of the
+            classifier's outputs, whatever they are called. By default those present,
+            sorted, which are ImageNet's classes 0 to 999 if all 1,000 are there.
 
     Returns:
         Object with
@@ -175,11 +175,8 @@ class ImageNetC(Official):
 
     def __init__(self, folder, wnids=None):
         self.folder = folder
-        if wnids is None:
-            # Of all kinds and severities: ranks must not shift where one lacks a class.
-            parts = itertools.chain(*map(os.scandir, folder.glob("*/[1-5]")))
-            wnids = sorted({entry.name for entry in parts if entry.is_dir()})
-        self.wnids = list(wnids)
+        # Of all kinds and severities: ranks must not shift where one lacks a class.
+        self.wnids = list(wnids or disk.wnids(folder.glob("*/[1-5]/*/")))
 
     @property
     def kinds(self):
@@ -201,7 +198,8 @@ class ImageNetC(Official):
 
     def _paths(self, kind, severity):
         Corruption(kind, severity)
-        paths = sorted((self.folder / kind / str(severity)).glob("*/*.JPEG"))
+        folder = self.folder / kind / str(severity)
+        paths = sorted(filter(disk.is_shown, folder.glob("*/*.JPEG")))
         if not paths:
             raise FileNotFoundError(
                 f"{self.folder} must hold {kind}/{severity}/<wnid>/*.JPEG. "
@@ -219,6 +217,7 @@ def write_official(
     seed: int = 0,
     constants: str = "auto",
     frost_dir: StrPath | None = None,
+    jpeg: bool | None = None,
 ) -> "CifarC | TfdsC | ImageNetC":
     """Writes corrupted images in the layout of CIFAR-10-C.
 
@@ -233,6 +232,7 @@ def write_official(
         seed: int.
         constants: str. `"cifar"`, `"imagenet"` or `"auto"`, as in `Corruption`.
         frost_dir: Path of the frost images, as in `Corruption`.
+        jpeg: bool, as in `Corruption`.
 
     Returns:
         The folder, opened as by `open_official`.
@@ -250,7 +250,9 @@ def write_official(
     True
     """
     folder, images, seed = pathlib.Path(folder), np.asarray(images), int(seed)
-    make = functools.partial(Corruption, constants=constants, frost_dir=frost_dir)
+    make = functools.partial(
+        Corruption, constants=constants, frost_dir=frost_dir, jpeg=jpeg
+    )
     for kind in kinds:
         make(kind, 1)(images[:1])  # all that is wrong shows before a file is written
     labels = check_labels(labels, len(images))
@@ -258,6 +260,7 @@ def write_official(
         "constants": constants,
         "frost": frost_fingerprint(frost_dir),
         "images": fingerprint(images, labels),
+        "jpeg": jpeg,
         "seed": seed,
         "shape": list(images.shape),
         "version": VERSION,

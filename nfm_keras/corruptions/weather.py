@@ -49,7 +49,8 @@ def fallen(layers, zoom, threshold, radius, sigma, angles):
     layers = filters.separable(layers, *(side.astype("float32") for side in sides))
     layers[layers < threshold] = 0
     levels = filters.truncate(layers * 255).astype("float32")
-    return np.rint(blur.along_lines(levels[..., None], radius, sigma, angles)[..., 0])
+    blurred = blur.along_lines(levels[..., None], radius, sigma, angles)[..., 0]
+    return blur.stored_levels(blurred)
 
 
 def fog(images, generators, amount, decay):

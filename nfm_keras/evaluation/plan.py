@@ -45,6 +45,8 @@ class Suite:
         official: folder of official corrupted images, used where it has a corruption
             (`nfm_keras.corruptions.official`).
         frost_dir: folder of frost textures, by default an installed package's.
+        jpeg: bool, whether generated corruptions end as a JPEG, as the files of
+            ImageNet-C did; by default so with the constants of ImageNet-C.
 
     Raises:
         ValueError: If there is no perturbation, or a limit is not positive.
@@ -68,6 +70,7 @@ class Suite:
     cache_dir: StrPath | None = None
     official: StrPath | None = None
     frost_dir: StrPath | None = None
+    jpeg: bool | None = None
 
     def __post_init__(self) -> None:
         items = self.perturbations
@@ -215,9 +218,9 @@ class _Maker:
         kinds = GROUPS.get(name, (name,))
         if set(kinds) <= set(corruptions.NAMES):
             levels = [_severity(text, severity)] if at else corruptions.SEVERITIES
-            frost_dir = self.suite.frost_dir
+            look = {"frost_dir": self.suite.frost_dir, "jpeg": self.suite.jpeg}
             items = [
-                corruptions.Corruption(kind, level, frost_dir=frost_dir)
+                corruptions.Corruption(kind, level, **look)
                 for kind in kinds
                 for level in levels
             ]

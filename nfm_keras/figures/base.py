@@ -1,4 +1,4 @@
-"""What all figures share: styles, panels, legend, heading and the file."""
+"""What all figures share: panels, legend, heading and the file."""
 
 import io
 import math
@@ -6,7 +6,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
+import numpy as np
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
+from matplotlib.legend_handler import HandlerTuple
 from numpy.typing import ArrayLike
 
 from nfm_keras.records.files import whole
@@ -31,71 +34,7 @@ class Diagram(Protocol):
     def accuracy(self) -> ArrayLike: ...
 
 
-# Okabe and Ito's colours, told apart by colour-blind readers; markers for print.
-STYLES = (
-    ("#000000", "o"), ("#56B4E9", "s"), ("#E69F00", "^"), ("#CC79A7", "D"),
-    ("#009E73", "v"), ("#D55E00", "P"), ("#0072B2", "X"), ("#999999", "*"),
-)  # fmt: skip
-DASHES = ("-", "--", ":", "-.")
-
 _LEGEND_LINE = 0.2  # inches
-
-# The schemes of most figures have a colour of their own; one beyond the eight has that
-# of a relative, such as nfm_star that of nfm, with another marker and dashes.
-_STYLED = (
-    *("erm", "noise", "mixup", "noisy_mixup", "manifold_mixup", "nfm"),
-    *("label_smoothing", "cutmix", "adversarial", "noise_reference", "puzzlemix"),
-    *("noisymix", None, "nfm_star"),
-)
-
-
-def place_styles(names):
-    """Returns the colour, marker and dashes of lines, by their place.
-
-    Args:
-        names: iterable of str, with repetitions. The ninth has the first one's colour,
-            but dashed.
-
-    Returns:
-        Dict from name to line properties of matplotlib.
-
-    Example:
-
-    >>> place_styles(["erm", "nfm", "erm"])["nfm"]
-    {'color': '#56B4E9', 'marker': 's', 'linestyle': '-'}
-    """
-    looks = [
-        {"color": color, "marker": marker, "linestyle": dashes}
-        for dashes in DASHES
-        for color, marker in STYLES
-    ]
-    return {n: looks[i % len(looks)] for i, n in enumerate(dict.fromkeys(names))}
-
-
-def scheme_styles(schemes, by_place=False):
-    """Returns the colour, marker and dashes of lines, by their scheme.
-
-    Variants of a scheme are told apart by their dashes.
-
-    Args:
-        schemes: list of str, one a line.
-        by_place: bool. Give lines that share a scheme colours of their own.
-
-    Returns:
-        List of dicts of line properties, in the order of `schemes`.
-
-    Example:
-
-    >>> [style["linestyle"] for style in scheme_styles(["nfm", "erm", "nfm"])]
-    ['-', '-', '--']
-    """
-    if by_place and len(set(schemes)) < len(schemes):
-        return [_style(index) for index in range(len(schemes))]
-    order = [*_STYLED, *sorted(set(schemes) - set(_STYLED))]
-    return [
-        _style(order.index(scheme), schemes[:index].count(scheme))
-        for index, scheme in enumerate(schemes)
-    ]
 
 
 def panel_grid(count, across, width=4.0, height=3.4):
@@ -136,7 +75,37 @@ def draw(axis, points, label, style):
     x, means, lows, highs = zip(*points, strict=True)
     every = max(1, len(x) // 10)  # more markers would hide the line
     axis.plot(x, means, label=label, markersize=4, markevery=every, **style)
-    axis.fill_between(x, lows, highs, color=style["color"], alpha=0.15, linewidth=0)
+    axis.fill_between(x, lows, highs, color=style["color"], alpha=0.12, linewidth=0)
+
+
+def draw_points(axis, points, places, label, style):
+    """Draws points with whiskers, and no line: nothing was measured between them.
+
+    Args:
+        axis: `matplotlib.axes.Axes`.
+        points: As in `draw`.
+        places: where each goes on the horizontal axis.
+        label: str.
+        style: dict of line properties with `color` and `marker` among them.
+    """
+    _, means, lows, highs = np.array(points, float).T
+    marks = {"markersize": 5, "linestyle": "none", "linewidth": 1, "capsize": 2}
+    look = {"color": style["color"], "marker": style["marker"]}
+    whiskers = np.maximum([means - lows, highs - means], 0)
+    axis.errorbar(places, means, whiskers, label=label, **marks, **look)
+
+
+def widen(axis, least=20.0):
+    """Makes a vertical axis in percent show a range of at least so many points.
+
+    On a shorter one the chance of a thousand images looks like a trend.
+    """
+    low, high = axis.get_ylim()
+    if high - low < least:
+        middle = (low + high) / 2
+        middle = min(max(middle, least / 2 - 1), 101 - least / 2)
+        axis.set_ylim(middle - least / 2, middle + least / 2)
+        axis.locator_params(axis="y", steps=[1, 2, 5, 10])
 
 
 def finish(figure, path, title, caption, *, grid="both", order=()):
@@ -154,15 +123,19 @@ def finish(figure, path, title, caption, *, grid="both", order=()):
     Returns:
         The figure.
     """
-    handles = {}
+    handles, hatched = {}, {}
     for axis in figure.axes:
         axis.grid(True, axis=grid, alpha=0.3)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
+            if isinstance(handle, BarContainer) and handle.patches[0].get_hatch():
+                hatched.setdefault(label, handle)
     first = [label for label in order if label in handles]
     handles = {label: handles[label] for label in [*first, *handles]}
+    for label, bars in hatched.items():  # the line and the bars, side by side
+        handles[label] = (handles[label], bars)
     width, height = figure.get_size_inches()
     labels = [textwrap.fill(label, int(width * 9)) for label in handles]
     fit = int(width * 11 / (max(map(len, labels), default=0) + 7))
@@ -170,8 +143,10 @@ def finish(figure, path, title, caption, *, grid="both", order=()):
     # A long legend must not take its room from the panels.
     more = max(0, math.ceil(len(labels) / across) - 2)
     figure.set_size_inches(width, height + _LEGEND_LINE * more)
-    place = {"loc": "outside lower center", "ncols": across}
-    figure.legend(handles.values(), labels, fontsize=9, frameon=False, **place)
+    place = {"loc": "outside lower center", "ncols": across, "frameon": False}
+    pairs = {tuple: HandlerTuple(ndivide=None, pad=0.5)}
+    look = {"fontsize": 9, "handlelength": 3.0, "handler_map": pairs}
+    figure.legend(list(handles.values()), labels, **place, **look)
     return save(figure, path, title, caption)
 
 
@@ -220,10 +195,3 @@ def check_any(values, expected, received):
 def words(name):
     """Returns a name as text: `jpeg_compression` as `jpeg compression`."""
     return name.replace("_", " ")
-
-
-def _style(index, variant=0):
-    turn, at = divmod(index, len(STYLES))
-    marker = STYLES[(at + 3 * turn) % len(STYLES)][1]
-    dashes = DASHES[(turn + variant) % len(DASHES)]
-    return {"color": STYLES[at][0], "marker": marker, "linestyle": dashes}

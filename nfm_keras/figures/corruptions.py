@@ -11,20 +11,20 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
 from nfm_keras.figures.base import (
-    DASHES,
     Accuracies,
     draw,
     finish,
-    place_styles,
     save,
+    widen,
     words,
 )
+from nfm_keras.figures.styles import DASHES, model_styles
 from nfm_keras.types import StrPath
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
 _WIDTH = 10  # inches, of the widest figure
-_HATCHES = dict(zip(DASHES, (None, "////", "....", "xxxx"), strict=True))
+_HATCHES = dict(zip(DASHES, (None, "////", "....", "xxxx", "++++"), strict=True))
 
 
 def corruption_bars(
@@ -34,6 +34,8 @@ def corruption_bars(
     extra: Collection[str] = (),
     title: str | None = None,
     caption: str = "",
+    styles: Mapping[str, dict] | None = None,
+    ends: Mapping[str, Mapping[str | int, tuple[float, float]]] | None = None,
 ) -> Figure:
     """Draws mean accuracies under corruptions: by severity and by corruption.
 
@@ -46,6 +48,10 @@ def corruption_bars(
         extra: the kinds that are not standard; they are drawn last.
         title: str.
         caption: str, small under the title.
+        styles: dict from model to line properties, in the order of the legend; by
+            default those of the schemes that the models are named after.
+        ends: dict `{model: {kind or severity: (low, high)}}`, the ends of the intervals
+            of the means that have one, in percent.
 
     Returns:
         The `matplotlib.figure.Figure` written.
@@ -61,20 +67,30 @@ def corruption_bars(
     """
     kinds, severities, accuracies = _tabulate(values, extra)
     standard = sum(kind not in extra for kind in kinds)
-    styles = place_styles(values)
+    styles, ends = styles or model_styles(values), ends or {}
     figure = Figure((_WIDTH, 4.6), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 3))
     for model, table in zip(values, accuracies, strict=True):
         means = table[: standard or None].mean(axis=0)
-        points = zip(severities, *[means] * 3, strict=True)
-        draw(left, list(points), model, styles[model])
+        own = ends.get(model, {})
+        points = [
+            (severity, mean, *own.get(severity, (mean, mean)))
+            for severity, mean in zip(severities, means, strict=True)
+        ]
+        draw(left, points, model, styles[model])
     left.set_xticks(severities)
     left.set_ylabel("mean accuracy (%)")
     averaged = f"{standard} standard" if standard else f"{len(kinds)} extra"
     left.set_xlabel(f"severity\n(mean of {averaged}\ncorruptions)")
-    means = zip(values, accuracies.mean(axis=2), strict=True)
-    heights = {model: [(mean, None, None) for mean in row] for model, row in means}
-    _bars(right, heights, {m: {"color": s["color"]} for m, s in styles.items()})
+    widen(left)
+    heights = {
+        model: [
+            (mean, *ends.get(model, {}).get(kind, (None, None)))
+            for kind, mean in zip(kinds, row, strict=True)
+        ]
+        for model, row in zip(values, accuracies.mean(axis=2), strict=True)
+    }
+    _bars(right, heights, _looks(styles))
     right.set_xticks(range(len(kinds)), map(words, kinds), rotation=45, ha="right")
     right.tick_params(axis="x", length=0, labelsize=8)
     right.set_title(f"mean of severities {_list(severities)}", fontsize=9, loc="left")
@@ -105,7 +121,7 @@ def corruption_panels(lines, bars, path, styles, *, severity, title=None, captio
     Example:
 
     >>> bars = [{"nfm": {"fog": (90.0, 89.0, 91.0)}}]
-    >>> styles = place_styles(["nfm"])
+    >>> styles = model_styles(["nfm"])
     >>> figure = corruption_panels(
     ...     {}, bars, "corruptions.png", styles, severity=3
     ... )
@@ -120,10 +136,8 @@ def corruption_panels(lines, bars, path, styles, *, severity, title=None, captio
         axes[label].set_xlabel(label)
         axes[label].set_xticks(SEVERITIES)
         axes[label].set_ylabel("accuracy (%)")
-    looks = {
-        model: {"color": style["color"], "hatch": _HATCHES[style["linestyle"]]}
-        for model, style in styles.items()
-    }
+        widen(axes[label])
+    looks = _looks(styles)
     for index, values in enumerate(bars):
         axis, kinds = axes[index], next(iter(values.values()))
         _bars(axis, _heights(values), looks)
@@ -177,6 +191,14 @@ def heat_map(
     axis.axvline(len(severities) - 0.5, color="white", linewidth=3)
     figure.colorbar(image, label="accuracy (%)")
     return save(figure, path, title, caption)
+
+
+def _looks(styles):
+    """What is dashed as a line is hatched as a bar."""
+    return {
+        model: {"color": style["color"], "hatch": _HATCHES[style["linestyle"]]}
+        for model, style in styles.items()
+    }
 
 
 def _bars(axis, heights, looks):

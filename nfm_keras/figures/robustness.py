@@ -1,116 +1,15 @@
-"""Figures of how accuracy and confidence hold: curves, reliability, certificates.
+"""Figures of confidence and of certificates."""
 
-A number that was not measured (None or NaN) is a gap.
-"""
-
-import math
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
 from numpy.typing import ArrayLike
+from scipy.stats import binomtest
 
-from nfm_keras.figures.base import (
-    DASHES,
-    Diagram,
-    Point,
-    check_any,
-    draw,
-    finish,
-    panel_grid,
-    place_styles,
-)
+from nfm_keras.figures.base import Diagram, check_any, draw, finish, panel_grid
+from nfm_keras.figures.styles import model_styles
 from nfm_keras.types import StrPath
-
-_WIDTH = 10  # inches, of the widest figure
-
-_NAMES = {
-    "fgsm": "FGSM", "pgd": "PGD", "apgd_ce": "APGD-CE", "apgd_dlr": "APGD-DLR",
-    "apgd_t": "APGD-T", "fab_t": "FAB-T", "square": "Square",
-    "autoattack": "AutoAttack",
-}  # fmt: skip
-AXES = {
-    "white_noise": "white noise, standard deviation σ",
-    "salt_and_pepper": "salt and pepper, share of pixels γ",
-    **{kind: f"{name}, l∞ ε ([0, 1] pixels)" for kind, name in _NAMES.items()},
-    **{f"{kind}_l2": f"{name}, l2 ε ([0, 1] pixels)" for kind, name in _NAMES.items()},
-}
-"""Axis labels of the kinds of perturbation."""
-
-
-def accuracy_curves(
-    curves: Mapping[str, Mapping[str, Sequence[Point]]],
-    path: StrPath,
-    *,
-    title: str | None = None,
-    caption: str = "",
-    styles: Mapping[str, dict] | None = None,
-    protocol: str | None = None,
-) -> Figure:
-    """Draws accuracy over severity, one panel a perturbation, one line a model.
-
-    Args:
-        curves: dict `{family: {model: points}}`, family as in `axis_label`, points a
-            list of `(severity, value, low, high)` in any order, the last three in
-            percent; the shade reaches from low to high.
-        path: PNG, PDF or SVG file to write; its folder is created.
-        title: str.
-        caption: str, small under the title: protocol, number of images, hardware.
-        styles: dict from model to line properties, in the order of the legend; by
-            default those of `place_styles`.
-        protocol: str, which white noise is measured in.
-
-    Returns:
-        The `matplotlib.figure.Figure` written.
-
-    Raises:
-        ValueError: If points are of another form, or there is not one number to draw.
-
-    Example:
-
-    >>> points = [(0, 95.0, 94.5, 95.5), (8 / 255, 1.2, 0.9, 1.6)]
-    >>> figure = accuracy_curves({"pgd": {"erm": points}}, "curves.png")
-    """
-    panels = {
-        kind: {model: _points(points, kind, model) for model, points in lines.items()}
-        for kind, lines in curves.items()
-    }
-    panels = {kind: lines for kind, lines in panels.items() if _drawn(lines.values())}
-    check_any(panels, "`curves` must hold at least one accuracy", curves)
-    styles = styles or place_styles(m for lines in panels.values() for m in lines)
-    across = math.ceil(len(panels) / math.ceil(len(panels) / 4))
-    width = min(4, _WIDTH / across)
-    figure, axes = panel_grid(len(panels), across, width, height=3.2)
-    for axis, (kind, lines) in zip(axes, panels.items(), strict=True):
-        for model, points in lines.items():
-            draw(axis, points, model, styles[model])
-        label = axis_label(kind, protocol)
-        axis.set_xlabel(textwrap.fill(label, int(width * 12)))
-        axis.set_ylabel("accuracy (%)")
-        axis.locator_params(axis="x", nbins=5, steps=[1, 2, 5, 10])
-    return finish(figure, path, title, caption, order=styles)
-
-
-def axis_label(family, protocol=None):
-    """Returns what the horizontal axis of a perturbation family says.
-
-    Args:
-        family: str, a kind of perturbation (`"white_noise"`, `"pgd"`), perhaps followed
-            by its settings.
-        protocol: str, which white noise is measured in; None to leave it out.
-
-    Example:
-
-    >>> axis_label("pgd (steps=20)")
-    'PGD, l∞ ε ([0, 1] pixels) (steps=20)'
-    """
-    kind, _, settings = family.partition(" ")
-    label = AXES.get(kind, f"{kind}, severity")
-    if kind == "white_noise" and protocol:
-        reference = protocol == "reference"
-        label += " (after normalisation)" if reference else " ([0, 1] pixels)"
-    return f"{label} {settings}".strip()
 
 
 def reliability_diagram(
@@ -119,10 +18,12 @@ def reliability_diagram(
     *,
     title: str | None = None,
     caption: str = "",
+    styles: Mapping[str, dict] | None = None,
 ) -> Figure:
     """Draws accuracy over confidence, and below it how many images each bin holds.
 
-    The legend has the expected calibration error,
+    The shade is the 95 % interval of each bin (Wilson's). The legend has the expected
+    calibration error,
 
         ECE = sum_b n_b / n |accuracy_b - confidence_b|
 
@@ -130,7 +31,7 @@ def reliability_diagram(
         diagrams: dict `{model: diagram}`; a diagram has `edges` `(bins + 1,)`, and
             `counts`, `confidence` and `accuracy` `(bins,)`, the last two the means of
             each bin in [0,1].
-        path, title, caption: as in `accuracy_curves`.
+        path, title, caption, styles: as in `accuracy_curves`.
 
     Returns:
         The `matplotlib.figure.Figure` written.
@@ -151,12 +52,16 @@ def reliability_diagram(
     figure = Figure((5, 6.6), dpi=150, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.plot([0, 100], [0, 100], color="0.5", linewidth=1, label="calibrated")
-    for model, style in place_styles(diagrams).items():
+    styles = styles or model_styles(diagrams)
+    for model in diagrams:
+        style = styles[model]
         edges, counts, confidence, accuracy = _bins(model, diagrams[model])
         accuracy = np.where(counts > 0, accuracy, np.nan)  # an empty bin has none
         error = np.nansum(counts * np.abs(accuracy - confidence)) / np.sum(counts)
         label = f"{model}, ECE {100 * error:.2f} %"
-        above.plot(100 * confidence, 100 * accuracy, label=label, markersize=4, **style)
+        ends = _wilson(counts * np.nan_to_num(accuracy), counts)
+        points = np.column_stack([100 * confidence, 100 * accuracy, *ends])
+        draw(above, points, label, style)
         line = {"color": style["color"], "linestyle": style["linestyle"]}
         below.stairs(counts, 100 * edges, linewidth=1.3, **line)
     above.set_ylabel("accuracy (%)")
@@ -174,15 +79,18 @@ def certified_curves(
     *,
     title: str | None = None,
     caption: str = "",
+    styles: Mapping[str, dict] | None = None,
 ) -> Figure:
     """Draws the share of images that are certainly right within an l2 radius.
+
+    The shade is the 95 % interval over images (Wilson's).
 
     Args:
         radii: dict `{model: (radii, correct)}`: the certified radius of each image,
             `(n,)` in [0,1] pixels, and whether its prediction is right, `(n,)` bool. An
             image that is not right counts at no radius, whatever its own.
-        path, title, caption: as in `accuracy_curves`; sigma and the largest radius that
-            can be certified belong in the caption.
+        path, title, caption, styles: as in `accuracy_curves`; sigma and the largest
+            radius that can be certified belong in the caption.
 
     Returns:
         The `matplotlib.figure.Figure` written.
@@ -201,9 +109,15 @@ def certified_curves(
     """
     check_any(radii, "`radii` must hold at least one model", radii)
     figure, (axis,) = panel_grid(1, across=1, width=6)
-    for index, (model, style) in enumerate(place_styles(radii).items()):
-        line = {"color": style["color"], "linestyle": DASHES[index % len(DASHES)]}
-        axis.step(*_steps(model, *radii[model]), where="pre", label=model, **line)
+    styles = styles or model_styles(radii)
+    for model in radii:
+        style, (places, shares) = styles[model], _steps(model, *radii[model])
+        line = {"color": style["color"], "linestyle": style["linestyle"]}
+        axis.step(places, shares, where="pre", label=model, **line)
+        n = len(np.asarray(radii[model][1]))
+        ends = _wilson(shares * n / 100, np.full(len(shares), n))
+        shade = {"color": style["color"], "alpha": 0.12, "linewidth": 0, "step": "pre"}
+        axis.fill_between(places, *ends, **shade)
     axis.set_xlabel("l2 radius ([0, 1] pixels)")
     axis.set_ylabel("certified accuracy (%)")
     axis.set_ylim(bottom=0)
@@ -211,19 +125,14 @@ def certified_curves(
     return finish(figure, path, title, caption)
 
 
-def _drawn(lines):
-    return any(np.isfinite(points[:, 1]).any() for points in lines)
-
-
-def _points(points, kind, model):
-    """(severity, value, low, high), by severity; NaN for None."""
-    array = np.array(points, float) if len(points) else np.full((0, 4), np.nan)
-    if array.ndim != 2 or array.shape[1] != 4:
-        raise ValueError(
-            "A curve must be a list of (severity, value, low, high). "
-            f"Received: {points!r} for {kind!r} and {model!r}"
-        )
-    return array[np.argsort(array[:, 0])]
+def _wilson(right, n):
+    """Ends of the 95 % intervals of shares, in percent; NaN where n is 0."""
+    tests = zip(np.rint(right).astype(int), np.asarray(n, int), strict=True)
+    ends = [
+        binomtest(k, total).proportion_ci(0.95, "wilson") if total else (np.nan,) * 2
+        for k, total in tests
+    ]
+    return 100 * np.array(ends, float).T
 
 
 def _bins(model, diagram):

@@ -7,7 +7,8 @@ import numpy as np
 import scipy.stats
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
-from nfm_keras.figures.base import STYLES, Point, check_any, draw, finish, panel_grid
+from nfm_keras.figures.base import Point, check_any, draw, finish, panel_grid
+from nfm_keras.figures.styles import STYLES
 from nfm_keras.types import StrPath
 
 SHOWN = 16

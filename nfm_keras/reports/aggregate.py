@@ -12,6 +12,7 @@ from typing import Protocol
 
 from nfm_keras.corruptions.constants import STANDARD
 from nfm_keras.mixing.schemes import SCHEMES
+from nfm_keras.records import ids
 from nfm_keras.records.ids import NO_PROTOCOL
 from nfm_keras.reports.cells import (
     CORRUPTION_MEAN,
@@ -255,9 +256,13 @@ def _cells(group, protocol, name):
     runs = [of_protocol(record.scores, protocol) for record in group]
     scored = [scores_by_id(record, protocol) for record in group]
     means = [corruption_mean(scores, STANDARD) for scores in scored]
-    # The mean of one run has no interval: its scores share their images.
-    means = [mean[0] for mean in means if mean]
-    return cells(runs, name) | ({CORRUPTION_MEAN: over_seeds(means)} if means else {})
+    means = [mean for mean in means if mean]
+    if not means:
+        return cells(runs, name)
+    sizes = [s.n for run in runs for s in run if ids.kind(s.perturbation) in STANDARD]
+    ends, values = means[0][1:], [mean[0] for mean in means]
+    cell = over_seeds(values, ends=ends, n=min(sizes))
+    return cells(runs, name) | {CORRUPTION_MEAN: cell}
 
 
 def _rank(aggregate):

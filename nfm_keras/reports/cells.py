@@ -1,11 +1,18 @@
-"""Cell: the accuracy under one perturbation, over the seeds of a setting."""
+"""Cell: the accuracy under one perturbation, over the seeds of a setting.
+
+And `Panel`: the curves of several settings, on the same images. Attacks are run on
+fewer images than the rest. A curve that begins at the accuracy of all of them and goes
+on with that of the attacked would mix two sets, so every score of a panel is cut to the
+images that all of them share: the first ones.
+"""
 
 import dataclasses
 import json
 import statistics
+from typing import NamedTuple
 
 from nfm_keras.corruptions.constants import NAMES, PAPER, SEVERITIES, STANDARD
-from nfm_keras.evaluation.statistics import mean_accuracy
+from nfm_keras.evaluation.statistics import mean_accuracy, wilson_interval
 from nfm_keras.records import ids
 from nfm_keras.records.ids import NO_PROTOCOL
 
@@ -33,6 +40,7 @@ class Cell:
         seeds: int.
         family: str. The perturbation without its severity, but with the settings that
             tell it from others.
+        n: int. Images, those of the seed with the fewest.
     """
 
     mean: float
@@ -42,6 +50,7 @@ class Cell:
     severity: float
     seeds: int
     family: str
+    n: int = 0
 
 
 def of_protocol(scores, protocol):
@@ -92,18 +101,19 @@ def cells(runs, name):
             ends=(scores[0].low, scores[0].high),
             severity=scores[0].severity,
             family=family,
+            n=min(score.n for score in scores),
         )
         for (family, column), scores in measured.items()
     }
 
 
-def over_seeds(values, ends=(None, None), severity=0.0, family=CORRUPTION_MEAN):
+def over_seeds(values, ends=(None, None), severity=0.0, family=CORRUPTION_MEAN, n=0):
     """Returns the `Cell` of one accuracy a seed.
 
     Args:
         values: list of float, in percent.
         ends: those of the interval if there is one seed.
-        severity, family: As in `Cell`.
+        severity, family, n: As in `Cell`.
 
     Example:
 
@@ -115,7 +125,51 @@ def over_seeds(values, ends=(None, None), severity=0.0, family=CORRUPTION_MEAN):
     if len(values) > 1:
         deviation = statistics.stdev(values)
         ends = mean - deviation, mean + deviation
-    return Cell(mean, deviation, *ends, severity, len(values), family)
+    return Cell(mean, deviation, *ends, severity, len(values), family, n)
+
+
+class Panel(NamedTuple):
+    """A curve for each row, under one family of perturbations.
+
+    Attributes:
+        lines: dict from row to a list of `(severity, mean, low, high)`, by severity,
+            the clean accuracy at severity 0; empty where it was not measured.
+        n: int, how many images they are of.
+    """
+
+    lines: dict[str, list[tuple]]
+    n: int
+
+
+def panel(rows, family, name):
+    """Returns the curves of one family of perturbations.
+
+    Args:
+        rows: dict from label to runs over seeds, a list of `Score` each.
+        family: str.
+        name: What `naming` returned.
+
+    Returns:
+        `Panel`. A score that cannot be cut, since it does not say which images were
+        right, is no point; nor is a clean accuracy of fewer images.
+    """
+
+    def curve(run):
+        by_severity = {s.severity: s for s in run if s.perturbation == "clean"}
+        return by_severity | {s.severity: s for s in run if name(s)[0] == family}
+
+    rows = {
+        label: [curve(run) for run in runs if any(name(s)[0] == family for s in run)]
+        for label, runs in rows.items()
+    }
+    n = min(
+        score.n
+        for runs in rows.values()
+        for run in runs
+        for score in run.values()
+        if name(score)[0] == family
+    )
+    return Panel({label: _line(runs, n) for label, runs in rows.items()}, n)
 
 
 def corruption_mean(scores, kinds, severities=SEVERITIES):
@@ -167,6 +221,27 @@ def labelled(name, settings):
     """
     inner = ", ".join(f"{key}={value}" for key, value in settings.items())
     return f"{name} ({inner})" if inner else name
+
+
+def _line(runs, n):
+    points = []
+    for severity in sorted({severity for run in runs for severity in run}):
+        scores = [_cut(run[severity], n) for run in runs if severity in run]
+        scores = [score for score in scores if score]
+        if scores:
+            cell = over_seeds([value for value, *_ in scores], ends=scores[0][1:])
+            points.append((severity, cell.mean, cell.low, cell.high))
+    return points
+
+
+def _cut(score, n):
+    """(value, low, high) of the first n images; None where that is not known."""
+    if score.n == n:
+        return score.value, score.low, score.high
+    if score.n < n or not score.hits:
+        return None
+    correct = int(score.right[:n].sum())
+    return 100 * correct / n, *wilson_interval(correct, n)
 
 
 def _settings(score):

@@ -5,11 +5,17 @@ import statistics
 
 from nfm_keras import figures
 from nfm_keras.corruptions.constants import NAMES, PAPER, SEVERITIES, STANDARD
-from nfm_keras.figures.base import DASHES, scheme_styles
 from nfm_keras.figures.corruptions import corruption_panels
+from nfm_keras.figures.styles import scheme_styles
 from nfm_keras.reports import captions
 from nfm_keras.reports.aggregate import scores_by_id
-from nfm_keras.reports.cells import CORRUPTION_MEAN, corruption_mean
+from nfm_keras.reports.cells import (
+    CORRUPTION_MEAN,
+    corruption_mean,
+    naming,
+    of_protocol,
+    panel,
+)
 from nfm_keras.reports.columns import order
 
 _SHOWN = 3  # the severity of the single corruptions that the paper draws
@@ -22,8 +28,9 @@ _MEANS = {
 def curves(aggregates, path, *, title=None):
     """Draws accuracy over severity, one panel a family of perturbations.
 
-    One line an aggregate, starting from the clean accuracy at severity 0. The shade is
-    one standard deviation over seeds to either side or, for one seed, the Wilson 95 %
+    One line an aggregate, starting from the clean accuracy at severity 0; all of a
+    panel are of the same images (`nfm_keras.reports.same_images`). The shade is one
+    standard deviation over seeds to either side or, for one seed, the Wilson 95 %
     interval.
 
     Args:
@@ -41,19 +48,27 @@ def curves(aggregates, path, *, title=None):
 
     >>> curves(over_settings(runs, "pixel"), "curves.png")  # doctest: +SKIP
     """
-    panels = families(a.cells for a in aggregates)
-    if not panels:
+    names = families(a.cells for a in aggregates)
+    if not names:
         raise ValueError(
             "Robustness curves need scores under some perturbation. "
             f"Received: none in {[a.label for a in aggregates]}"
         )
+    rows = {
+        a.label: [of_protocol(run.scores, a.protocol) for run in a.records]
+        for a in aggregates
+    }
+    runs = [run for a in aggregates for run in a.records]
+    name = naming(score for run in runs for score in run.scores)
+    panels = {family: panel(rows, family, name) for family in names}
     return figures.accuracy_curves(
-        {f: {a.label: points(a.cells, f) for a in aggregates} for f in panels},
+        {family: found.lines for family, found in panels.items()},
         path,
         title=title,
-        caption=f"{captions.of_aggregates(aggregates)}; {_shade(aggregates)}",
+        caption=f"{captions.of_aggregates(aggregates)} {_shade(aggregates)}",
         styles=styles(aggregates),
         protocol=aggregates[0].protocol,
+        counts={family: found.n for family, found in panels.items()},
     )
 
 
@@ -71,29 +86,6 @@ def families(rows):
     names = {cell.family for cells in rows for cell in cells.values()}
     names -= {"clean", CORRUPTION_MEAN, *NAMES}
     return sorted(names, key=lambda family: order(family, 0.0))
-
-
-def points(cells, family):
-    """Returns the curve of a family, the clean accuracy at severity 0.
-
-    Args:
-        cells: dict of `nfm_keras.reports.cells.Cell`.
-        family: str.
-
-    Returns:
-        List of `(severity, mean, low, high)`, by severity; empty where the family was
-        not measured.
-    """
-    if all(cell.family != family for cell in cells.values()):
-        return []
-    # A family that was measured at 0 itself replaces the clean accuracy there.
-    curve = {
-        cell.severity: (cell.mean, cell.low, cell.high)
-        for kind in ("clean", family)
-        for cell in cells.values()
-        if cell.family == kind
-    }
-    return [(severity, *curve[severity]) for severity in sorted(curve)]
 
 
 def histories(aggregates, path, *, title=None):
@@ -145,7 +137,8 @@ def corruptions(aggregates, path, *, title=None):
 
     By severity, it is the mean over the six corruptions that the paper draws and,
     beside it, over the 15 of the benchmark, where all of them have a score. Shades and
-    whiskers are one standard deviation over seeds to either side.
+    whiskers are one standard deviation over seeds to either side or, for one seed, the
+    95 % interval over images.
 
     Args:
         aggregates: list of `nfm_keras.reports.aggregate.Aggregate`.
@@ -166,11 +159,9 @@ def corruptions(aggregates, path, *, title=None):
     bars = [bar for kinds in (PAPER, others) if (bar := _bars(aggregates, kinds))]
     if not lines and not bars:
         return None
-    caption, looks = captions.of_aggregates(aggregates), styles(aggregates)
-    if any(a.seeds > 1 for a in aggregates):
-        caption += "; shade and whiskers: one standard deviation over seeds"
-    if any(style["linestyle"] != DASHES[0] for style in looks.values()):
-        caption += "; what is dashed above is hatched below"
+    caption = captions.of_aggregates(aggregates, kinds=NAMES)
+    looks = styles(aggregates)
+    caption = f"{caption} {_shade(aggregates)}"
     return corruption_panels(
         lines, bars, path, looks, severity=_SHOWN, title=title, caption=caption
     )
@@ -179,14 +170,13 @@ def corruptions(aggregates, path, *, title=None):
 def styles(aggregates):
     """Returns colour, marker and dashes of each label, the same in every figure.
 
-    By scheme, its variants told apart by their dashes; by row in an experiment in which
-    some rows share a scheme.
+    By scheme, its variants told apart by their dashes.
 
     Args:
         aggregates: list of `nfm_keras.reports.aggregate.Aggregate`.
     """
     schemes = [a.scheme for a in aggregates]
-    looks = scheme_styles(schemes, by_place=bool(aggregates[0].name))
+    looks = scheme_styles(schemes)
     return {a.label: look for a, look in zip(aggregates, looks, strict=True)}
 
 
@@ -214,13 +204,20 @@ def _spread(values):
 
 
 def _by_severity(aggregate, kinds, severities=SEVERITIES):
-    """(severity, mean, low, high) of the mean over kinds, where all have a score."""
+    """(severity, mean, low, high) of the mean over kinds, where all have a score.
+
+    The ends are those of the interval over images where there is one seed, if known.
+    """
     runs = [scores_by_id(run, aggregate.protocol) for run in aggregate.records]
     curve = []
     for severity in severities:
         means = [corruption_mean(scores, kinds, [severity]) for scores in runs]
-        means = [mean[0] for mean in means if mean]
-        curve += [(severity, *_spread(means))] if means else []
+        means = [mean for mean in means if mean]
+        if len(means) == 1:
+            ((mean, *ends),) = means
+            curve.append((severity, mean, *([mean, mean] if None in ends else ends)))
+        elif means:
+            curve.append((severity, *_spread([mean for mean, *_ in means])))
     return curve
 
 
@@ -235,12 +232,16 @@ def _bars(aggregates, kinds):
 
 
 def _bar(aggregate, kind):
-    for _, mean, low, high in _by_severity(aggregate, [kind], [_SHOWN]):
-        return (mean, low, high) if aggregate.seeds > 1 else (mean, None, None)
+    for _, *bar in _by_severity(aggregate, [kind], [_SHOWN]):
+        return tuple(bar)
     return None
 
 
 def _shade(aggregates):
     kinds = {cell.deviation is None for a in aggregates for cell in a.cells.values()}
-    words = {False: "one standard deviation over seeds", True: "Wilson 95 % (one seed)"}
-    return "shade: " + " or ".join(words[kind] for kind in sorted(kinds))
+    words = {
+        False: "one standard deviation over trainings",
+        True: "the 95 % interval over images of a single training",
+    }
+    told = ", or ".join(words[kind] for kind in sorted(kinds))
+    return f"Shades and whiskers are {told}."

@@ -6,6 +6,7 @@ import numpy as np
 
 from nfm_keras import attacks, corruptions, figures
 from nfm_keras.attacks.attack import prepared
+from nfm_keras.records.ids import format_severity
 
 _SHOWN = 8
 
@@ -31,7 +32,9 @@ def samples(images, folder, *, seed=0, frost_dir=None):
         for kind in corruptions.NAMES
     }
     path = pathlib.Path(folder, "samples.png")
-    caption = f"textures: {corruptions.frost_source(frost_dir)[0]}"
+    drawn = "synthetic" in corruptions.frost_source(frost_dir)[0]
+    frost = "synthetic: drawn, without photographs" if drawn else "from photographs"
+    caption = f"One image under each corruption. The frost is {frost}."
     return figures.sample_sheet(sheet, path, original=image[0], caption=caption)
 
 
@@ -46,7 +49,7 @@ def adversaries(
         path: PNG, PDF or SVG file to write.
         epsilon: float. Radius of the l-inf ball, in [0,1] pixels.
         seed: int.
-        name: str. Name of the classifier.
+        name: str. Name of the classifier, for the caption.
         from_logits: bool, as in `nfm_keras.evaluate`.
 
     Returns:
@@ -58,7 +61,8 @@ def adversaries(
     classifier = given[0]
     # What the attack has to say of its gradients, the evaluation has said.
     attacked, _ = attack.attacked(given, seed, _SHOWN)
-    broken = f"{int(attacked.success.sum())} of {len(images)} images broken"
+    broken = f"{int(attacked.success.sum())} of these {len(images)} images are broken"
+    caption = f"PGD, l∞ ε = {format_severity(epsilon)}, 20 steps: {broken}."
     return figures.adversarial_examples(
         images,
         attacked.images,
@@ -67,5 +71,5 @@ def adversaries(
         predictions=classifier.logits_of(images).argmax(1),
         adversarial_predictions=classifier.logits_of(attacked.images).argmax(1),
         classes=list(split.spec.classes),
-        caption=f"{name}, {attack.id}, 20 steps: {broken}".lstrip(", "),
+        caption=f"{name} under {caption}" if name else caption,
     )

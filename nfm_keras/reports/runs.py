@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from nfm_keras import records
 from nfm_keras.mixing import schemes
 from nfm_keras.records.schema import refuse_difference
-from nfm_keras.reports import aggregate, curves, tables
+from nfm_keras.reports import aggregate, curves, suite, tables
 from nfm_keras.types import StrPath
 
 # Of a scheme, but no field of a config as they stand.
@@ -89,6 +89,30 @@ def write_experiment(
     _write_scores(aggregates, folder, title, columns, paper)
     _write_history(aggregates, folder, title)
     return aggregates
+
+
+def write_evaluations(
+    folders: Sequence[StrPath], folder: StrPath, *, title: str | None = None
+) -> pathlib.Path:
+    """Writes what `nfm_keras.reports.suite.write` does, from evaluations on disk.
+
+    Args:
+        folders: Paths; all `evaluation.json` under them are reported side by side, in
+            the order of the folders. The first is what the others are compared with.
+        folder: Where to write.
+        title: Title of the report.
+
+    Returns:
+        `pathlib.Path` of report.md.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If there is no evaluation, one is broken, or they do not fit.
+    """
+    names = [records.EVALUATION_FILE]
+    found = [path for place in folders for path in records.paths(place, names)]
+    loaded = [records.load_evaluation(path) for path in found]
+    return suite.write(loaded, folder, title=title)
 
 
 def read(

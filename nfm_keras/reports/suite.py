@@ -180,13 +180,16 @@ def _order(kind, severity):
 
 
 def _accuracy(score):
-    return score and _interval(score.value, score.low, score.high)
+    if score is None:
+        return None
+    return f"{_interval(score.value, score.low, score.high)} n={score.n}"
 
 
 def _mean(evaluation, kinds):
     by_id = {score.perturbation: score for score in evaluation}
     mean = corruption_mean(by_id, kinds)
-    return mean and _interval(*mean)
+    sizes = [score.n for score in evaluation if ids.kind(score.perturbation) in kinds]
+    return mean and f"{_interval(*mean)} n={min(sizes)}"
 
 
 def _interval(value, low, high):
@@ -206,7 +209,19 @@ def _imagenet_errors(evaluation):
     # AlexNet's errors are on the 1,000 classes of ImageNet.
     if not (len(evaluation.probe[0]) == 1000 and clean and complete):
         return {}
-    return corruption_error.summarise(errors, 1 - clean.value / 100, True)
+    values = corruption_error.summarise(errors, 1 - clean.value / 100, True)
+    told = {name: _harder(evaluation) for name in values if "mce" in name}
+    return {name + told.get(name, ""): value for name, value in values.items()}
+
+
+def _harder(evaluation):
+    """Says so where images were not stored as the files of ImageNet-C were."""
+    settings = [s.settings for s in evaluation if ids.kind(s.perturbation) in STANDARD]
+    made = [s for s in settings if s.get("source") == "generated"]
+    # The step is there since version 2.
+    if all(s.get("jpeg", s.get("version", 1) > 1) for s in made):
+        return ""
+    return " (of images without the JPEG step: harder than the published files)"
 
 
 def _certified_rows(evaluations):

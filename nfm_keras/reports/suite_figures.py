@@ -6,10 +6,14 @@ import types
 import numpy as np
 
 from nfm_keras import figures
-from nfm_keras.corruptions.constants import EXTRA, NAMES, SEVERITIES
+from nfm_keras.corruptions.constants import EXTRA, NAMES, SEVERITIES, STANDARD
+from nfm_keras.figures.styles import model_styles
+from nfm_keras.records import ids
 from nfm_keras.records.ids import NO_PROTOCOL
 from nfm_keras.reports import captions, curves
-from nfm_keras.reports.cells import cells, naming
+from nfm_keras.reports.cells import cells, corruption_mean, naming, panel
+
+_SHADE = "Shades and whiskers are 95 % intervals over images."
 
 
 def draw(evaluations, folder):
@@ -22,24 +26,21 @@ def draw(evaluations, folder):
     Returns:
         Dict from file name to what it shows.
     """
-    folder, caption = pathlib.Path(folder), captions.of_evaluations(evaluations)
-    shown = {}
-    panels = _curves(evaluations)
-    if panels:
-        path = folder / "curves.png"
-        protocol = _protocol(evaluations)
-        figures.accuracy_curves(panels, path, caption=caption, protocol=protocol)
-        shown[path.name] = "Accuracy over severity"
-    shown |= _corruptions(evaluations, folder, caption)
+    folder, looks = pathlib.Path(folder), model_styles(e.model for e in evaluations)
+    shown = _curves(evaluations, folder, looks)
+    shown |= _corruptions(evaluations, folder, looks)
     diagrams = {e.model: _diagram(e) for e in evaluations if e.reliability}
     if diagrams:
         path = folder / "reliability.png"
-        figures.reliability_diagram(diagrams, path, caption=caption)
+        caption = captions.of_evaluations(evaluations, ["clean"])
+        caption += " Shades are 95 % intervals over the images of a bin."
+        figures.reliability_diagram(diagrams, path, caption=caption, styles=looks)
         shown[path.name] = "Reliability on clean images"
     for sigma in sigmas(evaluations):
         path = folder / f"certified_{sigma:g}.png"
         radii, note = _radii(evaluations, sigma)
-        figures.certified_curves(radii, path, caption=f"{note}; {caption}")
+        caption = f"{note} {captions.of_evaluations(evaluations, [])}"
+        figures.certified_curves(radii, path, caption=caption, styles=looks)
         shown[path.name] = f"Certified accuracy, sigma {sigma:g}"
     return shown
 
@@ -75,16 +76,31 @@ def certification(evaluation, sigma):
     return levels.get(sigma)
 
 
-def _curves(evaluations):
-    """Family -> model -> points, of what was measured at several severities."""
+def _curves(evaluations, folder, looks):
+    """Draws what was measured at several severities, each panel on the same images."""
     name = naming(score for evaluation in evaluations for score in evaluation)
     models = {e.model: cells([e.scores], name) for e in evaluations}
-    panels = {}
-    for family in curves.families(models.values()):
-        sizes = [_count(row, family) for row in models.values()]
-        if max(sizes) > 1:
-            panels[family] = {m: curves.points(r, family) for m, r in models.items()}
-    return panels
+    names = [
+        family
+        for family in curves.families(models.values())
+        if max(_count(row, family) for row in models.values()) > 1
+    ]
+    if not names:
+        return {}
+    noises = {family.partition(" ")[0] for family in names} & set(ids.NOISES)
+    caption = captions.of_evaluations(evaluations, noises, images=False)
+    rows = {e.model: [e.scores] for e in evaluations}
+    panels = {family: panel(rows, family, name) for family in names}
+    path = folder / "curves.png"
+    figures.accuracy_curves(
+        {family: found.lines for family, found in panels.items()},
+        path,
+        caption=f"{caption} {_SHADE}",
+        styles=looks,
+        protocol=_protocol(evaluations),
+        counts={family: found.n for family, found in panels.items()},
+    )
+    return {path.name: "Accuracy over severity"}
 
 
 def _count(row, family):
@@ -96,18 +112,37 @@ def _protocol(evaluations):
     return protocols.pop() if len(protocols) == 1 else None
 
 
-def _corruptions(evaluations, folder, caption):
+def _corruptions(evaluations, folder, looks):
     models = {e.model: values for e in evaluations if (values := by_kind(e))}
     if not models:
         return {}
     path = folder / "corruptions.png"
-    figures.corruption_bars(models, path, extra=EXTRA, caption=caption)
+    caption = captions.of_evaluations(evaluations, NAMES)
+    ends = {e.model: _ends(e) for e in evaluations}
+    figures.corruption_bars(
+        *(models, path),
+        extra=EXTRA,
+        caption=f"{caption} {_SHADE}",
+        styles=looks,
+        ends=ends,
+    )
     shown = {path.name: "Accuracy under common corruptions"}
     for model, values in models.items():
         path = folder / f"heat_map_{model.replace('/', '_')}.png"
-        figures.heat_map(values, path, extra=EXTRA, caption=caption)
+        figures.heat_map(values, path, extra=EXTRA, caption=f"{model}. {caption}")
         shown[path.name] = f"{model} under each corruption"
     return shown
+
+
+def _ends(evaluation):
+    """The ends of the intervals of means: by corruption, and by severity."""
+    by_id = {score.perturbation: score for score in evaluation}
+    means = {kind: corruption_mean(by_id, [kind]) for kind in NAMES} | {
+        severity: corruption_mean(by_id, STANDARD, [severity])
+        for severity in SEVERITIES
+    }
+    known = {key: mean[1:] for key, mean in means.items() if mean}
+    return {key: ends for key, ends in known.items() if None not in ends}
 
 
 def _diagram(evaluation):
@@ -121,9 +156,10 @@ def _radii(evaluations, sigma):
     any_one = next(iter(made.values()))
     top = max(max(c["radii"], default=0) for c in made.values())
     note = (
-        f"randomised smoothing, sigma {sigma:g}, {any_one['n']} noisy copies of "
-        f"{any_one['images']} images, alpha {any_one['alpha']:g}; largest radius found "
-        f"{top:.3f}"
+        f"Randomised smoothing with noise of σ {sigma:g}, {any_one['n']:,} noisy "
+        f"copies of each of {any_one['images']} images; a radius is too large with a "
+        f"chance of {any_one['alpha']:g} at most. The largest found is {top:.3f}. "
+        "Shades are 95 % intervals over images."
     )
     radii = {
         model: (np.asarray(c["radii"]), np.asarray(c["correct"], bool))

@@ -22,8 +22,8 @@ _GROUPS = {
 def to_read(aggregates, names=None, *, paper=False, folder=None, grouped=False):
     """Returns the table to read, a row an aggregate.
 
-    A cell reads `mean ± deviation` in percent, or the plain accuracy for one seed, and
-    `—` where there is none.
+    A cell reads `mean ± deviation` in percent or, for one seed, the accuracy with its
+    95 % interval over images, then the number of images; `—` where there is none.
 
     Args:
         aggregates: list of `nfm_keras.reports.aggregate.Aggregate`.
@@ -109,7 +109,10 @@ def remarks(aggregates, mark, *, paper=False):
         List of str, paragraphs.
     """
     caption = captions.of_aggregates(aggregates)
-    notes = {f"Test accuracy in percent. {caption}.": None}
+    cells = "one training's with its 95 % interval over the n images"
+    if any(a.seeds > 1 for a in aggregates):
+        cells += ", or the mean of several ± one standard deviation over them"
+    notes = {f"Test accuracy in percent: {cells}. {caption}": None}
     numbers = [n for a in aggregates if (n := published(a))] if paper else []
     for number in numbers:
         text = f"Rows marked {mark}: Noisy Feature Mixup, {number.table}."
@@ -132,8 +135,11 @@ def _text(cell, seeds):
     text = f"{cell.mean:.1f}"
     if cell.deviation is not None:
         text += f" ± {cell.deviation:.1f}"
+    elif cell.low is not None:
+        text += f" [{cell.low:.1f}, {cell.high:.1f}]"
+    text += f" n={cell.n}" if cell.n else ""
     # The seeds of a row need not all have every score.
-    return text if cell.seeds == seeds else f"{text} (n={cell.seeds})"
+    return text if cell.seeds == seeds else f"{text} ({cell.seeds} of {seeds} seeds)"
 
 
 def _groups(names):

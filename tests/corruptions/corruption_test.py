@@ -1,5 +1,6 @@
 """What all corruptions have in common."""
 
+import io
 import itertools
 
 import numpy as np
@@ -9,6 +10,7 @@ from pictures import (
     corrupt,
     pictures,
 )
+from PIL import Image
 
 from nfm_keras import corruptions
 from nfm_keras.corruptions.constants import CONSTANTS
@@ -43,6 +45,41 @@ def test_every_corruption_returns_images_that_depend_on_their_own_key_only(
     other = corruption(np.repeat(images[:1], 2, axis=0), [1, 2], seed=5)
     assert (same[0] != same[1]).any() == (kind in RANDOM)
     assert (same != other).any() == (kind in RANDOM)
+
+
+def saved(image):
+    """As the script that made ImageNet-C writes it."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=85, optimize=True)
+    return np.asarray(Image.open(file))
+
+
+@pytest.mark.parametrize("kind", ["gaussian_noise", "glass_blur"])
+def test_imagenet_c_ends_as_the_files_it_is_published_in(kind):
+    images = pictures(2, 96, 96)
+    plain = corruptions.Corruption(kind, 3, jpeg=False)(images)
+    published = corruptions.Corruption(kind, 3)(images)
+    np.testing.assert_array_equal(published, [saved(image) for image in plain])
+    small = images[:, :32, :32]
+    by_default, on = (
+        corruptions.Corruption(kind, 3, jpeg=jpeg)(small) for jpeg in (None, True)
+    )
+    np.testing.assert_array_equal(by_default, corrupt(kind, 3, small))
+    np.testing.assert_array_equal(on, [saved(image) for image in by_default])
+    grey = corruptions.Corruption(kind, 3)(images[..., :1])
+    assert grey.shape == (2, 96, 96, 1)
+
+
+def test_a_jpeg_takes_a_quarter_off_the_noise_of_imagenet_c():
+    images = np.full((2, 224, 224, 3), 128, "uint8")
+    plain, stored = (
+        corruptions.Corruption("gaussian_noise", 3, jpeg=jpeg)(images).std()
+        for jpeg in (False, None)
+    )
+    assert 0.65 < stored / plain < 0.85
+    asked = corruptions.Corruption("fog", 3, jpeg=False).settings
+    assert asked["jpeg"] is False
+    assert "jpeg" not in corruptions.Corruption("fog", 3).settings
 
 
 @KIND
@@ -93,7 +130,7 @@ def test_any_size_and_grey(kind):
 @pytest.mark.parametrize("kind", ["shot_noise", "frost", "elastic_transform", "fog"])
 def test_large_images_get_the_constants_of_imagenet(kind):
     images = pictures(1, 100, 64)
-    automatic = corruptions.Corruption(kind, 2)(images)
+    automatic = corruptions.Corruption(kind, 2, jpeg=False)(images)
     np.testing.assert_array_equal(automatic, corrupt(kind, 2, images, "imagenet"))
     small = corruptions.Corruption(kind, 2)(images[:, :95])
     np.testing.assert_array_equal(small, corrupt(kind, 2, images[:, :95], "cifar"))

@@ -147,13 +147,28 @@ def test_tfds_is_read_by_our_names_and_never_downloads(tfds_c):
             official.images(kind, 1)
 
 
+def test_the_newest_version_is_the_one_of_the_largest_number(tfds_c):
+    pytest.importorskip("tensorflow_datasets")
+    folder = tfds_c / "cifar10_corrupted/frosted_glass_blur_2"
+    for older in ("0.9.0", "0.10.0"):
+        (folder / older).mkdir()
+        (folder / older / "dataset_info.json").write_text("{}")
+    (folder / "1.0.0").rename(folder / "0.11.0")
+    info = folder / "0.11.0/dataset_info.json"
+    info.write_text(info.read_text().replace('"1.0.0"', '"0.11.0"'))
+    images = open_official(tfds_c).images("glass_blur", 2)
+    np.testing.assert_array_equal(images, IMAGES)
+
+
 # ImageNet-C
 
 
 @pytest.fixture
 def imagenet_c(tmp_path):
-    """Two images a class in n02 and n01, another class in n03 of another kind."""
-    for i, place in enumerate(["fog/1/n02", "fog/1/n01", "snow/4/n03"]):
+    """Two images a class in n02... and n01..., another class in another kind."""
+    for i, place in enumerate(
+        ["fog/1/n02000000", "fog/1/n01000000", "snow/4/n03000000"]
+    ):
         folder = tmp_path / place
         folder.mkdir(parents=True)
         for j in range(2):
@@ -170,16 +185,36 @@ def test_imagenet_c_is_sorted_and_labelled_by_the_rank_of_its_folder(imagenet_c)
     assert images[:][:, 100, 100, 0].tolist() == [40, 50, 0, 10]
     assert images[2][0, 0, 0] == 0
     assert official.labels("fog", 1).tolist() == [0, 0, 1, 1]
-    # n03 is class 2 although it is the only folder of this kind.
+    # n03000000 is class 2 although it is the only folder of this kind.
     assert official.labels("snow", 4).tolist() == [2, 2]
     (first, labels), _ = official.batches("fog", 1, batch_size=3)
     assert first.shape == (3, 224, 224, 3) and labels.tolist() == [0, 0, 1]
 
 
+def test_what_programs_leave_behind_shifts_no_label(imagenet_c):
+    labels, n = open_official(imagenet_c).labels("fog", 1).tolist(), 2
+    for place in ("fog/1/__MACOSX", "fog/1/@eaDir", "fog/1/.ipynb_checkpoints"):
+        (imagenet_c / place).mkdir()
+        (imagenet_c / place / "0.JPEG").write_bytes(b"left behind")
+    (imagenet_c / "fog/1/n01000000/._0.JPEG").write_bytes(b"left behind")
+    (imagenet_c / "fog/1/aaa.txt").write_bytes(b"")
+    for official in (
+        open_official(imagenet_c),
+        open_official(imagenet_c, ["n01000000", "n02000000"]),
+    ):
+        assert official.labels("fog", 1).tolist() == labels
+        assert len(official.images("fog", 1)) == 2 * n
+    (imagenet_c / "fog/1/cat").mkdir()
+    with pytest.raises(ValueError, match="`n` and eight digits.*Received: cat"):
+        open_official(imagenet_c)
+    named = open_official(imagenet_c, ["cat", "n01000000", "n02000000"])
+    assert named.labels("fog", 1).tolist() == [1, 1, 2, 2]
+
+
 def test_imagenet_c_takes_the_order_of_the_classes(imagenet_c):
-    official = open_official(imagenet_c, wnids=["n02", "n09", "n01"])
+    official = open_official(imagenet_c, wnids=["n02000000", "n09000000", "n01000000"])
     assert official.labels("fog", 1).tolist() == [2, 2, 0, 0]
-    with pytest.raises(ValueError, match="one of the 3 `wnids`. Received: n03"):
+    with pytest.raises(ValueError, match="one of the 3 `wnids`. Received: n03000000"):
         official.labels("snow", 4)
 
 
@@ -187,10 +222,12 @@ def test_imagenet_c_names_a_wrong_image(imagenet_c):
     official = open_official(imagenet_c)
     with pytest.raises(FileNotFoundError, match="fog/2/<wnid>/.*Received: 1 names"):
         official.images("fog", 2)
-    path = imagenet_c / "fog/1/n02/0.JPEG"
+    path = imagenet_c / "fog/1/n02000000/0.JPEG"
     Image.new("RGB", (32, 32)).save(path)
-    with pytest.raises(ValueError, match=r"Received: .*n02/0.JPEG of shape \(32, 32"):
+    with pytest.raises(
+        ValueError, match=r"Received: .*n02000000/0.JPEG of shape \(32, 32"
+    ):
         official.images("fog", 1)[:]
     path.write_bytes(b"no image")
-    with pytest.raises(ValueError, match="n02/0.JPEG must be a whole image"):
+    with pytest.raises(ValueError, match="n02000000/0.JPEG must be a whole image"):
         official.images("fog", 1)[:]

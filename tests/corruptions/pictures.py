@@ -36,7 +36,8 @@ def constant(constants, kind, severity):
 
 
 def corrupt(kind, severity, images, constants="cifar", **keywords):
-    return corruptions.Corruption(kind, severity, constants)(images, **keywords)
+    corruption = corruptions.Corruption(kind, severity, constants, jpeg=False)
+    return corruption(images, **keywords)
 
 
 def assert_truncated(found, expected, tolerance=0.002):

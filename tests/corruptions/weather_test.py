@@ -67,7 +67,8 @@ def test_snow_flakes_follow_the_published_steps():
             expected[expected < low] = 0
             expected = levels(expected)
             expected = rival._motion_blur(expected, radius, sigma, angle)
-            assert np.abs(flakes - expected).max() < 0.501  # and whole
+            behind = expected - flakes  # whole levels, truncated
+            assert behind.min() > -0.003 and 0.9 < behind.max() < 1.001
             np.testing.assert_array_equal(flakes, np.rint(flakes))
 
 

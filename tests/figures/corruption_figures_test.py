@@ -7,8 +7,8 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from nfm_keras import figures
-from nfm_keras.figures.base import place_styles
 from nfm_keras.figures.corruptions import corruption_panels
+from nfm_keras.figures.styles import place_styles
 
 STANDARD = ("fog", "snow", "frost")
 EXTRA = ("spatter",)

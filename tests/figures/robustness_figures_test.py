@@ -8,7 +8,9 @@ import pytest
 from conftest import overlapping
 
 from nfm_keras import figures
-from nfm_keras.figures.robustness import axis_label
+from nfm_keras.evaluation.statistics import wilson_interval
+from nfm_keras.figures.accuracy import axis_label
+from nfm_keras.figures.styles import scheme_styles
 
 
 def lines(axis):
@@ -21,19 +23,26 @@ def legend(figure):
 
 def test_curves_are_the_numbers_in_order_of_severity_with_gaps(tmp_path):
     points = [(0.2, 70.0, 60.0, 75.0), (0.0, 95.0, 90.0, 99.0), (0.1, None, None, None)]
+    points.append((0.3, 50.0, 40.0, 55.0))
+    levels = [(k / 255, 94.0 / (k + 1), 0.0, 95.0) for k in (0, 1, 2, 8)]
     curves = {
         "white_noise": {"erm": points, "nfm": [(0, 94.0, 93.0, 95.0)]},
-        "apgd_t": {"nfm": [(0, 94.0, 93.0, 95.0), (0.1, 3.0, 2.0, 5.0)], "none": []},
+        "apgd_t": {"nfm": levels, "none": []},
         "fgsm": {"erm": []},
     }
-    figure = figures.accuracy_curves(curves, tmp_path / "x.png")
+    figure = figures.accuracy_curves(curves, tmp_path / "x.png", counts={"apgd_t": 50})
     noise, attack = figure.axes
     drawn = lines(noise)["erm"].get_xydata()
-    np.testing.assert_array_equal(drawn, [[0, 95], [0.1, math.nan], [0.2, 70]])
+    expected = [[0, 95], [0.1, math.nan], [0.2, 70], [0.3, 50]]
+    np.testing.assert_array_equal(drawn, expected)
     vertices = np.vstack([path.vertices for path in noise.collections[0].get_paths()])
-    assert {60.0, 75.0, 90.0, 99.0} == set(vertices[:, 1])
+    assert {60.0, 75.0, 90.0, 99.0, 40.0, 55.0} == set(vertices[:, 1])
+    # A radius reads as an id has it, and the panel says of how many images it is.
+    ticks = [text.get_text() for text in attack.get_xticklabels()]
+    assert {"clean", "2/255", "8/255"} <= set(ticks) and "0.01" not in ticks
+    assert attack.get_title(loc="right") == "n = 50 images"
     assert list(lines(attack)) == ["nfm"]
-    np.testing.assert_array_equal(lines(attack)["nfm"].get_ydata(), [94, 3])
+    np.testing.assert_allclose(lines(attack)["nfm"].get_ydata()[:2], [94, 47])
     # A model keeps its colour from panel to panel.
     assert len({lines(axis)["nfm"].get_color() for axis in figure.axes}) == 1
     assert lines(noise)["nfm"].get_color() != lines(noise)["erm"].get_color()
@@ -42,11 +51,77 @@ def test_curves_are_the_numbers_in_order_of_severity_with_gaps(tmp_path):
     assert noise.get_ylabel() == "accuracy (%)"
 
 
+def test_one_or_two_radii_are_points_with_whiskers_and_no_line(tmp_path):
+    points = [(0.0, 88.0, 86.0, 90.0), (8 / 255, 4.0, 3.0, 6.0)]
+    curves = {"autoattack": {"erm": points, "nfm": points}, "pgd_l2": {"erm": points}}
+    figure = figures.accuracy_curves(curves, tmp_path / "x.png")
+    for axis, names in zip(figure.axes, (["erm", "nfm"], ["erm"]), strict=True):
+        bars = axis.containers
+        assert [bar.get_label() for bar in bars] == names
+        assert {bar.lines[0].get_linestyle() for bar in bars} == {"None"}
+        assert [t.get_text() for t in axis.get_xticklabels()][0] == "clean"
+    attack, _ = figure.axes
+    assert attack.get_xticklabels()[1].get_text() == "8/255"
+    first, second = (bar.lines[0].get_xdata() for bar in attack.containers)
+    assert (first < second).all()  # side by side, not one over the other
+    (whiskers,) = attack.containers[0].lines[2]
+    assert [*map(tuple, whiskers.get_segments()[1][:, 1:])] == [(3.0,), (6.0,)]
+
+
+def test_a_scheme_has_one_colour_everywhere(tmp_path):
+    points = [(s, 90.0 - s, 80.0, 95.0) for s in (0, 0.1, 0.2, 0.3)]
+    names = "runs/erm-3", "nfm_0.2", "cifar10_noisy_mixup"
+    figure = figures.accuracy_curves(
+        {"white_noise": dict.fromkeys(names, points)}, tmp_path / "x.png"
+    )
+    colors = [lines(figure.axes[0])[name].get_color() for name in names]
+    looks = scheme_styles(["erm", "nfm", "noisy_mixup"])
+    assert colors == [look["color"] for look in looks]
+    diagrams = {"nfm": diagram(), "other": diagram()}
+    figure = figures.reliability_diagram(diagrams, tmp_path / "y.png")
+    drawn = lines(figure.axes[0])["nfm, ECE 10.00 %"]
+    assert drawn.get_color() == looks[1]["color"]
+    figure = figures.certified_curves({"nfm": ([0.1], [True])}, tmp_path / "z.png")
+    assert lines(figure.axes[0])["nfm"].get_color() == looks[1]["color"]
+    values = {"nfm": {"fog": [90.0] * 5}}
+    figure = figures.corruption_bars(values, tmp_path / "b.png")
+    assert lines(figure.axes[0])["nfm"].get_color() == looks[1]["color"]
+
+
+def shade(figure):
+    paths = figure.axes[0].collections[0].get_paths()
+    return np.vstack([path.vertices for path in paths])
+
+
+def test_intervals_of_bins_and_of_certified_shares_are_wilsons(tmp_path):
+    figure = figures.reliability_diagram({"a": diagram()}, tmp_path / "x.png")
+    vertices = np.vstack(
+        [p.vertices for p in figure.axes[0].collections[0].get_paths()]
+    )
+    for correct, n in ((3, 10), (24, 30)):
+        ends = wilson_interval(correct, n)
+        assert np.isclose(vertices[:, 1][:, None], ends, atol=1e-6).any(0).all()
+    radii = {"a": ([0.1] * 4, [True, True, True, False])}
+    figure = figures.certified_curves(radii, tmp_path / "y.png")
+    vertices = np.vstack(
+        [p.vertices for p in figure.axes[0].collections[0].get_paths()]
+    )
+    ends = wilson_interval(3, 4)
+    assert np.isclose(vertices[:, 1][:, None], ends, atol=1e-6).any(0).all()
+
+
+def test_a_short_range_is_not_stretched_into_a_trend(tmp_path):
+    points = [(s, 90.0 - s, 89.0, 91.0) for s in (0, 0.1, 0.2, 0.3)]
+    figure = figures.accuracy_curves({"blur": {"a": points}}, tmp_path / "x.png")
+    low, high = figure.axes[0].get_ylim()
+    assert high - low == pytest.approx(20) and high <= 101
+
+
 @pytest.mark.parametrize("panels, across", [(1, 1), (4, 4), (5, 3), (7, 4)])
 def test_curves_are_at_most_four_panels_a_row_and_nothing_overlaps(
     panels, across, tmp_path
 ):
-    points = [(0, 90.0, 80.0, 95.0), (0.25, 40.0, 30.0, 50.0)]
+    points = [(s, 90.0 - s, 30.0, 95.0) for s in (0, 1 / 255, 4 / 255, 8 / 255, 0.25)]
     names = ("white_noise", "salt_and_pepper", "autoattack", "apgd_dlr_l2", "pgd_l2")
     curves = {
         f"{names[i % 5]} ({i})": {"manifold_mixup": points, "nfm": points}
@@ -57,7 +132,12 @@ def test_curves_are_at_most_four_panels_a_row_and_nothing_overlaps(
     assert {place.get_gridspec().ncols for place in places} == {across}
     assert figure.get_size_inches()[0] <= 10
     labels = [text for a in figure.axes for text in (a.xaxis.label, a.yaxis.label)]
-    ticks = [text for axis in figure.axes for text in axis.get_xticklabels()]
+    ticks = [
+        text
+        for axis in figure.axes
+        for text in axis.get_xticklabels()
+        if axis.get_xlim()[0] <= text.get_position()[0] <= axis.get_xlim()[1]
+    ]
     others = [figure._suptitle, *figure.legends[0].get_texts()]
     assert not overlapping([*labels, *ticks, *others])
 

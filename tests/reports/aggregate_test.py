@@ -133,10 +133,12 @@ def test_caption_says_what_the_rows_are_of():
     found = [*runs("nfm", [50.0, 51.0]), run("erm", epochs=5, limit=500)]
     found[0] = dataclasses.replace(found[0], scores=[score("clean", 1.0, n=200)])
     assert captions.of_aggregates(aggregated(found)) == (
-        "cifar10, preact_resnet18, width 0.25, first 500 training images, "
-        "5 and 200 epochs, protocol reference, 200 and 1000 test images, "
-        "1 and 2 seed(s), 1 of 2 rows; a CPU"
+        "preact_resnet18, width 0.25, trained on the first 500 training images of "
+        "cifar10 for 5 and 200 epochs, 1 and 2 seeds a row. 1 of 2 rows are there. "
+        "Noises as in the published tables (protocol reference). Made on a CPU."
     )
+    told = captions.of_aggregates(aggregated(found), kinds=["clean"])
+    assert "200 and 1,000 images are scored." in told
     assert "images" not in captions.of_aggregates(
         [Aggregate("nfm", {}, "none", (run(),), {})], measured=False
     )
@@ -148,11 +150,10 @@ def test_caption_counts_the_rows_that_are_missing():
         Aggregate("mixup", {}, "none", (run("mixup"),), {}),
         *aggregated(runs("nfm", [50.0]), "none"),
     ]
-    assert "1 seed(s), 1 of 3 rows; a CPU" in captions.of_aggregates(rows)
-    assert "1 seed(s), 2 of 3 rows; a CPU" in captions.of_aggregates(
-        rows, measured=False
-    )
-    assert "no test images, 1 seed(s), 0 of 2 rows" in captions.of_aggregates(rows[:2])
+    assert "1 seed a row. 1 of 3 rows are there." in captions.of_aggregates(rows)
+    told = captions.of_aggregates(rows, measured=False)
+    assert "1 seed a row. 2 of 3 rows are there." in told
+    assert "1 seed a row. 0 of 2 rows" in captions.of_aggregates(rows[:2])
 
 
 def test_no_record_is_a_clear_error():

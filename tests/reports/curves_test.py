@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import run, runs, save_run, score
+from conftest import run, runs, save_run, score, scored
 
 from nfm_keras import corruptions, records
 from nfm_keras.mixing.schemes import SCHEMES
@@ -55,6 +55,36 @@ def test_curves_carry_the_data_and_the_interval(tmp_path):
         assert words in title
 
 
+def test_a_curve_is_of_the_same_images_from_its_start_to_its_end(tmp_path):
+    """The first 40 of 100 are attacked: 30 of them are right when clean, 90 of all."""
+    right = np.arange(100) >= 10
+    attacked = np.arange(40) >= 10
+    radii = [k / 255 for k in (1, 2, 4)]
+    attacks = [
+        scored(f"pgd@{k}/255", attacked & (np.arange(40) > 8 * k), severity=e)
+        for k, e in zip((1, 2, 4), radii, strict=True)
+    ]
+    clean = scored("clean", right, severity=0.0)
+    rows = aggregated([run("nfm", 0, [clean, *attacks])], "none")
+    figure = curves.curves(rows, tmp_path / "x.png")
+    (axis,) = figure.axes
+    (line,) = axis.get_lines()
+    np.testing.assert_allclose(line.get_xdata(), [0, *radii])
+    assert line.get_ydata()[0] == 75.0  # and not 90
+    assert axis.get_title(loc="right") == "n = 40 images"
+    # Where it is not known which were right, the curve does without a start.
+    unknown = dataclasses.replace(clean, hits="")
+    rows = aggregated([run("nfm", 0, [unknown, *attacks])], "none")
+    (axis,) = curves.curves(rows, tmp_path / "x.png").axes
+    np.testing.assert_allclose(axis.get_lines()[0].get_xdata(), radii)
+    # Another row, of fewer images, cuts this one too.
+    fewer = [scored(s.perturbation, s.right[:20], severity=s.severity) for s in attacks]
+    both = [run("nfm", 0, [clean, *attacks]), run("erm", 0, [clean, *fewer])]
+    (axis,) = curves.curves(aggregated(both, "none"), tmp_path / "x.png").axes
+    assert axis.get_title(loc="right") == "n = 20 images"
+    assert {line.get_ydata()[0] for line in axis.get_lines()} == {50.0}
+
+
 def test_an_attack_with_two_settings_has_two_panels(tmp_path):
     scores = [score("pgd@0.1", 40.0, steps=7), score("pgd@0.1", 30.0, steps=20)]
     rows = aggregated([run(scores=scores)], "none")
@@ -66,11 +96,10 @@ def test_an_attack_with_two_settings_has_two_panels(tmp_path):
     assert "(steps=20)" in figure.axes[0].get_xlabel()
 
 
-def test_a_scheme_keeps_its_colour_and_a_variant_has_its_dashes(tmp_path):
+def test_a_scheme_keeps_its_colour_and_a_variant_has_its_dashes():
     def styles(found):
-        figure = curves.curves(aggregated(found), tmp_path / "x.png")
-        lines = figure.axes[0].get_lines()
-        return {x.get_label(): (x.get_color(), x.get_linestyle()) for x in lines}
+        looks = curves.styles(aggregated(found))
+        return {k: (look["color"], look["linestyle"]) for k, look in looks.items()}
 
     nfm, erm, other = (runs(scheme, [50.0]) for scheme in ("nfm", "erm", "zeta"))
     alone, beside = styles(nfm), styles([*nfm, *erm, *other])
@@ -119,21 +148,20 @@ def test_error_is_called_after_the_set_it_is_of(held_out, words, tmp_path):
     assert figure.axes[0].get_ylabel() == f"{words} error (%)"
 
 
-def test_every_scheme_looks_different_and_variants_in_an_experiment_too(tmp_path):
+def test_every_scheme_looks_different_and_variants_in_an_experiment_too():
     def looks(rows):
-        figure = curves.curves(rows, tmp_path / "x.png")
-        lines = figure.axes[0].get_lines()
-        return [(x.get_color(), x.get_marker(), x.get_linestyle()) for x in lines]
+        return [tuple(look.values()) for look in curves.styles(rows).values()]
 
     known = aggregated([run(s, scores=[score("white_noise@0.1", 9)]) for s in SCHEMES])
+    assert len(set(looks(known))) == len({color for color, *_ in looks(known)})
     assert len(set(looks(known))) == len(SCHEMES)
     (row,) = aggregated(runs("nfm", [50.0]))
     rows = [dataclasses.replace(row, name=str(i), title=f"row {i}") for i in range(12)]
     styles = looks(rows)
-    assert len(set(styles)) == 12 and len({color for color, *_ in styles[:8]}) == 8
+    assert len(set(styles)) == 12 and len({color for color, *_ in styles}) == 1
     # A row that is not there yet keeps its style free.
     rows[0] = dataclasses.replace(rows[0], records=(), cells={})
-    assert looks(rows) == styles[1:]
+    assert looks(rows) == styles
 
 
 def test_corruptions_are_averaged_over_the_papers_and_the_standard(tmp_path):

@@ -7,8 +7,9 @@ import sys
 import types
 import urllib.parse
 
+import numpy as np
 import pytest
-from conftest import check_latex, run, save_run, score
+from conftest import check_latex, run, save_run, score, scored
 
 from nfm_keras import records, reports
 from nfm_keras.reports import curves
@@ -62,14 +63,13 @@ def test_a_table_has_the_numbers_of_the_records_and_links_them(tmp_path):
     assert text.startswith("# A table of 100 %\n")
     assert "2 of 3 rows" in text and "Table 2's, a misprint" in text
     body = text.splitlines()[-6:]
-    ours = (
-        "| NFM & more | 2 | 1.5 | 50.5 ± 0.7 | 51.5 ± 0.7 | — | — | — | — | 53.5 ± 0.7"
-    )
-    assert body[0].startswith(ours)
+    cells = [f"{mean} ± 0.7 n=1000" for mean in (50.5, 51.5)]
+    ours = ["NFM & more", "2", "1.5", *cells, *"————", "53.5 ± 0.7 n=1000"]
+    assert body[0].startswith(f"| {' | '.join(ours)} |")
     assert body[1] == (
         "| *paper* | 5 |  | 95.4 | 95.0 | 91.6 | 83.0 | 91.9 | 87.4 | 73.3 |  |"
     )
-    assert body[2].startswith("| Baseline | 1 | 1 | 50.2 | 51.2 | — ")
+    assert body[2].startswith("| Baseline | 1 | 1 | 50.2 [48.2, 51.2] n=1000 |")
     assert body[4].startswith("| Mixup | 0 |  | — | — | — | — | — | — | — |  |")
     assert body[5].startswith("| *paper* | 5 |  | 95.6 |")
     links = re.findall(r"\[(\d)\]\((\S+)\)", text)
@@ -80,8 +80,26 @@ def test_a_table_has_the_numbers_of_the_records_and_links_them(tmp_path):
         assert found.config["seed"] == int(seed)
     tex = (output / "table.tex").read_text()
     assert check_latex(tex) == 8  # two lines of heads, three rows, three of the paper's
-    assert r"NFM \& more & 2 & 1.5 & 50.5 $\pm$ 0.7 & 51.5 $\pm$ 0.7 & ---" in tex
+    cells = [rf"{mean} $\pm$ 0.7 n=1000" for mean in (50.5, 51.5)]
+    assert rf"NFM \& more & 2 & 1.5 & {' & '.join(cells)} & ---" in tex
     assert r"A table of 100 \%. Test" in tex
+
+
+def test_evaluations_of_runs_are_reported_side_by_side_without_measuring(tmp_path):
+    for name, value in (("erm", 0.5), ("nfm", 0.75)):
+        right = np.arange(40) < 40 * value
+        scores = tuple(
+            scored(f"pgd@{k}/255" if k else "clean", right, severity=k / 255)
+            for k in (0, 1, 2, 8)
+        )
+        one = records.Evaluation(name, "digits", "same", [[0.0]], scores=scores)
+        (tmp_path / name).mkdir()
+        records.save_evaluation(one, tmp_path / name / records.EVALUATION_FILE)
+    places = [tmp_path / "nfm", tmp_path / "erm"]
+    path = reports.write_evaluations(places, tmp_path / "out", title="Two")
+    text = path.read_text()
+    assert text.startswith("# Two") and "differs from nfm" in text
+    assert (tmp_path / "out" / "curves.png").exists()
 
 
 def test_csv_has_every_number_the_papers_and_the_paths(tmp_path):
@@ -160,7 +178,7 @@ def test_rows_that_are_trained_and_not_scored_are_a_table_already(tmp_path):
     assert not (tmp_path / "curves.png").exists()
 
 
-def test_rows_of_one_scheme_have_their_own_colours_and_papers_numbers(tmp_path):
+def test_rows_of_one_scheme_share_its_colour_and_have_papers_numbers(tmp_path):
     alphas = {"nfm_0.2": 0.2, "nfm_1": 1.0, "nfm_2": 2.0}
     table5 = experiment(
         settings={"dataset": "cifar100"},
@@ -178,8 +196,10 @@ def test_rows_of_one_scheme_have_their_own_colours_and_papers_numbers(tmp_path):
     for mean in ("80.6", "80.9", "80.7"):
         assert f"| *paper* | 5 |  | {mean} |" in text
     assert "column headings are misprinted" in text
-    lines = curves.curves(rows, tmp_path / "x.png").axes[0].get_lines()
-    assert len({line.get_color() for line in lines}) == 3
+    looks = curves.styles(rows).values()
+    assert len({look["color"] for look in looks}) == 1
+    assert len({look["marker"] for look in looks}) == 3
+    curves.curves(rows, tmp_path / "x.png")
 
 
 def test_another_setting_than_the_papers_has_no_number_beside_it(tmp_path):

@@ -67,7 +67,8 @@ def test_the_summary_holds_the_numbers_and_no_more_than_fits(written):
     assert text.startswith("# Two models") and "90% of it" in text
     for each, cell in zip(pair, line(text, "clean"), strict=True):
         score = each.score("clean")
-        assert cell == f"{score.value:.1f} [{score.low:.1f}, {score.high:.1f}]"
+        ends = f"[{score.low:.1f}, {score.high:.1f}]"
+        assert cell == f"{score.value:.1f} {ends} n={score.n}"
     assert line(text, "white_noise@0.2") and "white_noise@0.02" not in text
     ids = [i for i in CORRUPTED if i.partition("@")[0] in corruptions.STANDARD]
     means = [np.mean([each.score(i).value for i in ids]) for each in pair]
@@ -105,10 +106,20 @@ def test_every_figure_is_there_and_named_in_the_report(written):
         assert f"]({name.replace(' ', '%20')}.png)" in text
 
 
+def with_settings(evaluation, **settings):
+    scores = [dataclasses.replace(score, settings=settings) for score in evaluation]
+    return dataclasses.replace(evaluation, scores=tuple(scores))
+
+
 def test_imagenet_gets_its_normalised_errors():
     one = dataclasses.replace(evaluation("a", 0.5), probe=[[0.0] * 1000])
-    text = suite.to_markdown([one])
+    text = suite.to_markdown([with_settings(one, source="generated", version=2)])
     assert float(line(text, "mce_hendrycks")[0]) > 50 and line(text, "relative_mce")
+    assert "without the JPEG step" not in text
+    for settings in ({"version": 2, "jpeg": False}, {"version": 1}):
+        in_memory = with_settings(one, source="generated", **settings)
+        told = suite.to_markdown([in_memory])
+        assert "mce_hendrycks (of images without the JPEG step" in told
     some = dataclasses.replace(one, scores=one.scores[:30])
     assert "mce" not in suite.to_markdown([some])
 
@@ -125,7 +136,7 @@ def test_synthetic_frost_and_a_random_classifier_are_named():
     ]
     changed = dataclasses.replace(one, scores=tuple(scores), stochastic=True)
     text = suite.to_markdown([changed])
-    assert "frost synthetic" in text and "stays random" in text
+    assert "Frost is synthetic" in text and "stays random" in text
 
 
 def test_what_cannot_be_reported_is_refused(tmp_path):

@@ -44,8 +44,8 @@ def test_markdown_reads_mean_and_deviation():
     assert markdown(rows) == [
         "| scheme | seeds | hours | clean | white_noise@0.1 |",
         "|---|---:|---:|---:|---:|",
-        "| erm | 1 | 1 | 90.0 | 1.0 |",
-        "| nfm | 3 | 2 | 91.0 ± 1.0 | 51.0 ± 1.4 (n=2) |",
+        "| erm | 1 | 1 | 90.0 [88.0, 91.0] n=1000 | 1.0 [-1.0, 2.0] n=1000 |",
+        "| nfm | 3 | 2 | 91.0 ± 1.0 n=1000 | 51.0 ± 1.4 n=1000 (2 of 3 seeds) |",
     ]
     (caption,) = remarks(rows, "*paper*")
     for words in ("cifar10", "preact_resnet18, width 0.25", "200 epochs", "reference"):
@@ -72,7 +72,8 @@ PAPER = {"alpha": 1.0, "sigma_add": 0.4, "sigma_mult": 0.2}
 def test_the_papers_number_stands_beside_what_it_compares_with():
     rows = aggregated([*runs("nfm", [50.0], **PAPER), *runs("other", [1.0])])
     ours, theirs, other = markdown(rows, paper=True)[2:]
-    assert ours == "| nfm | 1 | 1 | 90.0 | 50.0 |"
+    clean, noisy = "90.0 [88.0, 91.0] n=1000", "50.0 [48.0, 51.0] n=1000"
+    assert ours == f"| nfm | 1 | 1 | {clean} | {noisy} |"
     assert theirs == "| *nfm, paper* | 5 |  | 95.4 | 95.0 |"
     assert other.startswith("| other |")
     assert "Table 1" in " ".join(remarks(rows, "*paper*", paper=True))
