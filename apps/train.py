@@ -12,7 +12,7 @@ import shlex
 
 from absl import app, flags, logging
 
-from nfm_keras import training
+from nfm_keras import data, training
 
 from . import config_flags
 from .start import say, start
@@ -30,6 +30,9 @@ _SAVE_EVERY = flags.DEFINE_integer(
 _KEEP = flags.DEFINE_integer("keep", 2, "Checkpoints to keep.", lower_bound=1)
 _TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write TensorBoard logs.")
 
+_STRICT = flags.DEFINE_bool(
+    "strict", False, "End at a photograph that cannot be read, not pass over it."
+)
 _WATCH = flags.DEFINE_string(
     "watch", None, "A noise such as white_noise@0.1 to measure the accuracy under."
 )
@@ -45,6 +48,7 @@ def main(argv):
     config = training.Config(**{name: FLAGS[name].value for name in _FIELDS})
     # Before anything is computed: afterwards several processes cannot start together.
     engine = training.distribution.start(config.distribution)
+    config = data.described(config, _DATA_DIR.value, _DOWNLOAD.value)
     resolved, _ = training.resolve(config)
     if engine.is_chief:
         print(json.dumps(resolved.to_json(), indent=1))
@@ -70,6 +74,7 @@ def _train(config):
         watch=_WATCH.value,
         save_every=_SAVE_EVERY.value,
         keep=_KEEP.value,
+        strict=_STRICT.value,
     )
 
 

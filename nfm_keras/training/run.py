@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from nfm_keras import data, records
+from nfm_keras import records
+from nfm_keras.data import from_config
 from nfm_keras.mixing.sites import remove_sites
 from nfm_keras.networks.blocks import with_keras_layers
 from nfm_keras.records.environment import environment
@@ -44,6 +45,7 @@ def train(
     watch: str | None = None,
     save_every: int | None = None,
     keep: int = 2,
+    strict: bool = False,
 ) -> records.Record:
     """Trains one network and leaves `record.json` and `classifier.keras` in `folder`.
 
@@ -79,6 +81,8 @@ def train(
         save_every: Steps from checkpoint to checkpoint within an epoch; `None` for
             one at its end only.
         keep: How many checkpoints to keep.
+        strict: Whether a photograph that cannot be read ends the run; otherwise the
+            next one takes its place, and the record names it.
 
     Returns:
         The `Record`, with the scores of an `evaluation.json` beside it.
@@ -108,14 +112,13 @@ def train(
     }
     options["watch"] = watch or (_WATCHED if tensorboard else None)
     try:
+        config = from_config.described(config, data_dir, download)
         engine, config, network = _begin(config, folder, resume)
         if (folder / records.FILE).exists():
             return records.load(folder / records.FILE)
         _check_processes(engine, options)
         options["verbose"] = verbose if engine.is_chief else 0
-        splits = data.load(
-            config.dataset, data_dir, download, config.limit, config.validation
-        )
+        splits = from_config.load(config, data_dir, download, strict)
         steps = steps_per_epoch(config, splits.train)
         with engine.scope():
             compile_model(config, network, steps)  # refuses what it does not take
@@ -221,6 +224,7 @@ def to_record(
         seconds=checkpoint.seconds,
         started=started,
         history=checkpoint.history,
+        skipped=tuple(sorted(checkpoint.extra.get("skipped", ()))),
     )
 
 
