@@ -26,7 +26,7 @@ class Split(NamedTuple):
     labels: np.ndarray
     spec: DatasetSpec
 
-    def subset(self, index) -> "Split":
+    def subset(self, index: Any) -> "Split":
         """Returns the images of an index: a slice, integers or booleans."""
         return Split(self.images[index], self.labels[index], self.spec)
 

@@ -6,9 +6,11 @@ import functools
 import hashlib
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from nfm_keras.checks import check_count, check_number
 from nfm_keras.data.photographs.files import Files
@@ -111,7 +113,9 @@ class Photographs:
     dtype = np.dtype("uint8")
     ndim = 4
 
-    def __init__(self, files: Files, rows, reading: Reading, skipped: Skipped) -> None:
+    def __init__(
+        self, files: Files, rows: ArrayLike, reading: Reading, skipped: Skipped
+    ) -> None:
         self.files, self.rows = files, np.asarray(rows, np.int64)
         self.reading, self.skipped = reading, skipped
         self._digests: np.ndarray | None = None
@@ -158,7 +162,7 @@ class Photographs:
                 images[place] = image
         return (images if kept.all() else images[kept]), kept
 
-    def walk(self):
+    def walk(self) -> Iterator[np.ndarray | ValueError]:
         """Yields each image, uint8 `(size, size, 3)`, or the error of its file."""
         with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
             for first in range(0, len(self), _AT_ONCE):
