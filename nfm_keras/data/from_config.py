@@ -85,3 +85,31 @@ def load(
             f"{', '.join(received[:3])} ..."
         )
     return splits
+
+
+def load_test(
+    dataset: str,
+    config: dict,
+    data_dir: StrPath | None = None,
+    download: bool = False,
+    strict: bool = False,
+) -> Any:
+    """Loads the images to test on, as a run had them.
+
+    Args:
+        dataset: As in `data.load`.
+        config: Dict with what a config says of photographs: `image_size`, `eval_crop`,
+            and `validation`, for a set that is tested on images held out.
+        data_dir, download, strict: As in `data.load`.
+
+    Returns:
+        A `Split` or `PhotographSplit`.
+    """
+    if not catalogue.is_photographs(dataset):
+        return loading.load(dataset, data_dir, download).test
+    given = {name: config.get(name) for name in ("image_size", "eval_crop")}
+    reading = {name: value for name, value in given.items() if value is not None}
+    validation = config.get("validation") or 0
+    return loading.load(
+        dataset, data_dir, download, None, validation, strict=strict, **reading
+    ).test
