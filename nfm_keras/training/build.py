@@ -17,7 +17,7 @@ from nfm_keras.training.config import Config
 
 NETWORK_OPTIONS = (
     *("identity_skip", "final_norm", "depth", "dropout"),
-    *("attention_dropout", "stochastic_depth", "patch_size"),
+    *("attention_dropout", "stochastic_depth", "patch_size", "zero_init"),
 )
 """Fields of a config that go to the builder of the network, where they are set."""
 

@@ -31,7 +31,7 @@ class Config:
     The defaults are the paper's for CIFAR, at full width and length. Fields of
     the mixing, of the scheme's technique and `label_smoothing` that are `None` take the
     scheme's values, and stay `None` where it has none; those from `identity_skip` to
-    `patch_size` take those of the network's builder. `policy` is one of
+    `zero_init` take those of the network's builder. `policy` is one of
     `policies.POLICIES`, done after the crop and the flip of `augment`, or without
     them.
 
@@ -117,6 +117,7 @@ class Config:
     attention_dropout: float | None = None
     stochastic_depth: float | None = None
     patch_size: int | None = None
+    zero_init: bool | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

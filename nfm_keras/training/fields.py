@@ -37,6 +37,7 @@ GROUPS = {
         "attention_dropout": "vit_lite: share of the attention weights dropped.",
         "stochastic_depth": "vit_lite: how often the last block is dropped.",
         "patch_size": "vit_lite: side of a patch, in pixels.",
+        "zero_init": "resnet50: the last batch norm of a block starts at 0.",
     },
     "mixing": {
         "alpha": "First parameter of lambda's Beta law; 0 for no mixing.",
