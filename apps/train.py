@@ -33,6 +33,10 @@ _TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write TensorBoard logs."
 _STRICT = flags.DEFINE_bool(
     "strict", False, "End at a photograph that cannot be read, not pass over it."
 )
+_CACHE = flags.DEFINE_enum(
+    "cache", "none", ["none", "ram", "disk"], "Where photographs are kept when read."
+)
+_CACHE_DIR = flags.DEFINE_string("cache_dir", None, "Folder of --cache=disk.")
 _WATCH = flags.DEFINE_string(
     "watch", None, "A noise such as white_noise@0.1 to measure the accuracy under."
 )
@@ -75,6 +79,8 @@ def _train(config):
         save_every=_SAVE_EVERY.value,
         keep=_KEEP.value,
         strict=_STRICT.value,
+        cache=_CACHE.value,
+        cache_dir=_CACHE_DIR.value,
     )
 
 

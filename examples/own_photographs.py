@@ -22,7 +22,7 @@ from PIL import Image
 
 import nfm_keras as nfm
 
-SIDE, TRAIN, TEST = 160, 96, 24
+SIDE, TRAIN, TEST = 160, 48, 24
 SHARE = 2 / 3  # of a photograph, from the left: the rest is not trained on
 SCORED = ("clean", "white_noise@0.1", "white_noise@0.2", "salt_and_pepper@0.04")
 PACKAGES = {
@@ -37,8 +37,8 @@ def main():
     parser.add_argument("--photographs", help="Folder with train/ and val/.")
     parser.add_argument("--output", default="runs/own_photographs")
     parser.add_argument("--image_size", type=int, default=96)
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--width", type=float, default=0.5)
     given = parser.parse_args()
     output = pathlib.Path(given.output)
     folder = given.photographs or write_crops(output / "photographs")
@@ -54,7 +54,7 @@ def train_and_score(scheme, folder, output, given):
         scheme=scheme,
         dataset=f"folder:{folder}",
         image_size=given.image_size,
-        network="resnet50",
+        network="small_resnet",
         width=given.width,
         epochs=given.epochs,
         batch_size=32,

@@ -60,7 +60,7 @@ def load(
     config: Any,
     data_dir: StrPath | None = None,
     download: bool = False,
-    strict: bool = False,
+    **reading: Any,
 ) -> loading.Splits:
     """Loads the images of a config: see `data.load`.
 
@@ -68,15 +68,15 @@ def load(
         config: A `nfm_keras.training.Config`.
         data_dir: As there.
         download: As there.
-        strict: As there.
+        **reading: As there, what a config does not say: `strict`, `cache`, `cache_dir`.
 
     Raises:
         ValueError: If the set has other classes than the config.
     """
     settings = {name: getattr(config, name) for name in _READING}
-    reading = {name: value for name, value in settings.items() if value is not None}
+    reading |= {name: value for name, value in settings.items() if value is not None}
     place = data_dir, download, config.limit, config.validation
-    splits = loading.load(config.dataset, *place, strict=strict, **reading)
+    splits = loading.load(config.dataset, *place, **reading)
     expected, received = config.classes, splits.train.spec.classes
     if expected is not None and tuple(expected) != received:
         raise ValueError(

@@ -69,7 +69,7 @@ def load(
         validation: How many training images to hold out, drawn with a fixed seed.
             Photographs without images to test on are tested on these.
         **reading: Of photographs, the fields of `Reading`: `image_size`, by default
-            224; `eval_crop`, `antialias`, `strict`.
+            224; `eval_crop`, `antialias`, `strict`, `cache`, `cache_dir`.
 
     Returns:
         `Splits` of `Split`s, NumPy arrays, or of `PhotographSplit`s.

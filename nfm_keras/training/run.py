@@ -46,6 +46,8 @@ def train(
     save_every: int | None = None,
     keep: int = 2,
     strict: bool = False,
+    cache: str = "none",
+    cache_dir: StrPath | None = None,
 ) -> records.Record:
     """Trains one network and leaves `record.json` and `classifier.keras` in `folder`.
 
@@ -83,6 +85,9 @@ def train(
         keep: How many checkpoints to keep.
         strict: Whether a photograph that cannot be read ends the run; otherwise the
             next one takes its place, and the record names it.
+        cache: Where photographs are kept once they were read: `"none"`, `"ram"` or
+            `"disk"`, as in `data.Reading`.
+        cache_dir: As there.
 
     Returns:
         The `Record`, with the scores of an `evaluation.json` beside it.
@@ -118,7 +123,8 @@ def train(
             return records.load(folder / records.FILE)
         _check_processes(engine, options)
         options["verbose"] = verbose if engine.is_chief else 0
-        splits = from_config.load(config, data_dir, download, strict)
+        kept = {"strict": strict, "cache": cache, "cache_dir": cache_dir}
+        splits = from_config.load(config, data_dir, download, **kept)
         steps = steps_per_epoch(config, splits.train)
         with engine.scope():
             compile_model(config, network, steps)  # refuses what it does not take

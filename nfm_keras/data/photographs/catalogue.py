@@ -7,7 +7,7 @@ import types
 import numpy as np
 
 from nfm_keras.checks import check_count
-from nfm_keras.data.photographs import folders, order, prepared
+from nfm_keras.data.photographs import caching, folders, order, prepared
 from nfm_keras.data.photographs.files import RecordFiles, View
 from nfm_keras.data.photographs.photographs import (
     Photographs,
@@ -106,7 +106,7 @@ def open_splits(
     files = _files(name, data_dir, download)
     train = _some(name, files["train"], limit, reading)
     others = {
-        part: _ordered(name, files[part], limit, reading)
+        part: _ordered(name, files[part], limit, reading, part)
         for part in ("test", "val")
         if part in files
     }
@@ -204,17 +204,19 @@ def _some(name, files, limit, reading):
     if limit is not None and not isinstance(files, RecordFiles):
         names, labels = files.names_and_labels()
         rows = np.sort(rows[order.spread(labels[rows], names[rows])][:limit])
-    return _split(name, files, rows[:limit], reading)
+    return _split(name, files, rows[:limit], reading, "train")
 
 
-def _ordered(name, files, limit, reading):
+def _ordered(name, files, limit, reading, part):
     names, labels = files.names_and_labels()
     rows = np.flatnonzero(labels >= 0)
     rows = rows[order.spread(labels[rows], names[rows])]
-    return _split(name, files, rows[:limit], reading)
+    return _split(name, files, rows[:limit], reading, part)
 
 
-def _split(name, files, rows, reading):
+def _split(name, files, rows, reading, part):
+    place = reading.cache, f"{name} {part}", reading.cache_dir
+    files = caching.cached(files, *place)
     images = Photographs(files, rows, reading, Skipped(reading.strict))
     return PhotographSplit(images, describe(name, files.classes, reading.image_size))
 

@@ -16,6 +16,7 @@ from nfm_keras.checks import check_count, check_number
 from nfm_keras.data.photographs.files import Files
 from nfm_keras.data.photographs.transforms import centre_crop, decode
 from nfm_keras.data.specs import DatasetSpec
+from nfm_keras.types import StrPath
 
 THREADS = min(32, os.cpu_count() or 1)
 """How many images are decoded at the same time."""
@@ -31,12 +32,17 @@ class Reading(NamedTuple):
         eval_crop: Share of the shorter side that an evaluation shows, in (0, 1].
         antialias: Whether training crops are resized with antialiasing.
         strict: Whether a file that cannot be read is an error.
+        cache: Where files are kept once they were read: `"none"`, `"ram"` or `"disk"`
+            (`nfm_keras.data.photographs.caching`).
+        cache_dir: Folder of `"disk"`; `None` for one in the user's cache.
     """
 
     image_size: int = 224
     eval_crop: float = 0.875
     antialias: bool = True
     strict: bool = False
+    cache: str = "none"
+    cache_dir: StrPath | None = None
 
     def check(self) -> None:
         """Refuses values out of range.

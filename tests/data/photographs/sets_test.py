@@ -237,3 +237,20 @@ def test_class_folders_hold_no_python_object_an_image(tmp_path):
     assert many.name(399) == os.path.join("a", "00000399.jpg")
     assert many.name(400) == os.path.join("b", "00000400.jpg")
     assert many._names.nbytes == 12 * 1000
+
+
+@pytest.mark.parametrize("cache", ["ram", "disk"])
+def test_a_cached_file_is_read_once(tmp_path, cache):
+    folder = photograph_sets.write(tmp_path / "photos", classes=2, images=3)
+    options = {"cache": cache, "cache_dir": tmp_path / "cache"}
+    plain, kept = opened(folder).train, opened(folder, **options).train
+    first, labels = np.asarray(kept.images), kept.labels
+    np.testing.assert_array_equal(first, np.asarray(plain.images))
+    for path in (folder / "train").rglob("*.jpg"):
+        path.write_bytes(b"gone")
+    if cache == "disk":
+        kept = opened(folder, **options).train  # another process
+    np.testing.assert_array_equal(np.asarray(kept.images), first)
+    assert [kept.images.files.read(row)[1] for row in range(6)] == labels.tolist()
+    with pytest.raises(ValueError, match="Unknown cache.*none, ram, disk.*'tape'"):
+        opened(folder, cache="tape")
