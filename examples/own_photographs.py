@@ -24,7 +24,7 @@ import nfm_keras as nfm
 
 SIDE, TRAIN, TEST = 160, 48, 24
 SHARE = 2 / 3  # of a photograph, from the left: the rest is not trained on
-SCORED = ("clean", "white_noise@0.1", "white_noise@0.2", "salt_and_pepper@0.04")
+SCORED = ("clean", "white_noise@0.2", "white_noise@0.4", "salt_and_pepper@0.1")
 PACKAGES = {
     "sklearn": ("datasets/images/*.jpg",),
     "skimage": ("data/*.png", "data/*.jpg"),
@@ -37,7 +37,7 @@ def main():
     parser.add_argument("--photographs", help="Folder with train/ and val/.")
     parser.add_argument("--output", default="runs/own_photographs")
     parser.add_argument("--image_size", type=int, default=96)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--width", type=float, default=0.5)
     given = parser.parse_args()
     output = pathlib.Path(given.output)

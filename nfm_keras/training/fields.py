@@ -23,7 +23,7 @@ GROUPS = {
         "augment": "Whether images are cropped and mirrored at random.",
         "image_size": "Side of photographs, in pixels: 224.",
         "eval_crop": "Share of a photograph's shorter side to evaluate on: 0.875.",
-        "antialias": "Whether training crops of photographs are antialiased: yes.",
+        "antialias": "Whether training crops of photographs are antialiased: no.",
         "classes": "Names of the classes of photographs, read from the set.",
         "policy": "A further augmentation: autoaugment or randaugment.",
     },

@@ -7,7 +7,6 @@ sampler of our own for that, and its processes as many copies of the index.
 """
 
 import concurrent.futures
-import itertools
 
 import keras
 import numpy as np
@@ -49,7 +48,7 @@ class TrainingBatches(keras.utils.PyDataset):
         made = [future.result() for future in self._begun.pop(number)]
         for start in [s for s in self._begun if s < number]:
             del self._begun[start]
-        return self._batch(made, number + size)
+        return self._batch(made)
 
     def __iter__(self):
         while True:
@@ -61,10 +60,15 @@ class TrainingBatches(keras.utils.PyDataset):
         if self.ended:
             self.ended, self.epoch, self.first = False, self.epoch + 1, 0
 
-    def _batch(self, made, after):
-        """Puts the next image in the place of one that cannot be read."""
-        following = (self._made(number) for number in itertools.count(after))
-        good = next((m for m in following if m), None) if made[-1] is None else None
+    def _batch(self, made):
+        """Puts the next image, or the last, in the place of one that cannot be read."""
+        good = next((one for one in reversed(made) if one), None)
+        if good is None:
+            raise ValueError(
+                f"An image of each batch must be readable. Received: {len(made)} one "
+                f"after the other that are not, such as "
+                f"{self.plan.images.skipped.names[-1]}"
+            )
         filled = []
         for one in reversed(made):
             good = one or good
@@ -72,7 +76,7 @@ class TrainingBatches(keras.utils.PyDataset):
         images, labels, epochs, rows = zip(*reversed(filled))
         images = np.stack(images)
         if self.plan.vary is not None:
-            images = varied(self.plan.vary, images, np.array(epochs), np.array(rows))
+            images = self.plan.vary(images, epochs[0], np.array(rows))
         return images, np.array(labels, np.int64)
 
     def _made(self, number):
@@ -89,8 +93,8 @@ class TrainingBatches(keras.utils.PyDataset):
         if not self.plan.augment:
             crop = centre_crop(image, reading.image_size, reading.eval_crop)
             return crop, label, epoch, row
-        draws = self.pieces.draws(epoch, row)
-        window, flip = self.pieces.place(draws, image.height, image.width)
+        sides = image.height, image.width
+        (window,), (flip,) = self.pieces.windows([(epoch, row)], [sides])
         crop = training_crop(image, window, reading.image_size, reading.antialias)
         return (crop[:, ::-1] if flip else crop), label, epoch, row
 
@@ -116,24 +120,3 @@ class InOrder(keras.utils.PyDataset):
         at = slice(step * self.batch_size, (step + 1) * self.batch_size)
         images, kept = self.images[at].read()
         return images, self.labels[at][kept]
-
-
-def varied(vary, images, epochs, rows):
-    """Does to each image of a batch what a policy draws for it.
-
-    Where a file cannot be read, the first image of an epoch may stand at the end of the
-    one before.
-
-    Args:
-        vary: Function `(images, epoch, rows) -> images`.
-        images: uint8 `(batch, height, width, channels)`.
-        epochs, rows: Integers `(batch,)`, of each image.
-
-    Returns:
-        A new array like `images`.
-    """
-    varied = np.empty_like(images)
-    for epoch in np.unique(epochs):
-        same = epochs == epoch
-        varied[same] = vary(images[same], epoch, rows[same])
-    return varied

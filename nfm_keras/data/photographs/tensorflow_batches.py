@@ -8,8 +8,10 @@ differently is decoded by Pillow.
 import io
 
 import numpy as np
+from PIL import Image
 
-from nfm_keras.data.photographs.headers import read_header
+from nfm_keras.backend.host import call_from_tensorflow
+from nfm_keras.data.photographs.headers import PNG, Header, read_header
 from nfm_keras.data.photographs.photographs import THREADS
 from nfm_keras.data.photographs.training_batches import Pieces
 from nfm_keras.data.photographs.transforms import centre_crop, decode
@@ -43,12 +45,18 @@ def stream(plan):
         image = tf.cond(flip, lambda: tf.reverse(image, [1]), lambda: image)
         return number, image, label, row
 
+    def batch(*values):
+        files = tf.data.Dataset.from_tensor_slices(values)
+        images = files.map(made, num_parallel_calls=THREADS, deterministic=True)
+        return images.ignore_errors().batch(size)
+
     starts = tf.data.Dataset.range(pieces.first, np.iinfo(np.int64).max, size)
-    batches = starts.map(fetch, num_parallel_calls=2, deterministic=True)
-    files = batches.flat_map(lambda *values: tf.data.Dataset.from_tensor_slices(values))
-    images = files.map(made, num_parallel_calls=THREADS, deterministic=True)
-    filled = _filled(images.ignore_errors(), pieces.first, reader)
-    batches = filled.batch(size, drop_remainder=True)
+    files = starts.map(fetch, num_parallel_calls=2, deterministic=True)
+    # Two at a time, so that the end of one does not wait for its last image.
+    batches = files.interleave(
+        batch, cycle_length=2, num_parallel_calls=2, deterministic=True
+    )
+    batches = _filled(batches, pieces, reader)
     return batches.map(lambda *values: _varied(plan, pieces, *values)).prefetch(2)
 
 
@@ -131,89 +139,98 @@ class _Reader:
         self.pieces, self.skipped = pieces, pieces.plan.images.skipped
 
     def fetch(self, number):
+        size = self.pieces.batch_size
         try:
-            numbers = range(number, number + self.pieces.batch_size)
-            files, *rest = zip(*map(self._fetch, numbers))
+            columns = self._fetch(range(number, number + size))
         except Exception as error:
             # Raised by `missed`, behind the place where errors are passed over.
             self.skipped.error = error
-            files = [_ANY_IMAGE] * self.pieces.batch_size
-            rest = zip(*[(0, (0, 0, 1, 1), False, -1)] * self.pieces.batch_size)
-        kinds = np.int64, np.int32, bool, np.int64
-        return np.array(files, object), *map(np.array, rest, kinds)
+            columns = zip(*[(_ANY_IMAGE, 0, (0, 0, 1, 1), False, -1)] * size)
+        kinds = object, np.int64, np.int32, bool, np.int64
+        return [np.array([*c], kind) for c, kind in zip(columns, kinds, strict=True)]
 
-    def _fetch(self, number):
+    def _fetch(self, numbers):
         plan = self.pieces.plan
-        epoch, row = self.pieces.row(number)
-        data, label = plan.images.files.read(row)
-        header = read_header(data)
-        if header is None or not header.is_plain or not plan.augment:
-            try:
-                return self._decoded(data, label, epoch, row)
-            except ValueError as error:
-                most = len(plan.images)
-                self.skipped.add(self.pieces.name(row), error, most)
-                return b"", label, (0, 0, 0, 0), False, row
-        draws = self.pieces.draws(epoch, row)
-        sides = header.height, header.width
-        return data, label, *self.pieces.place(draws, *sides), row
+        places = [self.pieces.row(number) for number in numbers]
+        rows = [row for _, row in places]
+        files, labels = map(list, zip(*map(plan.images.files.read, rows)))
+        sides = []
+        for at, row in enumerate(rows):
+            header = read_header(files[at])
+            if header is None or not header.is_plain or not plan.augment:
+                files[at], header = self._decoded(files[at], row)
+            sides.append((header.height, header.width))
+        if not plan.augment:
+            windows = [(0, 0, *side) for side in sides]
+            return files, labels, windows, [False] * len(rows), rows
+        return files, labels, *self.pieces.windows(places, sides), rows
 
-    def _decoded(self, data, label, epoch, row):
+    def _decoded(self, data, row):
         """By Pillow, handed on as a PNG file that is stored, not compressed."""
-        plan, image = self.pieces.plan, decode(data)
-        if plan.augment:
-            draws = self.pieces.draws(epoch, row)
-            window, flip = self.pieces.place(draws, image.height, image.width)
-        else:
-            from PIL import Image
-
-            reading = plan.images.reading
+        plan, reading = self.pieces.plan, self.pieces.plan.images.reading
+        try:
+            image = decode(data)
+        except ValueError as error:
+            most = len(plan.images)
+            self.skipped.add(self.pieces.name(row), error, most)
+            return b"", Header("", 1, 1, is_plain=False)
+        if not plan.augment:
             crop = centre_crop(image, reading.image_size, reading.eval_crop)
-            image, flip = Image.fromarray(crop), False
-            window = np.array([0, 0, *crop.shape[:2]], np.int32)
+            image = Image.fromarray(crop)
         file = io.BytesIO()
         image.save(file, "PNG", compress_level=0)
-        return file.getvalue(), label, window, flip, row
+        return file.getvalue(), Header(PNG, image.height, image.width, is_plain=True)
 
-    def missed(self, first, last):
-        """Notes the files of the numbers from `first` to before `last`."""
+    def missed(self, first, numbers):
+        """Notes the files that a batch lacks, of which it has the numbers given."""
         if self.skipped.error is not None:
             raise self.skipped.error
-        for number in range(first, last):
+        size = self.pieces.batch_size
+        for number in sorted({*range(first, first + size)} - {*numbers.tolist()}):
             _, row = self.pieces.row(number)
             self.skipped.add(self.pieces.name(row), "Its decoder refused it.")
-        return np.int64(last - first)
+        if numbers[0] >= first + size:
+            raise ValueError(
+                f"An image of each batch must be readable. Received: {size} one after "
+                f"the other that are not, such as {self.skipped.names[-1]}"
+            )
+        return np.int64(0)
 
 
-def _filled(images, first, reader):
-    """Puts the next image in the place of one that could not be decoded."""
+def _filled(batches, pieces, reader):
+    """Puts the next image of a batch, or the last, in the place of each it lacks."""
     import tensorflow as tf
 
-    def count(before, element):
-        number, *_, row = element
+    size = pieces.batch_size
+
+    def whole(first, values):
+        numbers, images, labels, rows = values
+        count = tf.shape(numbers)[0]
+        is_whole = (count == size) & (numbers[0] == first)
         told = tf.cond(
-            (number > before + 1) | (row < 0),
-            lambda: tf.numpy_function(reader.missed, (before + 1, number), tf.int64),
+            is_whole & tf.reduce_all(rows >= 0),
             lambda: tf.constant(0, tf.int64),
+            lambda: tf.numpy_function(reader.missed, (first, numbers), tf.int64),
         )
-        return number, (told + 1, *element)
+        wanted = first + told + tf.range(size, dtype=tf.int64)
+        places = tf.minimum(tf.searchsorted(numbers, wanted), count - 1)
+        filled = tf.cond(
+            count == size,
+            lambda: (images, labels, rows),
+            lambda: tuple(tf.gather(x, places) for x in (images, labels, rows)),
+        )
+        shapes = [(size, *x.shape[1:]) for x in (images, labels, rows)]
+        return first + size, (wanted, *map(tf.ensure_shape, filled, shapes))
 
-    def repeated(times, *values):
-        return tf.data.Dataset.from_tensors(values).repeat(times)
-
-    before = tf.constant(first - 1, tf.int64)
-    return images.scan(before, count).flat_map(repeated)
+    return batches.scan(tf.constant(pieces.first, tf.int64), whole)
 
 
 def _varied(plan, pieces, numbers, images, labels, rows):
-    from nfm_keras.backend.host import call_from_tensorflow
-    from nfm_keras.data.photographs.array_batches import varied
-
     if plan.vary is None:
         return images, labels
-    epochs = numbers // (pieces.steps * pieces.batch_size)
+    epoch = numbers[0] // (pieces.steps * pieces.batch_size)
     kinds = [(tuple(images.shape), "uint8")]
     (images,) = call_from_tensorflow(
-        lambda *arrays: (varied(plan.vary, *arrays),), kinds, (images, epochs, rows)
+        lambda *arrays: (plan.vary(*arrays),), kinds, (images, epoch, rows)
     )
     return images, labels

@@ -1,13 +1,13 @@
 """What a training batch of photographs is made of, whoever decodes it."""
 
 import functools
+import itertools
 import threading
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nfm_keras.data.images import image_generators
-from nfm_keras.data.photographs.headers import read_header
 from nfm_keras.data.photographs.order import epoch_rows
 from nfm_keras.data.photographs.photographs import Photographs
 from nfm_keras.data.photographs.transforms import DRAWS, mirrored, windows
@@ -77,22 +77,24 @@ class Pieces:
             order = self._order(epoch)
         return epoch, int(order[place])
 
-    def draws(self, epoch: int, row: int) -> np.ndarray:
-        """Returns the uniform numbers of an image in an epoch, `(DRAWS,)`."""
-        (generator,) = image_generators(self.plan.seed, _DRAWN, [row], epoch)
-        return generator.random(DRAWS)
+    def windows(self, places: list, sides: list) -> tuple[np.ndarray, np.ndarray]:
+        """Draws what training shows of images, each from its epoch and row alone.
 
-    def place(self, draws: np.ndarray, height: int, width: int) -> tuple:
-        """Returns window `(4,)` and mirroring of an image of a size, from its draws."""
-        window = windows(np.array([(height, width)]), draws[None])[0]
-        return window, bool(mirrored(draws[None])[0])
+        Args:
+            places: Pairs, epoch and row of each image.
+            sides: Pairs, height and width of each.
+
+        Returns:
+            `(windows, flips)`: int32 `(n, 4)`, top, left, height and width, and bool
+            `(n,)`, which images are mirrored.
+        """
+        draws = []
+        for epoch, same in itertools.groupby(places, key=lambda place: place[0]):
+            rows = [row for _, row in same]
+            generators = image_generators(self.plan.seed, _DRAWN, rows, epoch)
+            draws += [generator.random(DRAWS) for generator in generators]
+        return windows(np.array(sides), np.stack(draws)), mirrored(np.stack(draws))
 
     def name(self, row: int) -> str:
         """Returns the name of a file."""
         return self.plan.images.files.name(row)
-
-
-def size_of(data: bytes) -> tuple[int, int] | None:
-    """Returns height and width of a file that every decoder reads alike, or None."""
-    header = read_header(data)
-    return (header.height, header.width) if header and header.is_plain else None

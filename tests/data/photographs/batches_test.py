@@ -74,9 +74,10 @@ def test_processes_make_the_parts_of_a_batch_from_files_of_their_own(folder):
     assert len(np.unique(np.concatenate(images), axis=0)) == 20
 
 
-def test_images_are_random_crops_in_pillows_pixels(folder):
+@pytest.mark.parametrize("antialias", [True, False])
+def test_images_are_random_crops_in_pillows_pixels(folder, antialias):
     """Each is the window that its draws say, of the decoded whole, within one level."""
-    train = opened(folder).train
+    train = opened(folder, antialias=antialias).train
     ((images, labels),) = batches(train, 1, size=21)
     counts = dict(seed=0, epoch=0, group=21, count=21)
     rows = order.epoch_rows(np.arange(21), train.images.files.lengths, **counts)
@@ -88,7 +89,7 @@ def test_images_are_random_crops_in_pillows_pixels(folder):
         draws = generator.random(transforms.DRAWS)
         whole = transforms.decode(data_)
         window = transforms.windows([(whole.height, whole.width)], draws[None])[0]
-        crop = transforms.training_crop(whole, window, 24, antialias=True)
+        crop = transforms.training_crop(whole, window, 24, antialias)
         flips.append(draws[-1] < 0.5)
         crop = crop[:, ::-1] if flips[-1] else crop
         assert np.abs(crop.astype(int) - image).max() <= 1
