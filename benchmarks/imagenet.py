@@ -10,6 +10,7 @@ and what Keras offers. Memory, first batch and resuming are measured in processe
 their own.
 """
 
+import gc
 import json
 import os
 import pathlib
@@ -26,7 +27,7 @@ from PIL import Image
 
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
 _FILES = flags.DEFINE_integer("files", 64, "Different JPEG files.")
-_BATCHES = flags.DEFINE_integer("batches", 16, "Batches of a repeat.")
+_BATCHES = flags.DEFINE_integer("batches", 32, "Batches of a repeat.")
 _REPEATS = flags.DEFINE_integer("repeats", 5, "Repeats of each row.")
 _STEPS = flags.DEFINE_integer("steps", 200, "Steps over which memory is measured.")
 _SHARDS = flags.DEFINE_integer("shards", 1024, "Shards of the set of records.")
@@ -153,21 +154,23 @@ def _example(tf, path, label):
 
 
 def throughput(folder):
-    """Images a CPU-second of each pipeline: median, least and most."""
+    """Images a CPU-second of each pipeline: median, least and most.
+
+    Each is begun anew and ended again, so that none works while another is measured.
+    """
     rows = {
-        "ours": ours(folder),
-        "ours, without antialiasing": ours(folder, antialias=False),
-        "whole, then crop": whole(folder),
-        "whole, then crop, without antialiasing": whole(folder, antialias=False),
-        "keras.utils.image_dataset_from_directory": keras_pipeline(folder),
+        "ours": lambda: ours(folder),
+        "whole, then crop": lambda: whole(folder),
+        "ours, antialiased": lambda: ours(folder, antialias=True),
+        "whole, then crop, antialiased": lambda: whole(folder, antialias=True),
+        "keras.utils.image_dataset_from_directory": lambda: keras_pipeline(folder),
     }
     seen = {name: [] for name in rows}
-    streams = {name: iter(stream) for name, stream in rows.items()}
-    for stream in streams.values():
-        next(stream)
     for _ in range(_REPEATS.value):
-        for name, stream in streams.items():
-            seen[name].append(_rate(stream))
+        for name, make in rows.items():
+            seen[name].append(_rate(iter(make())))
+            gc.collect()
+            time.sleep(0.5)
     return {
         name: {"median": statistics.median(v), "least": min(v), "most": max(v)}
         for name, v in seen.items()
@@ -175,13 +178,15 @@ def throughput(folder):
 
 
 def _rate(stream):
+    for _ in range(8):  # as many as may be made ahead
+        next(stream)
     begun = time.process_time()
     for _ in range(_BATCHES.value):
         next(stream)
     return _BATCHES.value * BATCH / (time.process_time() - begun)
 
 
-def ours(folder, antialias=True, **options):
+def ours(folder, antialias=False, **options):
     from nfm_keras import data
 
     name = f"folder:{folder}"
@@ -189,7 +194,7 @@ def ours(folder, antialias=True, **options):
     return data.batches(train, BATCH, **options)
 
 
-def whole(folder, antialias=True):
+def whole(folder, antialias=False):
     """The same windows, mirroring and resizing, of images that are decoded whole."""
     from unittest import mock
 
@@ -197,7 +202,7 @@ def whole(folder, antialias=True):
 
     from nfm_keras.data.photographs import tensorflow_batches
 
-    def window(file, place):
+    def window(file, place, blocks):
         pixels = tf.io.decode_jpeg(file, 3, dct_method="INTEGER_ACCURATE")
         start, extent = tf.concat([place[:2], [0]], 0), tf.concat([place[2:], [3]], 0)
         return tf.slice(pixels, start, extent)
@@ -241,6 +246,8 @@ def _resident():
 
 def first(folder, step=0):
     """Seconds from opening a set to its first batch, at a step of an epoch."""
+    import tensorflow  # noqa: F401, to import it takes as long as all else
+
     from nfm_keras import data
 
     begun = time.perf_counter()

@@ -31,17 +31,18 @@ def stream(plan):
 
     pieces, reading = Pieces(plan), plan.images.reading
     reader = _Reader(pieces)
-    size, kinds = pieces.batch_size, (tf.string, tf.int64, tf.int32, tf.bool, tf.int64)
+    size = pieces.batch_size
+    kinds = tf.string, tf.int64, tf.int32, tf.int32, tf.bool, tf.int64
 
     def fetch(number):
         values = tf.numpy_function(reader.fetch, [number], kinds)
-        for value, shape in zip(values, ((), (), (4,), (), ()), strict=True):
+        for value, shape in zip(values, ((), (), (4,), (4,), (), ()), strict=True):
             value.set_shape((size, *shape))
         numbers = number + tf.range(size, dtype=tf.int64)
         return numbers, *values
 
-    def made(number, file, label, window, flip, row):
-        image = crop(file, window, reading.image_size, reading.antialias)
+    def made(number, file, label, window, blocks, flip, row):
+        image = crop(file, window, blocks, reading.image_size, reading.antialias)
         image = tf.cond(flip, lambda: tf.reverse(image, [1]), lambda: image)
         return number, image, label, row
 
@@ -60,12 +61,13 @@ def stream(plan):
     return batches.map(lambda *values: _varied(plan, pieces, *values)).prefetch(2)
 
 
-def crop(file, window, size, antialias):
+def crop(file, window, blocks, size, antialias):
     """Decodes a window of an image file and resizes it, in a graph.
 
     Args:
         file: string tensor, a whole JPEG or PNG file.
         window: int32 `(4,)`: top, left, height and width.
+        blocks: int32 `(4,)`, as in `jpeg_window`.
         size: Side of the result.
         antialias: As in `transforms.training_crop`.
 
@@ -76,39 +78,50 @@ def crop(file, window, size, antialias):
 
     is_jpeg = tf.strings.substr(file, 0, 3) == b"\xff\xd8\xff"
     pixels = tf.cond(
-        is_jpeg, lambda: jpeg_window(file, window), lambda: _png_window(file, window)
+        is_jpeg,
+        lambda: jpeg_window(file, window, blocks),
+        lambda: _png_window(file, window),
     )
     pixels.set_shape((None, None, 3))
     resized = tf.image.resize(pixels, (size, size), antialias=antialias)
     return tf.cast(tf.round(resized), tf.uint8)
 
 
-def jpeg_window(file, window):
+def jpeg_window(file, window, blocks):
     """Decodes a window of a JPEG file: the pixels of the whole, bit for bit.
 
     Args:
         file: string tensor.
         window: int32 `(4,)`: top, left, height and width.
+        blocks: int32 `(4,)`, the same of what is decoded: see `blocks_of`.
 
     Returns:
         uint8 `(height, width, 3)`.
     """
     import tensorflow as tf
 
-    start, extent = window[:2], window[2:]
-    whole = tf.io.extract_jpeg_shape(file)[:2]
-    first = tf.maximum(start // _BLOCK - 1, 0) * _BLOCK
-    last = tf.minimum(-(-(start + extent) // _BLOCK) + 1, -(-whole // _BLOCK)) * _BLOCK
-    last = tf.minimum(last, whole)
     decoded = tf.io.decode_and_crop_jpeg(
-        file,
-        tf.concat([first, last - first], 0),
-        channels=3,
-        dct_method="INTEGER_ACCURATE",
+        file, blocks, channels=3, dct_method="INTEGER_ACCURATE"
     )
-    return tf.slice(
-        decoded, tf.concat([start - first, [0]], 0), tf.concat([extent, [3]], 0)
-    )
+    top, left, height, width = tf.unstack(window - tf.concat([blocks[:2], [0, 0]], 0))
+    return decoded[top : top + height, left : left + width]
+
+
+def blocks_of(windows, sides):
+    """Returns what has to be decoded for windows of JPEG files.
+
+    Args:
+        windows: Integers `(n, 4)`: top, left, height and width.
+        sides: Integers `(n, 2)`: height and width of each image.
+
+    Returns:
+        int32 `(n, 4)`: the same of the blocks that they touch and one more around.
+    """
+    windows, sides = np.asarray(windows), np.asarray(sides)
+    start, end = windows[:, :2], windows[:, :2] + windows[:, 2:]
+    first = np.maximum(start // _BLOCK - 1, 0) * _BLOCK
+    last = np.minimum((-(-end // _BLOCK) + 1) * _BLOCK, sides)
+    return np.concatenate([first, last - first], 1).astype(np.int32)
 
 
 def _png_window(file, window):
@@ -145,8 +158,9 @@ class _Reader:
         except Exception as error:
             # Raised by `missed`, behind the place where errors are passed over.
             self.skipped.error = error
-            columns = zip(*[(_ANY_IMAGE, 0, (0, 0, 1, 1), False, -1)] * size)
-        kinds = object, np.int64, np.int32, bool, np.int64
+            one = (0, 0, 1, 1)
+            columns = zip(*[(_ANY_IMAGE, 0, one, one, False, -1)] * size)
+        kinds = object, np.int64, np.int32, np.int32, bool, np.int64
         return [np.array([*c], kind) for c, kind in zip(columns, kinds, strict=True)]
 
     def _fetch(self, numbers):
@@ -160,10 +174,10 @@ class _Reader:
             if header is None or not header.is_plain or not plan.augment:
                 files[at], header = self._decoded(files[at], row)
             sides.append((header.height, header.width))
-        if not plan.augment:
-            windows = [(0, 0, *side) for side in sides]
-            return files, labels, windows, [False] * len(rows), rows
-        return files, labels, *self.pieces.windows(places, sides), rows
+        windows, flips = [(0, 0, *side) for side in sides], [False] * len(rows)
+        if plan.augment:
+            windows, flips = self.pieces.windows(places, sides)
+        return files, labels, windows, blocks_of(windows, sides), flips, rows
 
     def _decoded(self, data, row):
         """By Pillow, handed on as a PNG file that is stored, not compressed."""

@@ -183,8 +183,9 @@ def test_a_decoded_window_is_that_of_the_decoded_whole(subsampling):
     for top, left, height, width in transforms.windows(
         [(67, 83)] * 40, rng.random((40, transforms.DRAWS))
     ):
-        window = tf.constant([top, left, height, width])
-        crop = decode(tf.constant(file), window).numpy()
+        window = np.array([[top, left, height, width]], "int32")
+        blocks = tensorflow_batches.blocks_of(window, [(67, 83)])
+        crop = decode(tf.constant(file), window[0], blocks[0]).numpy()
         np.testing.assert_array_equal(
             crop, whole[top : top + height, left : left + width]
         )
