@@ -15,12 +15,14 @@ is evaluations/<data set> for a suite or a model unless told otherwise.
 
 import dataclasses
 import pathlib
+import re
 import shlex
 import sys
 
 from absl import app, flags, logging
 
-from nfm_keras import data, evaluation, records, reports
+from nfm_keras import evaluation, records, reports
+from nfm_keras.data import from_config
 from nfm_keras.records.ids import PROTOCOLS, SUITES
 
 from .import_flag import import_layers
@@ -68,6 +70,18 @@ _PROBABILITIES = flags.DEFINE_bool(
     None,
     "Whether the classifiers give probabilities, not logits; a Keras file shows it.",
 )
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", None, "Side of photographs; by default the run's, or the model's."
+)
+_EVAL_CROP = flags.DEFINE_float(
+    "eval_crop", None, "Share of a photograph's shorter side; by default the run's."
+)
+_VALIDATION = flags.DEFINE_integer(
+    "validation", None, "Images that training held out, of a folder without others."
+)
+_STRICT = flags.DEFINE_bool(
+    "strict", False, "End at a photograph that cannot be read, not pass over it."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the report.")
 flags.declare_key_flag("import")
 flags.register_multi_flags_validator(
@@ -96,13 +110,27 @@ def main(argv):
     ]
     dataset = _DATASET.value or _common_dataset(loaded)
     _refuse_twins([classifier.name for classifier in loaded])
-    test = data.load(dataset, _DATA_DIR.value, _DOWNLOAD.value).test
+    place = _DATA_DIR.value, _DOWNLOAD.value, _STRICT.value
+    test = from_config.load_test(dataset, _photographs(loaded), *place)
     folder = _OUTPUT.value
     if not folder and (_SUITE.value or _MODEL.value):
-        folder = f"evaluations/{dataset}"
+        folder = f"evaluations/{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}"
     evaluations = [_evaluate(classifier, test, folder) for classifier in loaded]
     if folder:
         _report(loaded, evaluations, test, folder)
+
+
+def _photographs(loaded):
+    """How the photographs are read: as the first run did, or as the flags say."""
+    config = next((one.record.config for one in loaded if one.record), {})
+    side = (getattr(loaded[0].classifier, "input_shape", None) or (None, None))[1]
+    config = {"image_size": side} | config
+    given = {
+        "image_size": _IMAGE_SIZE.value,
+        "eval_crop": _EVAL_CROP.value,
+        "validation": _VALIDATION.value,
+    }
+    return config | {name: v for name, v in given.items() if v is not None}
 
 
 def _refuse_twins(names):

@@ -69,10 +69,15 @@ def _load():
         return load_model(_MODEL.value, compile=False), {}
     folder = pathlib.Path(_RUN.value)
     record = records.load(folder / records.FILE)
-    about = {"record": record, "classes": data.spec(record.dataset).classes}
+    about = {"record": record, "classes": _classes(record)}
     if (folder / records.EVALUATION_FILE).exists():
         about["evaluation"] = records.load_evaluation(folder / records.EVALUATION_FILE)
     return load_model(folder / training.CLASSIFIER, compile=False), about
+
+
+def _classes(record):
+    """Those of the set; of photographs the run has noted them."""
+    return record.config.get("classes") or data.spec(record.dataset).classes
 
 
 def run():

@@ -13,7 +13,7 @@ import shlex
 
 from absl import app, flags, logging
 
-from nfm_keras import training
+from nfm_keras import data, training
 
 from . import config_flags
 from .start import say, start
@@ -31,6 +31,13 @@ _SAVE_EVERY = flags.DEFINE_integer(
 _KEEP = flags.DEFINE_integer("keep", 2, "Checkpoints to keep.", lower_bound=1)
 _TENSORBOARD = flags.DEFINE_bool("tensorboard", False, "Write TensorBoard logs.")
 
+_STRICT = flags.DEFINE_bool(
+    "strict", False, "End at a photograph that cannot be read, not pass over it."
+)
+_CACHE = flags.DEFINE_enum(
+    "cache", "none", ["none", "ram", "disk"], "Where photographs are kept when read."
+)
+_CACHE_DIR = flags.DEFINE_string("cache_dir", None, "Folder of --cache=disk.")
 _WATCH = flags.DEFINE_string(
     "watch", None, "A noise such as white_noise@0.1 to measure the accuracy under."
 )
@@ -46,6 +53,7 @@ def main(argv):
     config = training.Config(**{name: FLAGS[name].value for name in _FIELDS})
     # Before anything is computed: afterwards several processes cannot start together.
     engine = training.distribution.start(config.distribution)
+    config = data.described(config, _DATA_DIR.value, _DOWNLOAD.value)
     resolved, _ = training.resolve(config)
     if engine.is_chief:
         given = {k: v for k, v in resolved.to_json().items() if v is not None}
@@ -72,6 +80,9 @@ def _train(config):
         watch=_WATCH.value,
         save_every=_SAVE_EVERY.value,
         keep=_KEEP.value,
+        strict=_STRICT.value,
+        cache=_CACHE.value,
+        cache_dir=_CACHE_DIR.value,
     )
 
 

@@ -29,6 +29,7 @@ MODULES = (
     "mixing.techniques.noisymix",
     "mixing.techniques.puzzlemix",
     "networks.blocks",
+    "networks.plain_vit",
     "networks.vision_transformer",
     "training.optimizers",
 )

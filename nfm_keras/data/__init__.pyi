@@ -1,11 +1,17 @@
 from .batching import batches as batches
+from .batching import in_order as in_order
 from .batching import steps_per_epoch as steps_per_epoch
+from .from_config import described as described
 from .images import as_images as as_images
 from .labels import check_labels as check_labels
 from .labels import hits as hits
 from .loading import Split as Split
 from .loading import Splits as Splits
 from .loading import load as load
+from .photographs.catalogue import is_photographs as is_photographs
+from .photographs.photographs import Photographs as Photographs
+from .photographs.photographs import PhotographSplit as PhotographSplit
+from .photographs.photographs import Reading as Reading
 from .specs import SPECS as SPECS
 from .specs import DatasetSpec as DatasetSpec
 from .specs import spec as spec

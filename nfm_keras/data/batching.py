@@ -1,13 +1,16 @@
 """Training batches: shuffled, augmented a batch at a time, without end."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from nfm_keras.data import array_stream, augmentation, policies, tensorflow_stream
 from nfm_keras.data.loading import Split
+from nfm_keras.data.photographs import array_batches, training_batches
+from nfm_keras.data.photographs import tensorflow_batches as photograph_stream
+from nfm_keras.data.photographs.photographs import Photographs, PhotographSplit
 
 
 class Plan(NamedTuple):
@@ -43,7 +46,7 @@ class Plan(NamedTuple):
 
 
 def batches(
-    split: Split,
+    split: Split | PhotographSplit,
     batch_size: int,
     seed: int = 0,
     augment: bool = True,
@@ -56,7 +59,8 @@ def batches(
     """Returns an endless stream of shuffled training batches, for `fit`.
 
     Each epoch's order and augmentation are a pure function of `(seed, epoch)`, so that
-    a run resumed with `start_epoch` and `start_step` sees what it would have seen.
+    a run resumed with `start_epoch` and `start_step` sees what it would have seen, and
+    of photographs reads none that was trained on.
     Images stay uint8; crops and mirror images are gathered a whole batch at a time,
     then the policy does to each image what it draws for it.
 
@@ -89,6 +93,12 @@ def batches(
     >>> stream = batches(train, 128, start_epoch=3)
     >>> steps = steps_per_epoch(train, 128)
     """
+    if isinstance(split.images, Photographs):
+        steps_per_epoch(split, batch_size)
+        place = start_epoch, start_step, augment, _variation(policy, seed), part
+        return _photographs(
+            training_batches.Plan(split.images, batch_size, seed, *place)
+        )
     known = split.spec
     pad, flip = (known.pad, known.flip) if augment else (0, False)
     borders = ((0, 0), (pad, pad), (pad, pad), (0, 0))
@@ -111,18 +121,44 @@ def batches(
     return array_stream.Stream(plan)
 
 
-def steps_per_epoch(split: Split, batch_size: int, drop_last: bool = False) -> int:
+def _photographs(plan):
+    if keras.backend.backend() == "tensorflow":
+        return photograph_stream.stream(plan)
+    return array_batches.TrainingBatches(plan)
+
+
+def in_order(images: Any, labels: Any, batch_size: int) -> Any:
+    """Returns images and labels as `fit` takes them to validate on.
+
+    Args:
+        images: Array, or `Photographs`.
+        labels: Integers `(n,)`.
+        batch_size: int.
+
+    Returns:
+        Both as they are; of photographs a `keras.utils.PyDataset` that reads them.
+    """
+    if isinstance(images, Photographs):
+        return array_batches.InOrder(images, labels, batch_size)
+    return images, labels
+
+
+def steps_per_epoch(
+    split: Split | PhotographSplit, batch_size: int, drop_last: bool = False
+) -> int:
     """Returns how many batches an epoch has.
 
     Args:
         split: A `Split`.
         batch_size: As in `batches`.
-        drop_last: As there.
+        drop_last: As there; of photographs the smaller last batch is always left out,
+            other images in each epoch.
 
     Raises:
         ValueError: If that is none.
     """
     whole, rest = divmod(len(split.images), batch_size)
+    drop_last = drop_last or isinstance(split.images, Photographs)
     steps = whole + bool(rest and not drop_last)
     if not steps:
         raise ValueError(

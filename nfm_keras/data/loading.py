@@ -1,12 +1,14 @@
-"""Image sets in memory: uint8 images, integer labels."""
+"""Image sets: small ones in memory, photographs on disk."""
 
 import functools
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nfm_keras.checks import check_count
+from nfm_keras.data.photographs import catalogue
+from nfm_keras.data.photographs.photographs import PhotographSplit, Reading
 from nfm_keras.data.specs import DatasetSpec, spec
 from nfm_keras.types import StrPath
 
@@ -24,13 +26,21 @@ class Split(NamedTuple):
     labels: np.ndarray
     spec: DatasetSpec
 
+    def subset(self, index: Any) -> "Split":
+        """Returns the images of an index: a slice, integers or booleans."""
+        return Split(self.images[index], self.labels[index], self.spec)
+
+    def sound(self) -> "Split":
+        """Returns the images that can be read: of arrays, all."""
+        return self
+
 
 class Splits(NamedTuple):
     """The parts of an image set; `validation` is `None` unless it was asked for."""
 
-    train: Split
-    validation: Split | None
-    test: Split
+    train: Split | PhotographSplit
+    validation: Split | PhotographSplit | None
+    test: Split | PhotographSplit
 
 
 def load(
@@ -39,20 +49,30 @@ def load(
     download: bool = False,
     limit: int | None = None,
     validation: int = 0,
+    **reading: Any,
 ) -> Splits:
-    """Loads an image set into memory.
+    """Loads a small image set into memory, or opens photographs, which stay on disk.
+
+    Both kinds have `images`, an array or what is read like one, slice by slice,
+    `labels`, a `spec`, `subset(index)` and `sound()`.
 
     Args:
-        name: One of `SPECS`. `digits` (1,797 images of 8x8, scikit-learn's) is
-            part of the installation; the others are TensorFlow Datasets.
+        name: One of `SPECS`: `digits` (1,797 images of 8x8, scikit-learn's) is
+            part of the installation; the others are TensorFlow Datasets. Or
+            photographs: `folder:PATH`, a folder of class folders or one with such in
+            `train` and `val`; `tfds:NAME`, a set of TensorFlow Datasets;
+            `imagenet2012`, `imagenette`, `restricted_imagenet`.
         data_dir: Folder of TensorFlow Datasets; `None` for `TFDS_DATA_DIR`,
             else `~/tensorflow_datasets`.
         download: Whether a set that is not there may be downloaded.
         limit: Keep only the first `limit` images of training and of test.
         validation: How many training images to hold out, drawn with a fixed seed.
+            Photographs without images to test on are tested on these.
+        **reading: Of photographs, the fields of `Reading`: `image_size`, by default
+            224; `eval_crop`, `antialias`, `strict`, `cache`, `cache_dir`.
 
     Returns:
-        `Splits` of NumPy arrays.
+        `Splits` of `Split`s, NumPy arrays, or of `PhotographSplit`s.
 
     Raises:
         ValueError: For an unknown name, or a limit or validation that leaves
@@ -64,6 +84,9 @@ def load(
     >>> load("digits").train.images.shape
     (1297, 8, 8, 1)
     """
+    if catalogue.is_photographs(name):
+        place = data_dir, download, limit, validation
+        return Splits(*catalogue.open_splits(name, *place, Reading(**reading)))
     known = spec(name)
     if limit is not None:
         check_count("limit", limit)

@@ -49,7 +49,9 @@ def evaluate(
             with `training=False` and compiled once.
         dataset: Object with `images` (`(n, height, width, channels)`, uint8 or float
             in [0,1]) and `labels` (`(n,)` integers), and perhaps a `spec` with `std`
-            and `num_classes`; or a tuple `(images, labels)`.
+            and `num_classes`; or a tuple `(images, labels)`. Photographs
+            (`data.load("folder:PATH")`) are read a batch at a time; files that cannot
+            be read are left out and named in `Evaluation.skipped`.
         perturbations: List of ids (`"clean"`, `"white_noise@0.1"`, `"fog@3"`,
             `"pgd@8/255"`; a bare `"white_noise"`, `"fog"`, `"common_corruptions"` is
             all its severities), `Perturbation`s, `Corruption`s and attacks.
@@ -186,6 +188,7 @@ def _begun(subject, suite, about):
         command=about.get("command", ""),
         versions=versions,
         hardware=hardware,
+        skipped=subject.skipped,
     )
 
 

@@ -36,7 +36,8 @@ class Subject:
 
     Attributes:
         classifier: `PlainClassifier`.
-        images: uint8 or float `(n, height, width, channels)`, those that are scored.
+        images: uint8 or float `(n, height, width, channels)`, those that are scored; an
+            array, or `nfm_keras.data.Photographs`, which are read a batch at a time.
         labels: int32 `(n,)`.
         everything: `(images, labels)` of the whole set.
         std: `(channels,)`, or None where none is known.
@@ -150,6 +151,12 @@ class Subject:
                 f" correctly, and {right:.0%} of them in [0, 255]"
             )
 
+    @property
+    def skipped(self):
+        """Names of the files of photographs that could not be read."""
+        photographs = getattr(self.everything[0], "skipped", None)
+        return tuple(sorted(photographs.names)) if photographs else ()
+
     @functools.cached_property
     def _digests(self):
         return {}
@@ -189,7 +196,7 @@ def subject_of(
     """
     check_protocol(settings.get("protocol", "reference"))
     check_count("batch_size", batch_size)
-    images, labels, spec = _unpack(dataset)
+    images, labels, spec = _unpack(_sound(dataset))
     classifier = PlainClassifier(classifier, from_logits)
     images = _checked_images(images, classifier.input_shape)
     labels = check_labels(labels, len(images), getattr(spec, "num_classes", None))
@@ -225,8 +232,14 @@ def _unpack(dataset):
     )
 
 
+def _sound(dataset):
+    """Photographs without the files that cannot be read; arrays as they are."""
+    return dataset.sound() if hasattr(dataset, "sound") else dataset
+
+
 def _checked_images(images, expected):
-    images = np.ascontiguousarray(images)
+    if not hasattr(images, "digests"):  # photographs stay where they are
+        images = np.ascontiguousarray(images)
     as_images(images[:1] if images.dtype == np.uint8 else images)
     received = images.shape[1:]
     fits = expected is None or (

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from nfm_keras import data, training
+from nfm_keras import training
+from nfm_keras.data import from_config
 from nfm_keras.experiments.experiment import Run
 from nfm_keras.mixing import schemes
 from nfm_keras.training.config import Config
@@ -17,6 +18,7 @@ _TIMED = 4  # steps of an epoch that is timed
 _DECIDING = (
     *("dataset", "network", "width", "depth", "batch_size", "precision", "policy"),
     *("patch_size", "optimizer", "schedule", "learning_rate", "jit_compile"),
+    *("image_size", "classes"),
 )
 
 
@@ -60,7 +62,7 @@ def _step_seconds(config):
     """Seconds of one training step, once it is compiled."""
     config, network = training.resolve(config)
     model = training.compile_model(config, network, steps=_TIMED)
-    known = data.spec(config.dataset)
+    known = from_config.spec_of(config)
     count = _TIMED * config.batch_size
     images = np.zeros((count, *known.shape), "uint8")
     labels = np.arange(count) % known.num_classes

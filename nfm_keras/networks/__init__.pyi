@@ -1,6 +1,7 @@
 from .catalogue import NETWORKS as NETWORKS
 from .catalogue import build as build
 from .perceptron import mlp as mlp
+from .plain_vit import vit_s16 as vit_s16
 from .preact_resnet import preact_resnet18 as preact_resnet18
 from .preact_resnet import small_resnet as small_resnet
 from .resnet import resnet50 as resnet50

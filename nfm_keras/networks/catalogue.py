@@ -8,6 +8,7 @@ import keras
 
 from nfm_keras.checks import unknown
 from nfm_keras.networks.perceptron import mlp
+from nfm_keras.networks.plain_vit import vit_s16
 from nfm_keras.networks.preact_resnet import preact_resnet18, small_resnet
 from nfm_keras.networks.resnet import resnet50, resnet101
 from nfm_keras.networks.vision_transformer import vit_lite, vit_lite7_4
@@ -23,6 +24,7 @@ NETWORKS: Mapping[str, Callable[..., keras.Model]] = types.MappingProxyType(
         "resnet101": resnet101,
         "vit_lite7_4": vit_lite7_4,
         "vit_lite": vit_lite,
+        "vit_s16": vit_s16,
         "mlp": mlp,
     }
 )

@@ -16,6 +16,8 @@ from nfm_keras.networks.blocks import (
     normalize,
 )
 
+_LEAST = 32
+
 # He's law over the outputs of a kernel: the one PyTorch's ResNets start from.
 _INITIALIZER = {
     "class_name": "VarianceScaling",
@@ -29,10 +31,11 @@ def resnet50(
     width: float = 1.0,
     **options: Any,
 ) -> keras.Model:
-    """Builds ResNet-50 for 224x224 images, as the paper's ImageNet table used it.
+    """Builds ResNet-50 v1.5 for 224x224 images, as the paper's ImageNet table used it.
 
-    25.6 M parameters and 4.1 G multiply-adds at `width=1` and 1000 classes. Sites:
-    the normalised input and the outputs of stages 1 to 3.
+    The stride of a stage is in its 3x3 convolution. 25.6 M parameters and 4.1 G
+    multiply-adds at `width=1` and 1000 classes. Sites: the normalised input and the
+    outputs of stages 1 to 3.
 
     Args:
         input_shape: `(height, width, channels)`.
@@ -44,7 +47,8 @@ def resnet50(
         `keras.Model` from [0, 1] images `(batch, *input_shape)` to logits.
 
     Raises:
-        ValueError: For a bad `input_shape` or `width`.
+        ValueError: For a bad `width` or `input_shape`, such as one of less than 32
+            pixels a side.
 
     Example:
 
@@ -53,6 +57,7 @@ def resnet50(
     Reference:
         [He et al., 2015](https://arxiv.org/abs/1512.03385), table 1.
     """
+    _check_sides(input_shape)
     stages = _stages(width, (3, 4, 6, 3))
     return resnet(input_shape, num_classes, stages, name="resnet50", **options)
 
@@ -77,13 +82,23 @@ def resnet101(
         `keras.Model` from [0, 1] images `(batch, *input_shape)` to logits.
 
     Raises:
-        ValueError: For a bad `input_shape` or `width`.
+        ValueError: For a bad `width` or `input_shape`, such as one of less than 32
+            pixels a side.
     """
+    _check_sides(input_shape)
     stages = _stages(width, (3, 4, 23, 3))
     return resnet(input_shape, num_classes, stages, name="resnet101", **options)
 
 
-def resnet(input_shape, num_classes, stages, mean=None, std=None, name="resnet"):
+def resnet(
+    input_shape,
+    num_classes,
+    stages,
+    zero_init=False,
+    mean=None,
+    std=None,
+    name="resnet",
+):
     """Builds a residual network of bottleneck blocks with sites.
 
     The stride of a stage is in the 3x3 convolution of its first block (version
@@ -94,6 +109,9 @@ def resnet(input_shape, num_classes, stages, mean=None, std=None, name="resnet")
         num_classes: Number of logits.
         stages: `[(channels, blocks), ...]`; the blocks of a stage put out four
             times its channels, and each stage after the first halves the image.
+        zero_init: Whether the last batch norm of each block starts with a scale of
+            0, so that the network starts as a shallow one
+            ([Goyal et al., 2017](https://arxiv.org/abs/1706.02677), section 5.1).
         mean: Per-channel mean of the [0, 1] images; `None` for no normalisation.
         std: Their standard deviation.
         name: Name of the model.
@@ -113,7 +131,7 @@ def resnet(input_shape, num_classes, stages, mean=None, std=None, name="resnet")
     for stage, (filters, blocks) in enumerate(stages, start=1):
         for block in range(1, blocks + 1):
             strides = 2 if stage > 1 and block == 1 else 1
-            x = _block(x, filters, strides, f"stage{stage}_block{block}")
+            x = _block(x, filters, strides, zero_init, f"stage{stage}_block{block}")
         if stage < len(stages):
             x = NoisyFeatureMixup(name=f"site_{stage}")(x)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
@@ -124,11 +142,21 @@ def _stages(width, blocks):
     return [(channels(width, base), n) for base, n in zip((64, 128, 256, 512), blocks)]
 
 
-def _block(x, filters, strides, name):
+def _check_sides(input_shape):
+    if any(side is not None and side < _LEAST for side in input_shape[:2]):
+        raise ValueError(
+            f"A residual network of bottlenecks halves images five times: they must "
+            f"have at least {_LEAST} pixels a side. "
+            f"Received: input_shape={tuple(input_shape)}"
+        )
+
+
+def _block(x, filters, strides, zero_init, name):
     y = norm_relu(_conv(x, filters, 1, name=f"{name}_conv1"), f"{name}_1")
     y = norm_relu(_conv(y, filters, 3, strides, name=f"{name}_conv2"), f"{name}_2")
     y = _conv(y, 4 * filters, 1, name=f"{name}_conv3")
-    y = BatchNormalization(name=f"{name}_3_norm")(y)
+    first = "zeros" if zero_init else "ones"
+    y = BatchNormalization(gamma_initializer=first, name=f"{name}_3_norm")(y)
     if strides > 1 or x.shape[-1] != 4 * filters:
         x = _conv(x, 4 * filters, 1, strides, name=f"{name}_skip")
         x = BatchNormalization(name=f"{name}_skip_norm")(x)

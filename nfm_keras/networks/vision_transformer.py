@@ -109,7 +109,7 @@ def vit_lite(
         appendix A.
     """
     check_count("depth", depth)
-    _check_patches(input_shape, patch_size)
+    check_patches(input_shape, patch_size)
     check_number("attention_dropout", attention_dropout, least=0, below=1)
     check_number("stochastic_depth", stochastic_depth, least=0, below=1)
     images = image_input(input_shape)
@@ -179,6 +179,8 @@ class SelfAttention(layers.Layer):
     Args:
         heads: Number of heads; divides the number of features.
         dropout: Dropout rate of the attention weights, in [0, 1).
+        use_bias: Whether queries, keys and values have a bias after all.
+        kernel_initializer: Of both kernels; by default a normal one.
 
     Input shape:
         `(batch, tokens, features)`
@@ -190,15 +192,26 @@ class SelfAttention(layers.Layer):
         [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762), section 3.2.
     """
 
-    def __init__(self, heads, dropout=0.0, **kwargs):
+    def __init__(
+        self,
+        heads,
+        dropout=0.0,
+        use_bias=False,
+        kernel_initializer=_NORMAL,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.heads = heads
+        self.heads, self.use_bias = heads, use_bias
+        self.kernel_initializer = kernel_initializer
         self.dropout = SavedDropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, input_shape):
         size = input_shape[-1]
-        settings = {"kernel_initializer": _NORMAL, "dtype": self.dtype_policy}
-        self.qkv = layers.Dense(3 * size, use_bias=False, name="qkv", **settings)
+        law = self.kernel_initializer
+        settings = {"kernel_initializer": law, "dtype": self.dtype_policy}
+        self.qkv = layers.Dense(
+            3 * size, use_bias=self.use_bias, name="qkv", **settings
+        )
         self.projection = layers.Dense(size, name="projection", **settings)
         for dense in (self.qkv, self.projection):
             dense.build(input_shape)
@@ -219,6 +232,8 @@ class SelfAttention(layers.Layer):
 
     def get_config(self):
         own = {"heads": self.heads, "dropout": self.dropout.rate}
+        own |= {"use_bias": self.use_bias}
+        own |= {"kernel_initializer": self.kernel_initializer}
         return {**super().get_config(), **own}
 
 
@@ -266,7 +281,16 @@ def _dense(x, units, name, **options):
     return layers.Dense(units, kernel_initializer=_NORMAL, name=name, **options)(x)
 
 
-def _check_patches(input_shape, patch_size):
+def check_patches(input_shape, patch_size):
+    """Refuses a patch that does not divide the image.
+
+    Args:
+        input_shape: `(height, width, channels)`.
+        patch_size: Side of a patch, in pixels.
+
+    Raises:
+        ValueError: If it does not, or is no positive integer.
+    """
     check_count("patch_size", patch_size)
     if any(side is None or side % patch_size for side in input_shape[:2]):
         raise ValueError(

@@ -43,6 +43,8 @@ class Evaluation(collections.abc.Sequence[Score]):
             and `accuracy` of `nfm_keras.evaluation.calibration.Reliability`.
         certifications: tuple of dicts, one a sigma, of randomised smoothing.
         checks: tuple of dicts, the gradient-masking report.
+        skipped: tuple of str. Names of the image files that could not be read and are
+            not among the images.
 
     Example:
 
@@ -68,6 +70,7 @@ class Evaluation(collections.abc.Sequence[Score]):
     reliability: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     certifications: tuple[dict, ...] = ()
     checks: tuple[dict, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -108,7 +111,7 @@ def load_evaluation(path: StrPath) -> Evaluation:
         ValueError: If the file is truncated, of a newer format or not an evaluation.
     """
     older = {1: _with_scores, 2: _with_warnings, 3: _with_revisions}
-    return schema.read(path, Evaluation, FORMAT, older=older)
+    return schema.read(path, Evaluation, FORMAT, older=older, optional=("skipped",))
 
 
 def _with_scores(content):

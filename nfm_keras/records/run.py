@@ -39,6 +39,7 @@ class Record:
         started: str. ISO 8601 time.
         history: dict of str to list of float, one number an epoch. NaN and the
             infinities are kept.
+        skipped: tuple of str. Names of the image files that could not be read.
         scores: tuple of `Score`, those of the evaluation beside the record; they are
             not written to the record's own file.
     """
@@ -57,6 +58,7 @@ class Record:
     started: str
     history: dict[str, list[float]]
     scores: tuple[Score, ...] = ()
+    skipped: tuple[str, ...] = ()
 
 
 def save(record: Record, path: StrPath) -> None:
@@ -68,6 +70,8 @@ def save(record: Record, path: StrPath) -> None:
     """
     content = dataclasses.asdict(record)
     del content["scores"]
+    if not record.skipped:
+        del content["skipped"]  # as in files of before there were any
     write_json(path, {"format": FORMAT} | content)
 
 
@@ -87,7 +91,9 @@ def load(path: StrPath) -> Record:
     """
     path = pathlib.Path(path)
     older = {1: _with_full_scores}
-    record = schema.read(path, Record, FORMAT, older=older, optional=("scores",))
+    record = schema.read(
+        path, Record, FORMAT, older=older, optional=("scores", "skipped")
+    )
     record = dataclasses.replace(record, config=with_rate_drops(record.config))
     beside = path.with_name(evaluation.EVALUATION_FILE)
     if not beside.exists():

@@ -2,7 +2,7 @@
 
 import keras
 
-from nfm_keras import data
+from nfm_keras.data import from_config
 from nfm_keras.figures import training as figures
 from nfm_keras.mixing.seen import site_names
 from nfm_keras.reports import html
@@ -24,9 +24,7 @@ def add_inputs(body, config, model, *, folder, epochs, backend, data_dir):
     """
     epochs = epochs or config.epochs
     try:
-        splits = data.load(
-            config.dataset, data_dir, limit=config.limit, validation=config.validation
-        )
+        splits = from_config.load(config, data_dir)
     except FileNotFoundError:
         html.note(body, f"Not shown: the images of {config.dataset} are not at hand.")
         return

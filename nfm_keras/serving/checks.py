@@ -82,13 +82,14 @@ def check_graph(folder):
     _refuse("need Keras", (name for name in _objects(proto) if "keras" in name))
 
 
-def check_outputs(model, folder, float16=False):
+def check_outputs(model, folder, float16=False, eval_crop=None):
     """Asks every signature of a SavedModel, and compares with the Keras model.
 
     Args:
         model: Keras model from images to logits, or to logits and features.
         folder: Folder of the SavedModel made from it.
         float16: Whether its weights were rounded to half precision.
+        eval_crop: As in `nfm_keras.serving.signatures.signatures`.
 
     Returns:
         float, the largest difference of an output.
@@ -104,7 +105,7 @@ def check_outputs(model, folder, float16=False):
     # On the CPU: a GPU may choose another, less exact algorithm for either side.
     with tf.device("/CPU:0"):
         outputs = keras.tree.flatten(model(tf.constant(images), training=False))
-        answers = _ask(folder, images)
+        answers = _ask(folder, images, eval_crop)
     outputs = [tf.cast(output, tf.float32).numpy() for output in outputs]
     expected = dict(zip(("logits", signatures.FEATURES), outputs))
     allowed = rounding(model, float16)
@@ -239,12 +240,12 @@ def _objects(proto):
         yield from (n.user_object.identifier for n in graph.object_graph_def.nodes)
 
 
-def _ask(folder, images):
+def _ask(folder, images, eval_crop):
     import tensorflow as tf
 
     servable = tf.saved_model.load(str(folder))
     answers = {}
     for name, signature in servable.signatures.items():
         (key,) = signature.structured_input_signature[1]
-        answers[name] = signature(**{key: signatures.example(name, images)})
+        answers[name] = signature(**{key: signatures.example(name, images, eval_crop)})
     return answers

@@ -4,6 +4,8 @@ Nothing here runs in Python once it is traced: a SavedModel with it needs no Ker
 Pillow and no Python function.
 """
 
+from nfm_keras.serving import resizing
+
 MAX_PIXELS = 2**26
 """A file that declares more pixels is refused before anything is decoded. At three
 bytes each that is 192 MiB, and more than a camera of 50 megapixels makes."""
@@ -19,7 +21,7 @@ _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 _LUMA = (19595, 38470, 7471)
 
 
-def decode(files, shape):
+def decode(files, shape, eval_crop=None):
     """Decodes and resizes files to the images that a network takes, in a graph.
 
     * Colour, grey, palette and alpha images of any bit depth become `channels`: grey is
@@ -32,9 +34,14 @@ def decode(files, shape):
       factor. An image of the network's size comes through bit for bit.
     * The orientation that a camera notes (EXIF) is ignored.
 
+    With `eval_crop` the shorter side is resized and the centre cut out, bit for bit as
+    Pillow does it and as photographs are evaluated (`serving.resizing`).
+
     Args:
         files: string tensor `(batch,)`, each the bytes of a JPEG or PNG.
         shape: `(height, width, channels)` of the result, 1 or 3 channels.
+        eval_crop: float, the share of the shorter side that is shown; `None` to resize
+            the whole image, whatever its shape.
 
     Returns:
         float32 `(batch, height, width, channels)` in [0, 1].
@@ -58,6 +65,12 @@ def decode(files, shape):
     # would run it at once with the checks.
     with tf.control_dependencies([_check_sides(sides)]):
         files = tf.identity(files)
+    if eval_crop is not None:
+
+        def crop(pixels):
+            return resizing.centre_crop(pixels, shape[0], eval_crop)
+
+        return tf.cast(_images(files, crop, shape, tf.uint8), tf.float32) / 255.0
     # Resizing one by one takes longer than decoding, also where it changes nothing.
     images = tf.cond(
         tf.reduce_all(sides == shape[:2]),

@@ -35,6 +35,7 @@ def export(
     classes: Iterable[str] | None = None,
     features: bool = False,
     float16: bool = False,
+    eval_crop: float | None = None,
 ) -> pathlib.Path:
     """Writes a classifier as version folder `<path>/<version>/` of a SavedModel.
 
@@ -64,6 +65,10 @@ def export(
         features: Whether to add the signature `features`, the input of the last layer.
         float16: Whether to store the weights in half precision: half the size, and
             outputs that the rounding changes, by how much the model card says.
+        eval_crop: Share of the shorter side of a file that `serving_bytes` shows the
+            network, by default that of the record's evaluation: 0.875 resizes the
+            shorter side to 256 for a network of 224 and cuts the centre out, exactly
+            as photographs are evaluated. Without one files are resized as a whole.
 
     Returns:
         `pathlib.Path` of the version folder.
@@ -87,20 +92,23 @@ def export(
     head = heads.head_of(classifier, checks.example_images(classifier))
     names = _class_names(head, classes)
     model = signatures.with_features(head.model) if features else head.model
-    offered = signatures.signatures(model, names, float16, head.sigmoid)
+    if eval_crop is None and record is not None:
+        eval_crop = record.config.get("eval_crop")
+    offered = signatures.signatures(model, names, float16, head.sigmoid, eval_crop)
     path = pathlib.Path(path)
     target = path / str(_free_version(path, version))
     record, evaluation = _with_scores(record, evaluation)
     with records.whole(target, replace=False) as folder:
         _write(offered, folder)
         checks.check_graph(folder)
-        changed = checks.check_outputs(model, folder, float16)
+        changed = checks.check_outputs(model, folder, float16, eval_crop)
         _add_run(folder, record, evaluation)
         title = f"{path.name}, version {target.name}"
         card = model_card(title, offered, names, record, changed if float16 else None)
         records.write_text(folder / CARD, card)
         _add_extra(folder / EXTRA, None if classes is None else names)
-        warmup.write(folder / EXTRA, path.name, _requests(model, offered))
+        requests = _requests(model, offered, eval_crop)
+        warmup.write(folder / EXTRA, path.name, requests)
     return target
 
 
@@ -195,6 +203,9 @@ def _add_extra(folder, classes):
         records.write_text(folder / _CLASSES, "".join(f"{name}\n" for name in classes))
 
 
-def _requests(model, offered):
+def _requests(model, offered, eval_crop):
     image = checks.example_images(model, batch=1)
-    return {s.name: (s.spec.name, signatures.example(s.name, image)) for s in offered}
+    return {
+        s.name: (s.spec.name, signatures.example(s.name, image, eval_crop))
+        for s in offered
+    }

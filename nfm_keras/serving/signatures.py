@@ -29,7 +29,7 @@ class Signature(NamedTuple):
     about: str
 
 
-def signatures(model, names, float16=False, sigmoid=False):
+def signatures(model, names, float16=False, sigmoid=False, eval_crop=None):
     """Lists the signatures of a model. TensorFlow backend.
 
     Each answers with `logits` and `probabilities`, float32 `(batch, classes)`, and
@@ -52,6 +52,8 @@ def signatures(model, names, float16=False, sigmoid=False):
             back to the type that they had, so only storage is saved and rounded.
         sigmoid: Whether probabilities are sigmoids of the logits, each for itself. One
             logit alone is then that of the second of two names.
+        eval_crop: float. Share of the shorter side of a file that the network is shown;
+            `None` for all of it. See `nfm_keras.serving.decoding.decode`.
 
     Returns:
         List of `Signature`. They share one graph of the network and one set of weights.
@@ -79,7 +81,7 @@ def signatures(model, names, float16=False, sigmoid=False):
     if len(shape) == 4:
         offered.append(_uint8(serve, shape))
     if len(shape) == 4 and None not in shape[1:] and shape[-1] in (1, 3):
-        offered.append(_bytes(serve, shape[1:]))
+        offered.append(_bytes(serve, shape[1:], eval_crop))
     if len(model.outputs) == 2:
         about = "images in [0, 1], to what the last layer sees"
         offered.append(
@@ -113,12 +115,13 @@ def with_features(classifier):
         (tensor,) = inputs
 
 
-def example(name, images):
+def example(name, images, eval_crop=None):
     """Returns what a client sends to a signature for some images.
 
     Args:
         name: Name of the signature.
         images: float32 `(batch, ...)` in [0, 1], multiples of 1/255 for equal answers.
+        eval_crop: As in `signatures`. Files get a margin that is cut off again.
 
     Returns:
         Tensor: the images, as uint8, or as PNG files.
@@ -131,6 +134,12 @@ def example(name, images):
     pixels = tf.cast(tf.round(images * 255.0), tf.uint8)
     if name == UINT8:
         return pixels
+    if eval_crop is not None:
+        size = pixels.shape[1]
+        margin = round(size / eval_crop) - size
+        before = round(margin / 2)
+        sides = [before, margin - before]
+        pixels = tf.pad(pixels, [[0, 0], sides, sides, [0, 0]])
     return tf.stack([tf.io.encode_png(image) for image in pixels])
 
 
@@ -144,15 +153,19 @@ def _uint8(serve, shape):
     return Signature(UINT8, serve_uint8, spec, "images in [0, 255]")
 
 
-def _bytes(serve, shape):
+def _bytes(serve, shape, eval_crop):
     import tensorflow as tf
 
     def serve_bytes(image_bytes):
-        return serve(decoding.decode(image_bytes, shape))
+        return serve(decoding.decode(image_bytes, shape, eval_crop))
 
     # The suffix tells the server's REST interface that these strings are binary.
     spec = tf.TensorSpec((None,), tf.string, name="image_bytes")
-    return Signature(BYTES, serve_bytes, spec, "JPEG or PNG files")
+    about = "JPEG or PNG files"
+    if eval_crop is not None:
+        short = round(shape[0] / eval_crop)
+        about += f", the shorter side resized to {short}, the centre cut out"
+    return Signature(BYTES, serve_bytes, spec, about)
 
 
 def _network(model, float16):

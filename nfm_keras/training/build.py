@@ -4,7 +4,8 @@ import dataclasses
 
 import keras
 
-from nfm_keras import data, networks
+from nfm_keras import networks
+from nfm_keras.data.from_config import described, spec_of
 from nfm_keras.mixing import schemes
 from nfm_keras.mixing.draw import Mixing
 from nfm_keras.mixing.model import NFMModel
@@ -16,7 +17,7 @@ from nfm_keras.training.config import Config
 
 NETWORK_OPTIONS = (
     *("identity_skip", "final_norm", "depth", "dropout"),
-    *("attention_dropout", "stochastic_depth", "patch_size"),
+    *("attention_dropout", "stochastic_depth", "patch_size", "zero_init"),
 )
 """Fields of a config that go to the builder of the network, where they are set."""
 
@@ -38,7 +39,8 @@ def resolve(config: Config) -> tuple[Config, keras.Model]:
             cannot take.
     """
     keras.config.set_dtype_policy(config.precision)
-    known, network = data.spec(config.dataset), _network(config)
+    config = described(config)
+    known, network = spec_of(config), _network(config)
     mixing = schemes.mixing(config.scheme, find_sites(network), **_mixing(config))
     site_layers(network, mixing.sites)  # refuses a name that is not a site's
     settings = mixing.get_config()
@@ -129,7 +131,7 @@ def mixing_schedule(config) -> MixingSchedule:
 
 
 def _network(config):
-    known = data.spec(config.dataset)
+    known = spec_of(config)
     options = {name: getattr(config, name) for name in NETWORK_OPTIONS}
     return networks.build(
         config.network,

@@ -14,10 +14,13 @@ ON_NAN = ("stop", "skip", "rollback")
 
 _COUNTS = (
     *("epochs", "batch_size", "eval_every", "gradient_accumulation"),
-    *("steps_per_execution", "base_batch_size"),
+    *("steps_per_execution", "base_batch_size", "image_size"),
 )
 _COUNTS_FROM_0 = ("seed", "swa_epochs", "off_epoch")
-_LISTS = (("sites", str), ("grids", int), ("rate_drops", float))
+_LISTS = (
+    *(("sites", str), ("grids", int), ("rate_drops", float)),
+    ("classes", str),
+)
 _NUMBERS_FROM_0 = ("learning_rate", "momentum", "weight_decay")
 
 
@@ -28,12 +31,17 @@ class Config:
     The defaults are the paper's for CIFAR, at full width and length. Fields of
     the mixing, of the scheme's technique and `label_smoothing` that are `None` take the
     scheme's values, and stay `None` where it has none; those from `identity_skip` to
-    `patch_size` take those of the network's builder. `policy` is one of
+    `zero_init` take those of the network's builder. `policy` is one of
     `policies.POLICIES`, done after the crop and the flip of `augment`, or without
     them.
 
     `rate_drops` are the epochs of `schedule="step"`, counted from 0, that begin with a
     tenth of the rate before; `None` for the authors', 101, 151 and 181 of 200.
+
+    `image_size`, `eval_crop`, `antialias` and `classes` are of photographs and stay
+    `None` for other sets: the side of an image (224), the share of the shorter side
+    that an evaluation shows (0.875), whether training crops are antialiased, and the
+    names of the classes, which are read from the set.
 
     `batch_size` counts the samples of all replicas of a `distribution`;
     `base_batch_size`, where given, is the one that `learning_rate` is for. `ema` saves
@@ -97,6 +105,10 @@ class Config:
     jit_compile: bool | None = None
     limit: int | None = None
     validation: int = 0
+    image_size: int | None = None
+    eval_crop: float | None = None
+    antialias: bool | None = None
+    classes: tuple[str, ...] | None = None
     eval_every: int = 1
     identity_skip: str | None = None
     final_norm: bool | None = None
@@ -105,6 +117,7 @@ class Config:
     attention_dropout: float | None = None
     stochastic_depth: float | None = None
     patch_size: int | None = None
+    zero_init: bool | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -117,6 +130,8 @@ class Config:
         for name, known in choices().items():
             value = getattr(self, name)
             if value is not None and value not in known:
+                if name == "dataset" and _is_photographs(value):
+                    continue
                 raise unknown(name, value, known)
 
     def to_json(self) -> dict:
@@ -132,6 +147,8 @@ class Config:
                     check_count(name, getattr(self, name), least)
         for name in _NUMBERS_FROM_0:
             check_number(name, getattr(self, name), least=0)
+        if self.eval_crop is not None:
+            check_number("eval_crop", self.eval_crop, above=0, most=1)
         if self.global_clipnorm is not None:
             check_number("global_clipnorm", self.global_clipnorm, above=0)
 
@@ -146,6 +163,12 @@ class Config:
                 "A run has one kind of averages: `ema` or `swa_epochs`. "
                 f"Received: ema=True, swa_epochs={self.swa_epochs}"
             )
+
+
+def _is_photographs(dataset):
+    from nfm_keras import data
+
+    return data.is_photographs(dataset)
 
 
 def choices() -> dict:

@@ -16,11 +16,15 @@ GROUPS = {
         "precision": "float32, mixed_bfloat16 or mixed_float16.",
     },
     "data": {
-        "dataset": "Name of the set of images: digits, cifar10 ...",
+        "dataset": "Set of images: digits, cifar10, folder:PATH, tfds:NAME ...",
         "limit": "Train and test on so many images only.",
         "validation": "Training images held out to validate on, instead of the test's.",
         "batch_size": "Samples in a batch, over all devices.",
         "augment": "Whether images are cropped and mirrored at random.",
+        "image_size": "Side of photographs, in pixels: 224.",
+        "eval_crop": "Share of a photograph's shorter side to evaluate on: 0.875.",
+        "antialias": "Whether training crops of photographs are antialiased: no.",
+        "classes": "Names of the classes of photographs, read from the set.",
         "policy": "A further augmentation: autoaugment or randaugment.",
     },
     "network": {
@@ -33,6 +37,7 @@ GROUPS = {
         "attention_dropout": "vit_lite: share of the attention weights dropped.",
         "stochastic_depth": "vit_lite: how often the last block is dropped.",
         "patch_size": "vit_lite: side of a patch, in pixels.",
+        "zero_init": "resnet50: the last batch norm of a block starts at 0.",
     },
     "mixing": {
         "alpha": "First parameter of lambda's Beta law; 0 for no mixing.",

@@ -1,5 +1,6 @@
 """The steps of a run: from its newest checkpoint to its last epoch."""
 
+import contextlib
 import dataclasses
 import datetime
 import functools
@@ -7,6 +8,7 @@ import pathlib
 import warnings
 
 import keras
+import numpy as np
 
 from nfm_keras import data
 from nfm_keras.backend.keras_private import build_state
@@ -131,7 +133,7 @@ def _train(job, rollbacks, started):
             state=state,
             config=job.config.to_json(),
             steps=job.steps,
-            extra={"rollbacks": rollbacks, "started": started},
+            extra={"rollbacks": rollbacks, "started": started, **_skipped(job, state)},
             engine=job.engine,
             every=job.save_every,
             keep=job.keep,
@@ -169,20 +171,50 @@ def _restore(model, job, config):
     with job.engine.scope():
         state = checkpoints.restore(model, job.checkpoints, job.config.to_json())
     if state and len(model.metrics_variables) < len(state["metrics"]):
-        images, labels, _ = job.splits.train
-        build_state(model, (images[:2], labels[:2]))
+        shape = job.splits.train.spec.shape
+        build_state(model, (np.zeros((2, *shape), "uint8"), np.zeros(2, "int64")))
     if config.schedule == "constant":
         # The restored optimizer holds the checkpoint's rate; a rollback halves it.
         model.optimizer.learning_rate = learning_rate(config, job.steps)
     return state
 
 
+def _skipped(job, state):
+    """What the checkpoint keeps of files that cannot be read: a list that grows."""
+    photographs = getattr(job.splits.train.images, "skipped", None)
+    if photographs is None:
+        return {}
+    for name in (state or {}).get("skipped", ()):
+        if name not in photographs.names:
+            photographs.names.append(name)
+    return {"skipped": photographs.names}
+
+
+@contextlib.contextmanager
+def _told_by_stream(job):
+    """Raises what a stream of photographs has to say in its own words."""
+    try:
+        yield
+    except Exception:
+        photographs = getattr(job.splits.train.images, "skipped", None)
+        if photographs is not None and photographs.error is not None:
+            raise photographs.error from None
+        raise
+
+
 def _fit(model, job, callbacks, epoch, step, end):
-    config, watched = job.config, job.watched
+    config = job.config
     part = job.engine.part(config.batch_size)
+    stream = batches(config, job.splits.train, epoch, start_step=step, part=part)
+    with _told_by_stream(job):
+        _fit_on(model, job, stream, callbacks, epoch, step, end)
+
+
+def _fit_on(model, job, stream, callbacks, epoch, step, end):
+    config, watched = job.config, job.watched
     job.engine.fit(
         model,
-        batches(config, job.splits.train, epoch, start_step=step, part=part),
+        stream,
         validation_data=(watched.images, watched.labels),
         validation_freq=[
             number

@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from nfm_keras import data, records
+from nfm_keras import records
+from nfm_keras.data import from_config
 from nfm_keras.mixing.sites import remove_sites
 from nfm_keras.networks.blocks import with_keras_layers
 from nfm_keras.records.environment import environment
@@ -44,6 +45,9 @@ def train(
     watch: str | None = None,
     save_every: int | None = None,
     keep: int = 2,
+    strict: bool = False,
+    cache: str = "none",
+    cache_dir: StrPath | None = None,
 ) -> records.Record:
     """Trains one network and leaves `record.json` and `classifier.keras` in `folder`.
 
@@ -79,6 +83,11 @@ def train(
         save_every: Steps from checkpoint to checkpoint within an epoch; `None` for
             one at its end only.
         keep: How many checkpoints to keep.
+        strict: Whether a photograph that cannot be read ends the run; otherwise the
+            next one takes its place, and the record names it.
+        cache: Where photographs are kept once they were read: `"none"`, `"ram"` or
+            `"disk"`, as in `data.Reading`.
+        cache_dir: As there.
 
     Returns:
         The `Record`, with the scores of an `evaluation.json` beside it.
@@ -108,14 +117,14 @@ def train(
     }
     options["watch"] = watch or (_WATCHED if tensorboard else None)
     try:
+        config = from_config.described(config, data_dir, download)
         engine, config, network = _begin(config, folder, resume)
         if (folder / records.FILE).exists():
             return records.load(folder / records.FILE)
         _check_processes(engine, options)
         options["verbose"] = verbose if engine.is_chief else 0
-        splits = data.load(
-            config.dataset, data_dir, download, config.limit, config.validation
-        )
+        kept = {"strict": strict, "cache": cache, "cache_dir": cache_dir}
+        splits = from_config.load(config, data_dir, download, **kept)
         steps = steps_per_epoch(config, splits.train)
         with engine.scope():
             compile_model(config, network, steps)  # refuses what it does not take
@@ -221,6 +230,7 @@ def to_record(
         seconds=checkpoint.seconds,
         started=started,
         history=checkpoint.history,
+        skipped=tuple(sorted(checkpoint.extra.get("skipped", ()))),
     )
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from nfm_keras.data.batching import in_order
+
 
 class Engine:
     """One process on one device, and the base of the distributions.
@@ -95,6 +97,10 @@ class Engine:
                 what starts them has to end those that are left and to start all
                 again, with `resume`.
         """
+        if options.get("validation_data") is not None:
+            images, labels = options["validation_data"]
+            size = options.get("validation_batch_size", 32)
+            options["validation_data"] = in_order(images, labels, size)
         with self.leaving_together():
             return model.fit(batches, **options)
 

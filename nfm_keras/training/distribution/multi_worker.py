@@ -6,6 +6,7 @@ import json
 import os
 
 import keras
+import numpy as np
 from keras import ops, tree
 
 from nfm_keras.backend import replicas
@@ -148,7 +149,7 @@ class MultiWorker(Engine):
             model.reset_metrics()
             for number, start in enumerate(range(0, len(own[0]), size)):
                 listeners.on_test_batch_begin(number)
-                test(*(values[start : start + size] for values in own))
+                test(*(np.asarray(v[start : start + size]) for v in own))
                 listeners.on_test_batch_end(number)
             # Sums over all replicas, whatever their share of the images.
             logs = model.get_metrics_result()

@@ -1,0 +1,115 @@
+"""The set of images of a run's config: arrays or photographs."""
+
+import dataclasses
+from typing import Any
+
+from nfm_keras.data import loading
+from nfm_keras.data.photographs import catalogue
+from nfm_keras.data.photographs.photographs import Reading
+from nfm_keras.data.specs import DatasetSpec, spec
+from nfm_keras.types import StrPath
+
+_READING = ("image_size", "eval_crop", "antialias")
+
+
+def described(
+    config: Any, data_dir: StrPath | None = None, download: bool = False
+) -> Any:
+    """Fills in what a config leaves to its set of photographs.
+
+    Args:
+        config: A `nfm_keras.training.Config`.
+        data_dir: As in `data.load`.
+        download: As there.
+
+    Returns:
+        The config with `image_size`, `eval_crop`, `antialias` and `classes`; as it is
+        for a set that is no photographs, or where nothing is missing.
+
+    Raises:
+        ValueError: If one of these is given for another set.
+        FileNotFoundError: If the photographs are not there.
+    """
+    given = {name: getattr(config, name) for name in (*_READING, "classes")}
+    if not catalogue.is_photographs(config.dataset):
+        alien = [name for name, value in given.items() if value is not None]
+        if alien:
+            raise ValueError(
+                f"`{alien[0]}` is a setting of photographs, such as folder:PATH. "
+                f"Received: {alien[0]}={given[alien[0]]!r} with {config.dataset!r}"
+            )
+        return config
+    missing = {
+        name: value
+        for name, value in Reading()._asdict().items()
+        if name in given and given[name] is None
+    }
+    if config.classes is None:
+        missing["classes"] = catalogue.classes_of(config.dataset, data_dir, download)
+    return dataclasses.replace(config, **missing)
+
+
+def spec_of(config: Any) -> DatasetSpec:
+    """Returns the `DatasetSpec` of a config that is `described`."""
+    if config.classes is None:
+        return spec(config.dataset)
+    return catalogue.describe(config.dataset, config.classes, config.image_size)
+
+
+def load(
+    config: Any,
+    data_dir: StrPath | None = None,
+    download: bool = False,
+    **reading: Any,
+) -> loading.Splits:
+    """Loads the images of a config: see `data.load`.
+
+    Args:
+        config: A `nfm_keras.training.Config`.
+        data_dir: As there.
+        download: As there.
+        **reading: As there, what a config does not say: `strict`, `cache`, `cache_dir`.
+
+    Raises:
+        ValueError: If the set has other classes than the config.
+    """
+    settings = {name: getattr(config, name) for name in _READING}
+    reading |= {name: value for name, value in settings.items() if value is not None}
+    place = data_dir, download, config.limit, config.validation
+    splits = loading.load(config.dataset, *place, **reading)
+    expected, received = config.classes, splits.train.spec.classes
+    if expected is not None and tuple(expected) != received:
+        raise ValueError(
+            f"{config.dataset} must have the {len(expected)} classes of the run, "
+            f"{', '.join(expected[:3])} ... Received: {len(received)} classes, "
+            f"{', '.join(received[:3])} ..."
+        )
+    return splits
+
+
+def load_test(
+    dataset: str,
+    config: dict,
+    data_dir: StrPath | None = None,
+    download: bool = False,
+    strict: bool = False,
+) -> Any:
+    """Loads the images to test on, as a run had them.
+
+    Args:
+        dataset: As in `data.load`.
+        config: Dict with what a config says of photographs: `image_size`, `eval_crop`,
+            and `validation`, for a set that is tested on images held out.
+        data_dir, download, strict: As in `data.load`.
+
+    Returns:
+        A `Split` or `PhotographSplit`.
+    """
+    if not catalogue.is_photographs(dataset):
+        return loading.load(dataset, data_dir, download).test
+    given = {name: config.get(name) for name in ("image_size", "eval_crop")}
+    reading = {name: value for name, value in given.items() if value is not None}
+    validation = config.get("validation") or 0
+    return loading.load(
+        dataset, data_dir, download, None, validation, strict=strict, **reading
+    ).test

@@ -1,0 +1,1 @@
+"""Sets of photographs: files of any number and size that are read when needed."""

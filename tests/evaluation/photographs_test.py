@@ -1,0 +1,77 @@
+import dataclasses
+
+import keras
+import numpy as np
+import photograph_sets
+import pytest
+
+import nfm_keras as nfm
+from nfm_keras import data, evaluation
+from nfm_keras.corruptions.cache import fingerprint
+
+pytestmark = pytest.mark.backends
+
+IDS = ["clean", "white_noise@0.1", "salt_and_pepper@0.1", "fog@3", "pgd@4/255"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return photograph_sets.write(tmp_path_factory.mktemp("photos"), classes=3, images=6)
+
+
+def network():
+    keras.utils.set_random_seed(0)
+    return nfm.remove_sites(nfm.networks.mlp((24, 24, 3), 3))
+
+
+def scores(split, **options):
+    suite = evaluation.Suite(IDS, attack_limit=5, corruption_limit=9)
+    suite = dataclasses.replace(suite, **options)
+    return nfm.evaluate(network(), split, suite=suite, batch_size=4)
+
+
+def opened(folder, **options):
+    return data.load(f"folder:{folder}", image_size=24, **options).test
+
+
+def test_photographs_score_as_the_array_of_them_does(folder, tmp_path, monkeypatch):
+    test = opened(folder)
+    array = data.Split(np.asarray(test.images), test.labels, test.spec)
+    largest, read = [], data.Photographs.read
+
+    def watched(images):
+        largest.append(len(images))
+        return read(images)
+
+    monkeypatch.setattr(data.Photographs, "read", watched)
+    found = scores(test, cache_dir=tmp_path)
+    assert largest and max(largest) <= 9 < 18  # never all of them
+    assert list(found.skipped) == []
+    for a, b in zip(found, scores(array), strict=True):
+        assert (a.perturbation, a.value, a.n, a.hits) == (
+            *(b.perturbation, b.value, b.n, b.hits),
+        )
+    assert {score.perturbation: score.n for score in found}["pgd@4/255"] == 5
+
+
+def test_they_are_recognised_by_their_pixels(folder, tmp_path):
+    test = opened(folder)
+    again = fingerprint(opened(folder).images, test.labels)
+    assert fingerprint(test.images, test.labels) == again
+    assert fingerprint(test.images[:4]) == fingerprint(opened(folder, limit=4).images)
+    assert fingerprint(opened(folder, eval_crop=1.0).images, test.labels) != again
+    copy = photograph_sets.write(tmp_path / "copy", classes=3, images=6)
+    photograph_sets.picture(99).save(copy / "val" / "c1" / "3.jpg")
+    assert fingerprint(opened(copy).images, test.labels) != again
+
+
+def test_files_that_cannot_be_read_are_left_out_and_named(tmp_path):
+    folder = photograph_sets.write(tmp_path / "photos", classes=3, images=6)
+    (folder / "val" / "c1" / "2.jpg").write_bytes(b"no image")
+    path = tmp_path / "evaluation.json"
+    test = opened(folder)
+    found = nfm.evaluate(network(), test, ["clean"], batch_size=4, store=path)
+    assert found[0].n == 17 and found.skipped == ("c1/2.jpg",)
+    assert nfm.records.load_evaluation(path) == found
+    with pytest.raises(ValueError, match="c1/2.jpg cannot be read"):
+        nfm.evaluate(network(), opened(folder, strict=True), ["clean"])
