@@ -3,12 +3,12 @@ from . import resident as resident
 from .build import compile_model as compile_model
 from .build import resolve as resolve
 from .config import Config as Config
+from .distribution.agreement import RunStopped as RunStopped
 from .finite_loss import FiniteLoss as FiniteLoss
 from .finite_loss import TrainingDiverged as TrainingDiverged
 from .folder import CHECKPOINTS as CHECKPOINTS
 from .folder import CLASSIFIER as CLASSIFIER
 from .folder import CONFIG as CONFIG
-from .folder import RunStopped as RunStopped
 from .folder import check_folder as check_folder
 from .run import to_record as to_record
 from .run import train as train

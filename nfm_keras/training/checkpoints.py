@@ -17,9 +17,9 @@ import numpy as np
 from nfm_keras import records
 from nfm_keras.checks import check_count
 from nfm_keras.records.schema import refuse_difference
+from nfm_keras.training.distribution.agreement import RunStopped
 from nfm_keras.training.distribution.engine import Engine
 from nfm_keras.training.finite_loss import check
-from nfm_keras.training.folder import RunStopped
 
 FORMAT = 2
 """Version of what a checkpoint holds. One of any other version is refused."""
@@ -42,8 +42,8 @@ class Checkpoint(keras.callbacks.Callback):
         config: Dict of JSON values that says what run this is.
         every: Save every so many steps, too; `None` for the ends of epochs only.
         steps: Steps in an epoch; needed with `every` or `stop`.
-        stop: `folder.StopRequest`. Once it is set, a checkpoint is saved and the
-            process ends by `folder.RunStopped`.
+        stop: `agreement.StopRequest`. Once it is set, a checkpoint is saved and the
+            process ends by `agreement.RunStopped`.
         extra: Dict of JSON values that `restore` gives back.
         engine: `distribution.Engine`; `None` for one device. Processes other than the
             chief save nothing, and keep the history.

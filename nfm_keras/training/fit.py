@@ -28,10 +28,10 @@ from nfm_keras.training.callbacks import (
     TimeLeft,
 )
 from nfm_keras.training.config import Config
-from nfm_keras.training.distribution.agreement import Agreement
+from nfm_keras.training.distribution.agreement import Agreement, StopRequest
 from nfm_keras.training.distribution.engine import Engine
 from nfm_keras.training.finite_loss import FiniteLoss, TrainingDiverged
-from nfm_keras.training.folder import CHECKPOINTS, StopRequest
+from nfm_keras.training.folder import CHECKPOINTS
 from nfm_keras.training.inputs import batches, first_batch
 from nfm_keras.training.tensorboard import TensorBoardLog
 

@@ -17,11 +17,11 @@ from nfm_keras.training.build import compile_model, resolve
 from nfm_keras.training.callbacks import HistoryFile
 from nfm_keras.training.checkpoints import Checkpoint
 from nfm_keras.training.config import Config
+from nfm_keras.training.distribution.agreement import catch_signals
 from nfm_keras.training.fit import Job, log_callbacks, train_to_end
 from nfm_keras.training.folder import (
     CLASSIFIER,
     CONFIG,
-    catch_signals,
     check_folder,
     locked,
 )

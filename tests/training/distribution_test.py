@@ -9,7 +9,7 @@ import replicas
 from conftest import BACKEND
 
 from nfm_keras.training import distribution
-from nfm_keras.training.folder import StopRequest
+from nfm_keras.training.distribution.agreement import StopRequest
 
 once = pytest.mark.skipif(BACKEND != "tensorflow", reason="starts its own processes")
 needs_jax = pytest.mark.skipif(

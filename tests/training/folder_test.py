@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from nfm_keras.training.folder import RunStopped, catch_signals, locked
+from nfm_keras.training.distribution.agreement import RunStopped, catch_signals
+from nfm_keras.training.folder import locked
 
 HOLDER = """
 import sys, time

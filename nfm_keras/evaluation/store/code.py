@@ -28,6 +28,8 @@ def code_of(part: Any) -> list:
     Example:
 
     >>> class Scaled:
+    ...     __module__ = "my_models"
+    ...
     ...     def __init__(self, factor):
     ...         self.factor = factor
     >>> [code_of(Scaled(2)) == code_of(Scaled(factor)) for factor in (2, 3)]

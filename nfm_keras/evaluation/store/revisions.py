@@ -29,7 +29,7 @@ def revision_of(kind: str, perturbation: Any) -> int:
     Example:
 
     >>> class Fog:
-    ...     id, severity = "my_fog@1", 1.0
+    ...     __module__ = "my_fog"
     >>> revision_of("noise", Fog())
     0
     """
