@@ -98,9 +98,8 @@ def healthy(seed, data_dir):
     for scale in (1e-3, 1000.0):
         scaled = functools.partial(_scaled, mlp, scale)
         yield Network(f"mlp, logits times {scale:g}", "digits", scaled)
-    yield Network(
-        "mlp, distilled at temperature 50", "digits", distilled(mlp, digits, seed)
-    )
+    cold = distilled(mlp, digits, seed)
+    yield Network("mlp, distilled at temperature 10", "digits", cold)
 
     def conv(name, **options):
         return Network(name, "fashion_mnist", convolutional(fashion, seed, **options))

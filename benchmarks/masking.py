@@ -31,6 +31,7 @@ _KINDS = flags.DEFINE_list("kinds", ["healthy", "masked"], "healthy, masked")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
 SETTINGS = ("seed", "images", "kinds")
+QUERIES = 300
 MAKERS = {"healthy": healthy_networks.healthy, "masked": masked_networks.masked}
 WRONG = {"healthy": "false alarms", "masked": "misses"}
 
@@ -93,7 +94,7 @@ def too_robust(network, classifier, images, labels, radii):
             left &= margins(subject.forward(tried.images), labels) > 0
         where = np.flatnonzero(left)
         if len(where):
-            left[where] &= subject.searched(epsilon, where, 1000) > 0
+            left[where] &= subject.searched(epsilon, where, QUERIES) > 0
         points[f"{epsilon:.4g}"] = round(
             100.0 * float(np.mean(said) - np.mean(left)), 1
         )
