@@ -22,7 +22,9 @@ class _State(NamedTuple):
     margins: np.ndarray
 
 
-class _SquareSearch(Search):
+class SquareSearch(Search):
+    """One run of Square over a set of images."""
+
     cost = 0
 
     def __init__(self, attack, *given):
@@ -130,7 +132,7 @@ class Square(Attack):
     last_row: bool = True
 
     name = "square"
-    search = _SquareSearch
+    search = SquareSearch
 
     def __post_init__(self) -> None:
         check_settings(self, "queries", "restarts")

@@ -4,15 +4,17 @@ import dataclasses
 
 from nfm_keras.evaluation import masking, smoothing
 from nfm_keras.evaluation.store.revisions import REVISIONS
+from nfm_keras.records.ids import ATTACKS
 
 
-def unused(subject, suite, store):
+def unused(subject, suite, store, radii):
     """Returns what a file has of them, for `Store.tell_unused`.
 
     Args:
         subject: `Subject`.
         suite: `Suite`.
         store: `Store`.
+        radii: What `attacked` returned.
 
     Returns:
         List of `(name, wanted, stored)`.
@@ -24,7 +26,8 @@ def unused(subject, suite, store):
         listed.append((f"certified radii at {sigma}", certified, same))
     if suite.masking_limit:
         checks = list(earlier.checks)
-        listed.append(("the masking report", _report(subject, suite), checks))
+        wanted = _report(subject, suite, radii)
+        listed.append(("the masking report", wanted, checks))
     return [
         (name, wanted, [{key: one.get(key) for key in wanted} for one in stored])
         for name, wanted, stored in listed
@@ -58,17 +61,36 @@ def certify(subject, suite, store):
         store.add_certification(as_json(radii) | wanted)
 
 
-def examine(subject, suite, store):
+def attacked(planned):
+    """Returns the radii of the l-infinity balls that an evaluation attacks, sorted.
+
+    Args:
+        planned: `Condition`s.
+
+    Returns:
+        List of floats below 0.5, where nothing is left; 8/255 alone where there is no
+        such attack.
+    """
+    radii = {
+        condition.severity
+        for condition in planned
+        if condition.kind in ATTACKS and not condition.kind.endswith("_l2")
+    }
+    return sorted(r for r in radii if 0 < r < masking.EVERYTHING) or [8 / 255]
+
+
+def examine(subject, suite, store, radii):
     """Makes the gradient-masking report of the suite.
 
     Args:
         subject: `Subject`.
         suite: `Suite`.
         store: `Store`.
+        radii: What `attacked` returned: where the report looks.
     """
     if not suite.masking_limit:
         return
-    wanted = _report(subject, suite)
+    wanted = _report(subject, suite, radii)
     known = store.like("checks", wanted)
     if known:
         store.put(checks=known)
@@ -78,6 +100,7 @@ def examine(subject, suite, store):
             subject.classifier,
             subject.images[: suite.masking_limit],
             subject.labels[: suite.masking_limit],
+            epsilon=radii,
             seed=subject.seed,
             batch_size=subject.batch_size,
         )
@@ -101,10 +124,11 @@ def _certification(subject, suite, sigma):
     }
 
 
-def _report(subject, suite):
+def _report(subject, suite, radii):
     """What determines a masking report."""
     return {
         "images": len(subject.images[: suite.masking_limit]),
+        "radii": radii,
         "seed": subject.seed,
         "revision": REVISIONS["masking"],
     }

@@ -124,8 +124,9 @@ def evaluate(
         condition.check(subject)
     scores = [_unmeasured(condition, subject) for condition in planned]
     kept = Store(store, _begun(subject, plan, about or {}), subject)
-    kept.tell_unused(scores, extras.unused(subject, plan, kept))
-    extras.examine(subject, plan, kept)
+    radii = extras.attacked(planned)
+    kept.tell_unused(scores, extras.unused(subject, plan, kept, radii))
+    extras.examine(subject, plan, kept, radii)
     _measure(subject, planned, scores, kept, progress)
     kept.replace_scores(blind.compared(kept.evaluation.scores))
     extras.certify(subject, plan, kept)

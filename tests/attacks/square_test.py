@@ -53,7 +53,7 @@ def test_only_what_lowers_the_margin_is_taken(norm, monkeypatch):
     weights = random.normal(size=SHAPE).astype("float32")
     images = random.uniform(0.3, 0.7, (6, *SHAPE)).astype("float32")
     seen = []
-    advance = square._SquareSearch.advance
+    advance = square.SquareSearch.advance
 
     def spy(self, where, taken, state):
         after, tried, logits, health = advance(self, where, taken, state)
@@ -61,7 +61,7 @@ def test_only_what_lowers_the_margin_is_taken(norm, monkeypatch):
         seen.append([ops.convert_to_numpy(array)[:6] for array in arrays])
         return after, tried, logits, health
 
-    monkeypatch.setattr(square._SquareSearch, "advance", spy)
+    monkeypatch.setattr(square.SquareSearch, "advance", spy)
     epsilon = {"linf": 0.05, "l2": 0.5}[norm]
     attack = Square(epsilon, norm, queries=150)
     result = attack(hidden(weights), images, np.ones(6, int), batch_size=6)
@@ -106,7 +106,7 @@ def test_starts_fill_the_ball(norm):
 
 def test_a_window_may_lie_anywhere():
     given = PlainClassifier(hidden(1.0)), np.zeros((1, *SHAPE), "float32")
-    search = square._SquareSearch(Square(0.1), *given, np.ones(1, int), [0], 0, 1)
+    search = square.SquareSearch(Square(0.1), *given, np.ones(1, int), [0], 0, 1)
     draws = np.random.default_rng(0).random((5000, 8), "float32")
     for side in (1, 4, 7):
         sides = np.full(5000, side, "int32")
@@ -120,7 +120,7 @@ def test_the_last_row_is_reached_unless_as_in_the_authors_code(last_row):
     assert ("last_row" in attack.settings) != last_row
     images = np.full((1, 8, 8, 3), 0.5, "float32")
     given = PlainClassifier(hidden(1.0)), images, [0], [0]
-    search = square._SquareSearch(attack, *given, 0, 1)
+    search = square.SquareSearch(attack, *given, 0, 1)
     draws = np.random.default_rng(0).random((5000, 8), "float32")
     for side in (1, 3, 8):
         tops, lefts = search.windows(draws, np.full(5000, side, "int32"))

@@ -11,7 +11,14 @@ from nfm_keras import corruptions
 from nfm_keras.attacks import PGD, Square
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.corruptions import official as files
-from nfm_keras.evaluation import conditions, masking, plan, scoring, smoothing
+from nfm_keras.evaluation import (
+    conditions,
+    extras,
+    masking,
+    plan,
+    scoring,
+    smoothing,
+)
 from nfm_keras.evaluation.noise import WHITE_NOISE_SEVERITIES, parse
 from nfm_keras.evaluation.scoring import evaluate
 from nfm_keras.evaluation.store import StoreWarning
@@ -257,6 +264,7 @@ def test_a_suite_adds_calibration_certificates_and_a_masking_report(
     )
     assert found.certifications[0]["radii"] == expected.radii.tolist()
     assert len(found.checks) >= 8 and 0 < found.model_seconds < found.seconds
+    assert {tuple(check["radii"]) for check in found.checks} == {(8 / 255,)}
     for owner, name in ((scoring, "measured"), (smoothing, "certify")):
         monkeypatch.setattr(owner, name, unmeasured)
     again = evaluate(network, dataset, suite="tiny", store=store)
@@ -272,6 +280,15 @@ def test_a_suite_adds_calibration_certificates_and_a_masking_report(
         evaluate(network, dataset, suite="tinny")
     with pytest.raises(ValueError, match="either `perturbations` or `suite`"):
         evaluate(network, dataset, ["clean"], suite="tiny")
+
+
+def test_the_masking_report_looks_at_the_radii_that_are_attacked():
+    def attacked(*names):
+        return extras.attacked(plan.conditions(plan.Suite(names)))
+
+    mixed = "clean", "fog@2", "pgd@2/255", "fgsm@8/255", "square@2/255", "pgd_l2@0.5"
+    assert attacked(*mixed) == [2 / 255, 8 / 255]
+    assert attacked("clean", "pgd_l2@0.5", "pgd@0.5", "white_noise@0.1") == [8 / 255]
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="draws from TensorFlow's state")

@@ -1,31 +1,58 @@
-"""What the gradient-masking checks share: a classifier, images, attacks done once."""
+"""What the gradient-masking checks share: a classifier, images, attacks done once.
+
+An attack is judged by the margins that it leaves: logit of the label minus the largest
+other one, on the worst point that it visits. It is positive where the image is still
+right, and tells two attacks apart where both break an image, or neither does.
+"""
 
 import functools
 
 import numpy as np
 from keras import ops
 
+from nfm_keras import attacks
+from nfm_keras.attacks import losses
 from nfm_keras.attacks.attack import prepared
+from nfm_keras.attacks.pgd import STEPS
+from nfm_keras.attacks.square import SquareSearch
 from nfm_keras.checks import check_count
-from nfm_keras.data.images import as_images
+from nfm_keras.data.images import as_images, image_generators
 from nfm_keras.data.labels import check_labels
 
 EVERYTHING = 0.5
 """The epsilon that turns every image into plain grey, where no robustness is left."""
 
+HALVINGS = 8
+"""How often a radius is halved, at most, to leave images that are right."""
+
+DIRECTIONS = 8
+"""Random directions in which the slope of an image is measured."""
+
 
 class Examined:
-    """A compiled classifier, checked images, and what attacks have left right."""
+    """A compiled classifier, checked images, and what attacks leave of their margins.
 
-    def __init__(self, classifier, images, labels, epsilon, seed, batch_size):
-        if not 0 < epsilon < EVERYTHING:
-            raise ValueError(
-                f"`epsilon` must lie between 0 and {EVERYTHING}. Received: {epsilon!r}"
-            )
+    Args:
+        classifier: `PlainClassifier`.
+        images, labels: As in `masking_report`.
+        epsilons: tuple of float, the radii that robustness is claimed for.
+        seed, batch_size: ints.
+
+    Raises:
+        ValueError: For bad arguments, or logits of a wrong shape.
+    """
+
+    def __init__(self, classifier, images, labels, epsilons, seed, batch_size):
+        for epsilon in epsilons:
+            if not 0 < epsilon < EVERYTHING:
+                raise ValueError(
+                    f"`epsilon` must lie between 0 and {EVERYTHING}. "
+                    f"Received: {epsilon!r}"
+                )
         check_count("batch_size", batch_size)
-        self.classifier = classifier
-        self.images = as_images(images)
-        self.epsilon, self.seed, self.batch_size = epsilon, seed, batch_size
+        self.classifier, self.images = classifier, as_images(images)
+        self.attacked = tuple(sorted(set(epsilons)))
+        self.seed, self.batch_size = seed, batch_size
         self.logits = self.forward(self.images)
         if self.logits.ndim != 2:
             raise ValueError(
@@ -34,12 +61,13 @@ class Examined:
             )
         n, classes = self.logits.shape
         self.labels = check_labels(labels, n, classes)
-        self.clean_hits = self.logits.argmax(axis=1) == self.labels
-        self.hits = functools.cache(self._hits)
+        self.margins = margins(self.logits, self.labels)
+        self.right = self.margins > 0
+        self.walked = functools.cache(self._walked)
 
     def map(self, run, *arrays):
         """Returns the rows of `run(*arrays)`, in batches filled up to one size."""
-        n, rows = len(self.images), []
+        n, rows = len(arrays[0]), []
         for first in range(0, n, self.batch_size):
             where = np.minimum(first + np.arange(min(n, self.batch_size)), n - 1)
             batch = ops.convert_to_numpy(run(*(array[where] for array in arrays)))
@@ -47,12 +75,139 @@ class Examined:
         return np.concatenate(rows)
 
     def forward(self, images):
-        """Returns the logits of all images."""
+        """Returns the logits of images."""
         return self.map(self.classifier.logits, images)
 
-    def _hits(self, attack):
-        """Which images an attack leaves right."""
+    @functools.cached_property
+    def radii(self):
+        """The radii of the report: those attacked, and one at which images are left.
+
+        Where all images are broken, two attacks are equal whatever they are worth.
+        """
+        smallest = self.attacked[0]
+        for _ in range(HALVINGS):
+            left = self.right & (self.walked(smallest, 10) > 0)
+            if 2 * left.sum() >= self.right.sum():
+                break
+            smallest /= 2
+        return tuple(sorted({smallest, *self.attacked}))
+
+    def _walked(self, epsilon, steps):
+        """Returns the margins `(n,)` that PGD leaves; with one step those of FGSM."""
+        one = attacks.FGSM(epsilon).pgd
+        attack = one if steps == 1 else attacks.PGD(epsilon, steps=steps)
+        step = self.classifier.compiled(STEPS[attack.norm])
+        sizes = np.float32(attack.epsilon), np.float32(attack.step_size)
+
+        def least(images, labels, indices):
+            points, rows = attack.start(images, indices, self.seed), []
+            for _ in range(attack.steps):
+                points, logits, _ = step(points, images, labels, *sizes)
+                rows.append(logits)
+            rows.append(self.classifier.logits(points))
+            rows = [margins(ops.convert_to_numpy(logits), labels) for logits in rows]
+            return np.min(rows, axis=0)
+
+        everyone = np.arange(len(self.images))
+        found = self.map(least, self.images, self.labels, everyone)
+        return np.minimum(found, self.margins)
+
+    def searched(self, epsilon, where, queries):
+        """Returns the margins that Square leaves of some images.
+
+        Args:
+            epsilon: float.
+            where: indices of the images, `(count,)`.
+            queries: int.
+
+        Returns:
+            `(count,)` floats; what is broken is not searched any further.
+        """
+        images, labels = self.images[where], self.labels[where]
+        given = prepared(self.classifier, images, labels, where)
         # The report says itself what an attack by itself would refuse or warn of.
-        given = prepared(self.classifier, self.images, self.labels)
-        result, _ = attack.attacked(given, self.seed, self.batch_size)
-        return ~result.success
+        square = _Farthest(epsilon, queries=queries)
+        result, _ = square.attacked(given, self.seed, self.batch_size)
+        found = margins(self.forward(result.images), labels)
+        return np.minimum(found, self.margins[where])
+
+    def foreseen(self, size):
+        """Returns how much of the effect of random steps the gradient foresees.
+
+        Args:
+            size: float. Length of a step in every pixel, up or down.
+
+        Returns:
+            `(n,)` floats, 1 - sum (effect - gradient * step)^2 / sum effect^2: 1 for
+            all of it, 0 for nothing; NaN where the steps have no effect.
+        """
+        centres = np.clip(self.images, size, 1 - size)
+        slope, labels = self.classifier.compiled(_gradient), self.labels
+        gradient = self.map(slope, centres, labels).reshape(len(labels), -1)
+        loss = functools.partial(self.map, self.classifier.compiled(_loss))
+        missed = total = 0.0
+        for signs in self._directions():
+            steps = np.float32(size) * signs
+            effect = (loss(centres + steps, labels) - loss(centres - steps, labels)) / 2
+            told = np.einsum("nd,nd->n", gradient, steps.reshape(gradient.shape))
+            missed, total = missed + (effect - told) ** 2, total + effect**2
+        rounding = DIRECTIONS * (1e-6 * np.abs(self.logits).max(axis=1)) ** 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(total > rounding, 1 - missed / total, np.nan)
+
+    def _directions(self):
+        """Yields `(n, height, width, channels)` signs, an image its own."""
+        everyone = range(len(self.images))
+        for index in range(DIRECTIONS):
+            drawn = image_generators(self.seed, "direction", everyone, index)
+            yield np.stack(
+                [
+                    generator.choice(np.float32([-1, 1]), self.images.shape[1:])
+                    for generator in drawn
+                ]
+            )
+
+
+def margins(logits, labels):
+    """Returns how far the label is ahead of the best other class, `(batch,)`.
+
+    Args:
+        logits: `(batch, classes)` array; what is not finite counts as broken.
+        labels: `(batch,)` integers.
+
+    Returns:
+        `(batch,)` floats, above 0 where the label is predicted, also by a tie.
+
+    Example:
+
+    >>> margins(np.array([[1.0, 4.0, 2.0], [3.0, 1.0, np.nan]]), [1, 0]).tolist()
+    [2.0, -inf]
+    """
+    logits, rows = np.asarray(logits, "float64"), np.arange(len(logits))
+    others = logits.copy()
+    others[rows, labels] = -np.inf
+    ahead = logits[rows, labels] - others.max(axis=1)
+    predicted = logits.argmax(axis=1) == labels  # the first of equal ones
+    ahead = np.where(predicted & (ahead == 0), np.nextafter(0, 1), ahead)
+    return np.where(np.isfinite(logits).all(axis=1), ahead, -np.inf)
+
+
+class _Search(SquareSearch):
+    def leave(self, where, points):
+        super().leave(where, points)
+        unbroken = ~self.broken[where]
+        self.adversaries[where[unbroken]] = points[unbroken]
+
+
+class _Farthest(attacks.Square):
+    """Square that gives back the best point of an image that it does not break."""
+
+    search = _Search
+
+
+def _loss(classifier, images, labels):
+    return losses.log_odds(classifier(images), labels)
+
+
+def _gradient(classifier, images, labels):
+    return losses.ascend(classifier, images, labels).gradient
