@@ -28,9 +28,9 @@ def revision_of(kind: str, perturbation: Any) -> int:
 
     Example:
 
-    >>> class Fog:
-    ...     id, severity = "my_fog@1", 1.0
-    >>> revision_of("noise", Fog())
+    >>> import types
+    >>> mine = types.SimpleNamespace(id="my_fog@1", severity=1.0)
+    >>> revision_of("noise", mine)
     0
     """
     if is_ours(perturbation):
