@@ -49,6 +49,7 @@ class AutoAttack(Attack):
         queries: int, of Square.
         targets: int, of APGD-T and FAB-T, at most classes - 1.
         eot: int. Passes to average over in `rand`.
+        last_row: bool, of Square: False for the windows of the authors' code.
 
     Raises:
         ValueError: If a setting is out of its range.
@@ -75,6 +76,7 @@ class AutoAttack(Attack):
     queries: int = 5000
     targets: int = 9
     eot: int = 20
+    last_row: bool = True
 
     name = "autoattack"
 
@@ -91,7 +93,10 @@ class AutoAttack(Attack):
     @property
     def settings(self) -> dict[str, Any]:
         """Everything besides epsilon that changes the result, for the record."""
-        unused = ("queries", "targets") if self.version == "rand" else ("eot",)
+        rand = self.version == "rand"
+        unused = {"queries", "targets", "last_row"} if rand else {"eot"}
+        if self.last_row:  # as of `Square`: records of before do not say it
+            unused.add("last_row")
         given = super().settings
         return {name: given[name] for name in given if name not in unused}
 
@@ -107,7 +112,7 @@ class AutoAttack(Attack):
             APGD(**walk, loss="ce"),
             APGD(**walk, loss="targeted_dlr", targets=self.targets),
             FAB(**walk, targets=self.targets),
-            Square(**ball, queries=self.queries),
+            Square(**ball, queries=self.queries, last_row=self.last_row),
         )
 
     def attacked(

@@ -5,3 +5,4 @@ from .plan import SUITES as SUITES
 from .plan import Suite as Suite
 from .scoring import evaluate as evaluate
 from .scoring import line as line
+from .store import StoreWarning as StoreWarning
