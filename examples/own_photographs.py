@@ -23,6 +23,7 @@ import argparse
 import glob
 import importlib.util
 import pathlib
+import tempfile
 
 import numpy as np
 from PIL import Image
@@ -42,12 +43,17 @@ PACKAGES = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--photographs", help="Folder with train/ and val/.")
-    parser.add_argument("--output", default="runs/own_photographs")
+    parser.add_argument("--output", help="Folder of the runs; by default none is left.")
     parser.add_argument("--image_size", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--width", type=float, default=0.5)
     given = parser.parse_args()
-    output = pathlib.Path(given.output)
+    with tempfile.TemporaryDirectory() as temporary:
+        compare(pathlib.Path(given.output or temporary), given)
+
+
+def compare(output, given):
+    """Trains both networks below a folder and prints what they score."""
     folder = given.photographs or write_crops(output / "photographs")
     print(f"{'accuracy':12}", *(f"{name:>22}" for name in SCORED))
     for scheme in ("erm", "nfm"):
