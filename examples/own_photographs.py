@@ -9,13 +9,21 @@ photograph, JPEG crops of 160 pixels, those to train on from its left two thirds
 to test on from the rest. The question is which photograph a crop is from.
 
 Two networks are trained on it, one by plain training and one by noisy feature mixup,
-and scored on clean and on noisy images. On 2 cores that takes about ten minutes.
+and scored on clean and on noisy images. That takes about ten minutes on 2 cores and
+prints, for one seed and 696 crops of 29 photographs (chance is 3.4 %),
+
+    accuracy       clean  white_noise@0.2  white_noise@0.4  salt_and_pepper@0.1
+    erm             58.0             58.2             57.5                 56.2
+    nfm             53.7             53.3             52.4                 55.0
+
+with intervals of 3.7 points either way: in ten epochs NFM gains nothing here.
 """
 
 import argparse
 import glob
 import importlib.util
 import pathlib
+import tempfile
 
 import numpy as np
 from PIL import Image
@@ -35,12 +43,17 @@ PACKAGES = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--photographs", help="Folder with train/ and val/.")
-    parser.add_argument("--output", default="runs/own_photographs")
+    parser.add_argument("--output", help="Folder of the runs; by default none is left.")
     parser.add_argument("--image_size", type=int, default=96)
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--width", type=float, default=0.5)
     given = parser.parse_args()
-    output = pathlib.Path(given.output)
+    with tempfile.TemporaryDirectory() as temporary:
+        compare(pathlib.Path(given.output or temporary), given)
+
+
+def compare(output, given):
+    """Trains both networks below a folder and prints what they score."""
     folder = given.photographs or write_crops(output / "photographs")
     print(f"{'accuracy':12}", *(f"{name:>22}" for name in SCORED))
     for scheme in ("erm", "nfm"):
@@ -54,6 +67,7 @@ def train_and_score(scheme, folder, output, given):
         scheme=scheme,
         dataset=f"folder:{folder}",
         image_size=given.image_size,
+        antialias=True,
         network="small_resnet",
         width=given.width,
         epochs=given.epochs,

@@ -12,7 +12,7 @@ REVISIONS = {
     "corruption": 1,
     "attack": 1,
     "certification": 1,
-    "masking": 1,
+    "masking": 2,
 }
 """0 are those that were written before there were numbers."""
 

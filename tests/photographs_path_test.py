@@ -1,0 +1,76 @@
+"""The whole path on photographs: a folder of ImageNet, trained, evaluated, served."""
+
+import glob
+import pathlib
+
+import numpy as np
+import photograph_sets
+import pytest
+from conftest import BACKEND
+
+import nfm_keras as nfm
+from nfm_keras import data, evaluation, training
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BACKEND != "tensorflow", reason="exports a SavedModel"),
+]
+
+
+@pytest.fixture(scope="module")
+def imagenet(tmp_path_factory):
+    """imagenet2012 with crops of labelled photographs of ImageNet, in 1,000 classes."""
+    foolbox = pytest.importorskip("foolbox")
+    pytest.importorskip("tensorflow_datasets")
+    pattern = pathlib.Path(foolbox.__file__).parent / "data" / "imagenet_*.jpg"
+    parts = {"train": [], "val": []}
+    for path in map(pathlib.Path, sorted(glob.glob(str(pattern)))[:8]):
+        image = photograph_sets.Image.open(path).convert("RGB")
+        for i in range(6):
+            box = (20 * i, 30 * i, 20 * i + 300, 30 * i + 250)
+            crop = photograph_sets.encoded(image.crop(box), quality=90)
+            name = f"{path.stem}_{i}.JPEG"
+            parts["val" if i == 5 else "train"].append(
+                (name, crop, int(path.stem.rpartition("_")[2]))
+            )
+    folder, names = tmp_path_factory.mktemp("tfds"), [f"n{i:08d}" for i in range(1000)]
+    photograph_sets.prepared(folder, *parts.values(), names, shards=3)
+    return folder
+
+
+def test_from_records_to_a_served_model(imagenet, tmp_path):
+    import tensorflow as tf
+
+    config = training.Config(
+        dataset="imagenet2012",
+        image_size=32,
+        network="resnet50",
+        width=0.05,
+        epochs=1,
+        batch_size=8,
+        schedule="constant",
+        learning_rate=0.01,
+    )
+    run = tmp_path / "run"
+    record = training.train(config, run, data_dir=imagenet, verbose=0)
+    assert len(record.config["classes"]) == 1000 and record.skipped == ()
+    classifier = nfm.load_model(run / training.CLASSIFIER, compile=False)
+    options = {"data_dir": imagenet, "image_size": 32}
+    test = data.load("imagenet2012", **options).test
+    suite = evaluation.Suite(
+        ["clean", "white_noise@0.1", "fog@3", "jpeg_compression@5", "pgd@4/255"],
+        attack_limit=4,
+    )
+    found = nfm.evaluate(classifier, test, suite=suite, batch_size=4)
+    assert [score.n for score in found] == [8, 8, 8, 8, 4]
+    path = nfm.serving.export(
+        classifier, tmp_path / "served", record=record, classes=record.config["classes"]
+    )
+    servable = tf.saved_model.load(str(path)).signatures["serving_bytes"]
+    files = [test.images.files.read(row)[0] for row in test.images.rows]
+    answers = servable(image_bytes=tf.constant(files))
+    images = data.as_images(np.asarray(test.images))
+    logits = np.asarray(classifier(images, training=False))
+    np.testing.assert_allclose(answers["logits"], logits, rtol=0, atol=1e-4)
+    expected = [f"n{label:08d}".encode() for label in logits.argmax(1)]
+    assert answers["classes"].numpy().tolist() == expected
