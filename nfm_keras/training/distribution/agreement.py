@@ -1,9 +1,10 @@
 """What all processes of a run have to do at the same step: stop."""
 
+from typing import Any
+
 import keras
 
 from nfm_keras.training.distribution.engine import Engine
-from nfm_keras.training.folder import StopRequest
 
 
 class Agreement(keras.callbacks.Callback):
@@ -13,16 +14,17 @@ class Agreement(keras.callbacks.Callback):
 
     Args:
         engine: The run's `Engine`.
-        asked: `StopRequest` that is set in the process that has to stop.
+        asked: `nfm_keras.training.folder.StopRequest` that is set in the process that
+            has to stop.
 
     Attributes:
         stop: `StopRequest`, set in all processes within 20 steps of that; where
             there is one process only, at the next.
     """
 
-    def __init__(self, engine: Engine, asked: StopRequest) -> None:
+    def __init__(self, engine: Engine, asked: Any) -> None:
         super().__init__()
-        self.engine, self.asked, self.stop = engine, asked, StopRequest()
+        self.engine, self.asked, self.stop = engine, asked, type(asked)()
         # An answer waits for all devices.
         self.every = 1 if engine.processes == 1 else 20
 
