@@ -16,7 +16,7 @@ from nfm_keras.networks.blocks import (
     normalize,
 )
 
-_LEAST = 32
+_LEAST = 17  # so that a second pixel is left to be halved at last
 
 # He's law over the outputs of a kernel: the one PyTorch's ResNets start from.
 _INITIALIZER = {
@@ -47,7 +47,7 @@ def resnet50(
         `keras.Model` from [0, 1] images `(batch, *input_shape)` to logits.
 
     Raises:
-        ValueError: For a bad `width` or `input_shape`, such as one of less than 32
+        ValueError: For a bad `width` or `input_shape`, such as one of less than 17
             pixels a side.
 
     Example:
@@ -82,7 +82,7 @@ def resnet101(
         `keras.Model` from [0, 1] images `(batch, *input_shape)` to logits.
 
     Raises:
-        ValueError: For a bad `width` or `input_shape`, such as one of less than 32
+        ValueError: For a bad `width` or `input_shape`, such as one of less than 17
             pixels a side.
     """
     _check_sides(input_shape)
@@ -143,7 +143,8 @@ def _stages(width, blocks):
 
 
 def _check_sides(input_shape):
-    if any(side is not None and side < _LEAST for side in input_shape[:2]):
+    sides = input_shape[:2] if len(input_shape) == 3 else ()
+    if any(side is not None and side < _LEAST for side in sides):
         raise ValueError(
             f"A residual network of bottlenecks halves images five times: they must "
             f"have at least {_LEAST} pixels a side. "

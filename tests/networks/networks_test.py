@@ -342,7 +342,7 @@ def test_dropout_goes_on_where_it_was_saved(tmp_path):
             {"dropout": 1.0},
             "`dropout` must be .*below 1. .*: 1.0",
         ),
-        (("resnet50", (8, 8, 3), 2, float("nan")), {}, "`width` must be .*: nan"),
+        (("resnet50", (32, 32, 3), 2, float("nan")), {}, "`width` must be .*: nan"),
         (("resnet50", (8,), 2), {}, "`input_shape` must be .height.*=.8,."),
         (("wide_resnet", (8, 8, 3), 2), {"depth": 18}, "`depth` must be 6n.*=18"),
         (

@@ -103,7 +103,7 @@ def test_zero_init_starts_every_block_as_the_identity():
 @pytest.mark.parametrize(
     "name, side, message",
     [
-        ("resnet50", 31, "at least 32 pixels a side. Received: .*31, 31, 3"),
+        ("resnet50", 16, "at least 17 pixels a side. Received: .*16, 16, 3"),
         ("vit_s16", 40, "`patch_size` must divide .*patch_size=16.*40, 40, 3"),
     ],
 )

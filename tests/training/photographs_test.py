@@ -85,7 +85,7 @@ def test_broken_files_are_in_the_record_or_end_the_run(tmp_path):
     "changes, message",
     [
         ({"batch_size": 17}, "batch of 17 must fit .*Received: 16 images"),
-        ({"image_size": 31, "network": "resnet50"}, "at least 32 pixels a side"),
+        ({"image_size": 16, "network": "resnet50"}, "at least 17 pixels a side"),
         ({"classes": ["a", "b"]}, "must have the 2 classes of the run, a, b"),
         ({"image_size": -1}, "`image_size` must be a positive integer"),
         ({"eval_crop": 0}, "`eval_crop` must be"),
