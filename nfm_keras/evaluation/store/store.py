@@ -5,14 +5,18 @@ import dataclasses
 import os
 import pathlib
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from nfm_keras.evaluation.store import probes, reasons
 from nfm_keras.evaluation.store.identity import Identity
-from nfm_keras.records.evaluation import load_evaluation, save_evaluation
+from nfm_keras.records.evaluation import Evaluation, load_evaluation, save_evaluation
 from nfm_keras.records.files import remove_leftovers
 from nfm_keras.records.lock import locked
+from nfm_keras.records.score import Score
+from nfm_keras.types import StrPath
 
 _PATIENCE = 60.0
 """Seconds to wait for another process that writes: it takes milliseconds."""
@@ -45,8 +49,11 @@ class Store:
         earlier: `Evaluation` of what the file holds.
     """
 
-    def __init__(self, path, evaluation, subject):
-        self.path, self.evaluation = path and pathlib.Path(path), evaluation
+    def __init__(
+        self, path: StrPath | None, evaluation: Evaluation, subject: Any
+    ) -> None:
+        self.path = pathlib.Path(path) if path else None
+        self.evaluation = evaluation
         self.earlier, self._subject = evaluation, subject
         self._written = evaluation  # as it was when the file was last written
         if not self.path:
@@ -63,7 +70,7 @@ class Store:
             self._replace(seconds=old.seconds, model_seconds=old.model_seconds)
             self._written = self.evaluation
 
-    def score_like(self, planned):
+    def score_like(self, planned: Any) -> Score | None:
         """Returns the score that was measured before as planned; None without."""
         if not planned.revision:
             return None
@@ -71,7 +78,7 @@ class Store:
         same = (s for s in self.earlier.scores if s.measurement == wanted)
         return next(same, None)
 
-    def like(self, name, wanted):
+    def like(self, name: str, wanted: dict) -> tuple[dict, ...]:
         """Returns those of the earlier `certifications` or `checks` with such entries.
 
         Args:
@@ -81,7 +88,7 @@ class Store:
         known = getattr(self.earlier, name)
         return tuple(one for one in known if wanted.items() <= one.items())
 
-    def tell_unused(self, planned, others=()):
+    def tell_unused(self, planned: Sequence[Score], others: Sequence = ()) -> None:
         """Warns of what the file has of what is asked for and does not count, and why.
 
         Args:
@@ -100,33 +107,33 @@ class Store:
         told = [(name, reasons.reason(wanted, stored)) for name, wanted, stored in told]
         reasons.tell(self.path, [(name, why) for name, why in told if why])
 
-    def add_score(self, score):
+    def add_score(self, score: Score) -> None:
         """Adds a `Score`, and writes it down if it is new."""
         self._replace(scores=(*self.evaluation.scores, score))
         if score not in self.earlier.scores:
             self._write()
 
-    def replace_scores(self, scores):
+    def replace_scores(self, scores: Iterable[Score]) -> None:
         """Replaces the scores by others of the same measurements."""
         if tuple(scores) != self.evaluation.scores:
             self._replace(scores=tuple(scores))
             self._write()
 
-    def add_certification(self, certification):
+    def add_certification(self, certification: dict) -> None:
         """Adds a dict of randomised smoothing, and writes it down if it is new."""
         ours = (*self.evaluation.certifications, certification)
         self._replace(certifications=ours)
         if certification not in self.earlier.certifications:
             self._write()
 
-    def put(self, **fields):
+    def put(self, **fields: Any) -> None:
         """Replaces fields of the evaluation, and writes it down if that is news."""
         self._replace(**fields)
         if any(getattr(self.earlier, name) != fields[name] for name in fields):
             self._write()
 
     @contextlib.contextmanager
-    def timing(self, classifier):
+    def timing(self, classifier: Any) -> Iterator[None]:
         """Adds the time of what is inside to the evaluation's."""
         started, before = time.perf_counter(), classifier.seconds
         yield
