@@ -56,10 +56,15 @@ def cut(network):
     return classifier
 
 
+NAMED = {"model": "a function of this test"}
+
+
 def test_a_count_stays_with_the_score(network, dataset, tmp_path):
     store = tmp_path / "evaluation.json"
     with pytest.warns(attacks.AttackWarning, match="pgd@0.02: .* without a gradient"):
-        found = evaluate(cut(network), dataset, ["clean", "pgd@0.02"], store=store)
+        found = evaluate(
+            cut(network), dataset, ["clean", "pgd@0.02"], store=store, about=NAMED
+        )
     count = found[1].warnings["no_gradient"]
     assert found[0].warnings == {} and 0 < count <= found[1].correct
     assert load_evaluation(store) == found
@@ -80,8 +85,12 @@ def test_a_healthy_network_is_warned_of_in_no_way(network, dataset):
 def test_no_gradient_is_an_error_and_what_is_ready_stays(network, dataset, tmp_path):
     store = tmp_path / "evaluation.json"
     rows = ["clean", Square(0.02, queries=20), "pgd@0.02"]
+
+    def rounded(images):
+        return network(ops.round(images * 8) / 8)
+
     with pytest.raises(ValueError, match=r"pgd@0.02 needs a gradient.*0 for all of 40"):
-        evaluate(lambda x: network(ops.round(x * 8) / 8), dataset, rows, store=store)
+        evaluate(rounded, dataset, rows, store=store, about=NAMED)
     assert len(load_evaluation(store)) == 2
 
 

@@ -206,7 +206,8 @@ def test_record_and_classes_lie_inside(tmp_path):
 
 def test_an_evaluation_lies_inside_whole_and_its_scores_are_on_the_card(tmp_path):
     def score(name, value):
-        return records.Score(name, 0, "none", value, 9.5, 90.5, 2, 1, 0, 1.0, {})
+        right = round(value / 2)
+        return records.Score(name, 0, "none", value, 9.5, 90.5, 50, right, 0, 1.0, {})
 
     record = records.Record(
         *("nfm-0", "nfm", "cifar10", "toy", {}, (), 1, {}, {}, "", 1.0, "", {}),
