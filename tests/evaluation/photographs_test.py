@@ -45,7 +45,8 @@ def test_photographs_score_as_the_array_of_them_does(folder, tmp_path, monkeypat
 
     monkeypatch.setattr(data.Photographs, "read", watched)
     found = scores(test, cache_dir=tmp_path)
-    assert largest and max(largest) <= 9 < 18  # never all of them
+    # Never all of them: the classifier is recognised by its logits for 16.
+    assert largest and max(largest) <= 16 < 18
     assert list(found.skipped) == []
     for a, b in zip(found, scores(array), strict=True):
         assert (a.perturbation, a.value, a.n, a.hits) == (
