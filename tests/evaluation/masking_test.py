@@ -131,7 +131,7 @@ def test_chance_is_the_binomial_tail_and_one_level_is_for_all_tests():
 
 def test_two_ties_among_32_images_are_no_sign(network, images, labels):
     """Two images that no attack changes: no gradient there, and nothing to gain."""
-    still = images[:2]
+    still = ops.convert_to_tensor(images[:2])
 
     def with_ties(x):
         same = [ops.max(ops.abs(x - one), axis=(1, 2, 3)) < 0.1 for one in still]
@@ -149,6 +149,7 @@ def test_a_gradient_through_half_of_the_pixels_is_found_at_any_radius(
     network, images, labels, epsilon
 ):
     half = (np.indices((8, 8)).sum(axis=0) % 2).astype("float32")[None, :, :, None]
+    half = ops.convert_to_tensor(half)
 
     def partly(x):
         return network(half * x + (1 - half) * ops.stop_gradient(x))
