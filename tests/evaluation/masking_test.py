@@ -131,12 +131,12 @@ def test_chance_is_the_binomial_tail_and_one_level_is_for_all_tests():
 
 def test_two_ties_among_32_images_are_no_sign(network, images, labels):
     """Two images that no attack changes: no gradient there, and nothing to gain."""
-    still = ops.convert_to_tensor(images[:2])
+    still = [ops.convert_to_tensor(image) for image in images[:2]]
 
     def with_ties(x):
         same = [ops.max(ops.abs(x - one), axis=(1, 2, 3)) < 0.1 for one in still]
         tied = ops.expand_dims(ops.logical_or(*same), 1)
-        return ops.where(tied, ops.stop_gradient(network(still[:1])), network(x))
+        return ops.where(tied, ops.stop_gradient(network(still[0][None])), network(x))
 
     tied = np.where(np.arange(32) < 2, labels[0], labels[:32])
     checks = report(with_ties, images[:32], tied)
