@@ -21,7 +21,7 @@ import sys
 
 from absl import app, flags, logging
 
-from nfm_keras import evaluation, records, reports
+from nfm_keras import data, evaluation, records, reports
 from nfm_keras.records.ids import PROTOCOLS, SUITES
 
 from .import_flag import import_layers
@@ -110,9 +110,7 @@ def main(argv):
     dataset = _DATASET.value or _common_dataset(loaded)
     _refuse_twins([classifier.name for classifier in loaded])
     place = _DATA_DIR.value, _DOWNLOAD.value, _STRICT.value
-    from nfm_keras.data import from_config  # --help does not wait for NumPy
-
-    test = from_config.load_test(dataset, _photographs(loaded), *place)
+    test = data.load_test(dataset, _photographs(loaded), *place)
     folder = _OUTPUT.value
     if not folder and (_SUITE.value or _MODEL.value):
         folder = f"evaluations/{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}"

@@ -1,7 +1,11 @@
-"""A classifier to export: small, and with weights of every kind."""
+"""A classifier to export, with weights of every kind; images to judge one on."""
+
+import types
 
 import keras
 import numpy as np
+
+STD = (0.247, 0.2435, 0.2616)
 
 
 def small_classifier(middle=(), activation=None, dtype=None, classes=5):
@@ -27,3 +31,12 @@ def small_classifier(middle=(), activation=None, dtype=None, classes=5):
         weight.assign(generator.normal(size=weight.shape))
     model.layers[-1].bias.assign(generator.normal(size=classes))
     return model
+
+
+def images_of_five_classes(network):
+    """31 random images as bytes, of which a network is right on all but every sixth."""
+    images = np.random.default_rng(0).integers(0, 256, (31, 8, 8, 3)).astype("uint8")
+    logits = keras.ops.convert_to_numpy(network(images.astype("float32") / 255))
+    labels = np.where(np.arange(31) % 6, logits.argmax(1), logits.argmin(1))
+    spec = types.SimpleNamespace(std=STD, num_classes=5)
+    return types.SimpleNamespace(images=images, labels=labels, spec=spec)

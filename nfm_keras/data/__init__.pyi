@@ -2,6 +2,7 @@ from .batching import batches as batches
 from .batching import in_order as in_order
 from .batching import steps_per_epoch as steps_per_epoch
 from .from_config import described as described
+from .from_config import load_test as load_test
 from .images import as_images as as_images
 from .labels import check_labels as check_labels
 from .labels import hits as hits

@@ -4,25 +4,60 @@ import keras
 import numpy as np
 
 
-class Stream(keras.utils.PyDataset):
+class EndlessBatches(keras.utils.PyDataset):
     """Batches that `fit` takes by number, or that a loop takes one after another.
+
+    Args:
+        plan: What says `epoch` and `step`, where the stream begins.
+        steps: int, batches of an epoch.
+    """
+
+    def __init__(self, plan, steps):
+        super().__init__()
+        self.plan, self.steps = plan, steps
+        self.epoch, self.first = plan.epoch, plan.step
+        self.ended = False
+
+    def __len__(self):
+        return self.steps - self.first
+
+    def __getitem__(self, step):
+        step += self.first
+        self.ended = step == self.steps - 1
+        return self.batch(step)
+
+    def __iter__(self):
+        while True:
+            yield from (self[step] for step in range(len(self)))
+            self.on_epoch_end()
+
+    def on_epoch_end(self):
+        # Keras calls this before the first epoch too.
+        if self.ended:
+            self.ended, self.epoch, self.first = False, self.epoch + 1, 0
+            self.begin_epoch()
+
+    def begin_epoch(self):
+        """Called with the number of each epoch but the first in `self.epoch`."""
+
+    def batch(self, step):
+        """Returns the images and labels of a step of the epoch `self.epoch`."""
+        raise NotImplementedError
+
+
+class Stream(EndlessBatches):
+    """Batches of images in memory.
 
     Args:
         plan: `nfm_keras.data.batching.Plan`.
     """
 
     def __init__(self, plan):
-        super().__init__()
-        self.plan, self.epoch, self.first = plan, plan.epoch, plan.step
-        self.ended = False
-        self._shuffle()
+        super().__init__(plan, plan.steps)
+        self.begin_epoch()
 
-    def __len__(self):
-        return self.plan.steps - self.first
-
-    def __getitem__(self, step):
-        plan, step = self.plan, step + self.first
-        self.ended = step == plan.steps - 1
+    def batch(self, step):
+        plan = self.plan
         index = self.order[step * plan.batch_size : (step + 1) * plan.batch_size]
         rng = np.random.default_rng((plan.seed, 1, self.epoch, step))
         dy, dx = rng.integers(0, 2 * plan.pad + 1, (2, len(index), 1))
@@ -34,19 +69,7 @@ class Stream(keras.utils.PyDataset):
             images = plan.vary(images, self.epoch, index)
         return images, plan.labels[index]
 
-    def __iter__(self):
-        while True:
-            yield from (self[step] for step in range(len(self)))
-            self.on_epoch_end()
-
-    def on_epoch_end(self):
-        # Keras calls this before the first epoch too.
-        if self.ended:
-            self.ended = False
-            self.epoch, self.first = self.epoch + 1, 0
-            self._shuffle()
-
-    def _shuffle(self):
+    def begin_epoch(self):
         rng = np.random.default_rng((self.plan.seed, 0, self.epoch))
         self.order = rng.permutation(len(self.plan.images))
 

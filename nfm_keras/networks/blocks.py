@@ -258,6 +258,18 @@ def dropped(x, rate, name, noise_shape=None):
     return SavedDropout(rate, noise_shape, name=name)(x) if rate > 0 else x
 
 
+def add_branch(x, branch, drop_rate, name):
+    """Adds a residual branch, which is dropped from so many samples in training.
+
+    Args:
+        x, branch: Tensors `(batch, tokens, features)`.
+        drop_rate: Share of the samples that go without.
+        name: Of the sum.
+    """
+    branch = dropped(branch, drop_rate, f"{name}_drop", noise_shape=(None, 1, 1))
+    return layers.Add(name=name)([x, branch])
+
+
 def channels(width, base):
     """Returns a number of channels times the width of a network, at least one.
 

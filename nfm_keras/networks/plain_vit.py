@@ -8,7 +8,7 @@ from keras import layers
 
 from nfm_keras.checks import check_number
 from nfm_keras.mixing.layer import NoisyFeatureMixup
-from nfm_keras.networks.blocks import channels, dropped, image_input, normalize
+from nfm_keras.networks.blocks import add_branch, channels, image_input, normalize
 from nfm_keras.networks.vision_transformer import SelfAttention, check_patches, gelu
 
 DEPTH, HEADS, SIZE, PATCH = 12, 6, 384, 16
@@ -145,15 +145,10 @@ def _block(x, drop_rate, name):
     y = SelfAttention(
         HEADS, use_bias=True, kernel_initializer=_GLOROT, name=f"{name}_attention"
     )(_norm(x, f"{name}_norm1"))
-    x = _add(x, y, drop_rate, f"{name}_sum1")
+    x = add_branch(x, y, drop_rate, f"{name}_sum1")
     y = _dense(_norm(x, f"{name}_norm2"), 4 * x.shape[-1], f"{name}_dense1", gelu)
     y = _dense(y, x.shape[-1], f"{name}_dense2")
-    return _add(x, y, drop_rate, f"{name}_sum2")
-
-
-def _add(x, branch, drop_rate, name):
-    branch = dropped(branch, drop_rate, f"{name}_drop", noise_shape=(None, 1, 1))
-    return layers.Add(name=name)([x, branch])
+    return add_branch(x, y, drop_rate, f"{name}_sum2")
 
 
 def _norm(x, name):

@@ -11,8 +11,8 @@ from nfm_keras.checks import check_count, check_number
 from nfm_keras.mixing.layer import NoisyFeatureMixup
 from nfm_keras.networks.blocks import (
     SavedDropout,
+    add_branch,
     channels,
-    dropped,
     image_input,
     normalize,
 )
@@ -253,17 +253,12 @@ def _block(x, attention_dropout, drop_rate, name):
     y = SelfAttention(_HEADS, attention_dropout, name=f"{name}_attention")(
         _norm(x, f"{name}_norm0")
     )
-    x = _add(x, y, drop_rate, f"{name}_sum1")
+    x = add_branch(x, y, drop_rate, f"{name}_sum1")
     # Not a slip: the published encoder normalises the residual stream here.
     x = _norm(x, f"{name}_norm1")
     y = _dense(x, 2 * x.shape[-1], f"{name}_dense1", activation=gelu)
     y = _dense(y, x.shape[-1], f"{name}_dense2")
-    return _add(x, y, drop_rate, f"{name}_sum2")
-
-
-def _add(x, branch, drop_rate, name):
-    branch = dropped(branch, drop_rate, f"{name}_drop", noise_shape=(None, 1, 1))
-    return layers.Add(name=name)([x, branch])
+    return add_branch(x, y, drop_rate, f"{name}_sum2")
 
 
 def _class_logits(x, num_classes):

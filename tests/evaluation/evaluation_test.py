@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import BACKEND
 from keras import layers, ops
+from small_classifier import STD, images_of_five_classes
 
 from nfm_keras import corruptions
 from nfm_keras.attacks import PGD, Square
@@ -27,7 +28,6 @@ from nfm_keras.records.ids import PROTOCOLS
 
 pytestmark = pytest.mark.backends
 
-STD = (0.247, 0.2435, 0.2616)
 ROWS = ["clean", "white_noise@0.3", "salt_and_pepper@0.2", "fgsm@8/255", "pgd_l2@0.2"]
 MORE = [*ROWS, "fog@3", "shot_noise@5", Square(0.1, queries=100)]
 
@@ -50,11 +50,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def dataset(network):
-    images = np.random.default_rng(0).integers(0, 256, (31, 8, 8, 3)).astype("uint8")
-    logits = ops.convert_to_numpy(network(images.astype("float32") / 255))
-    labels = np.where(np.arange(31) % 6, logits.argmax(1), logits.argmin(1))
-    spec = types.SimpleNamespace(std=STD, num_classes=5)
-    return types.SimpleNamespace(images=images, labels=labels, spec=spec)
+    return images_of_five_classes(network)
 
 
 def outcome(scores):

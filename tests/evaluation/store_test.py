@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from small_classifier import images_of_five_classes
 
 from nfm_keras.attacks import PGD
 from nfm_keras.backend.classifier import PlainClassifier
@@ -22,7 +23,6 @@ from nfm_keras.records import load_evaluation
 
 pytestmark = pytest.mark.backends
 
-STD = (0.247, 0.2435, 0.2616)
 MINE = {"about": {"model": "mine"}}
 
 
@@ -43,11 +43,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def dataset(network):
-    images = np.random.default_rng(0).integers(0, 256, (31, 8, 8, 3)).astype("uint8")
-    logits = ops.convert_to_numpy(network(images.astype("float32") / 255))
-    labels = np.where(np.arange(31) % 6, logits.argmax(1), logits.argmin(1))
-    spec = types.SimpleNamespace(std=STD, num_classes=5)
-    return types.SimpleNamespace(images=images, labels=labels, spec=spec)
+    return images_of_five_classes(network)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import concurrent.futures
 import keras
 import numpy as np
 
+from nfm_keras.data.array_stream import EndlessBatches
 from nfm_keras.data.photographs.photographs import THREADS
 from nfm_keras.data.photographs.training_batches import Pieces
 from nfm_keras.data.photographs.transforms import centre_crop, decode, training_crop
@@ -18,28 +19,21 @@ from nfm_keras.data.photographs.transforms import centre_crop, decode, training_
 _AHEAD = 2  # batches that are made while others are trained on
 
 
-class TrainingBatches(keras.utils.PyDataset):
-    """Batches that `fit` takes by number, or that a loop takes one after another.
+class TrainingBatches(EndlessBatches):
+    """Batches of photographs, which threads decode.
 
     Args:
         plan: `nfm_keras.data.photographs.training_batches.Plan`.
     """
 
     def __init__(self, plan):
-        super().__init__()
-        self.pieces, self.plan = Pieces(plan), plan
-        self.epoch, self.first = plan.epoch, plan.step
-        self.ended = False
+        self.pieces = Pieces(plan)
+        super().__init__(plan, self.pieces.steps)
         self._pool = concurrent.futures.ThreadPoolExecutor(THREADS)
         self._begun = {}
 
-    def __len__(self):
-        return self.pieces.steps - self.first
-
-    def __getitem__(self, step):
-        step += self.first
-        self.ended = step == self.pieces.steps - 1
-        number = (self.epoch * self.pieces.steps + step) * self.pieces.batch_size
+    def batch(self, step):
+        number = (self.epoch * self.steps + step) * self.pieces.batch_size
         size = self.pieces.batch_size
         for start in range(number, number + (1 + _AHEAD) * size, size):
             if start not in self._begun:
@@ -48,19 +42,9 @@ class TrainingBatches(keras.utils.PyDataset):
         made = [future.result() for future in self._begun.pop(number)]
         for start in [s for s in self._begun if s < number]:
             del self._begun[start]
-        return self._batch(made)
+        return self._filled(made)
 
-    def __iter__(self):
-        while True:
-            yield from (self[step] for step in range(len(self)))
-            self.on_epoch_end()
-
-    def on_epoch_end(self):
-        # Keras calls this before the first epoch too.
-        if self.ended:
-            self.ended, self.epoch, self.first = False, self.epoch + 1, 0
-
-    def _batch(self, made):
+    def _filled(self, made):
         """Puts the next image, or the last, in the place of one that cannot be read."""
         good = next((one for one in reversed(made) if one), None)
         if good is None:
