@@ -109,8 +109,8 @@ def main(argv):
     ]
     dataset = _DATASET.value or _common_dataset(loaded)
     _refuse_twins([classifier.name for classifier in loaded])
-    place = _DATA_DIR.value, _DOWNLOAD.value, _STRICT.value
-    test = data.load_test(dataset, _photographs(loaded), *place)
+    place = _DATA_DIR.value, _DOWNLOAD.value
+    test = data.load_test(dataset, _photographs(loaded), *place, **_given())
     folder = _OUTPUT.value
     if not folder and (_SUITE.value or _MODEL.value):
         folder = f"evaluations/{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}"
@@ -120,16 +120,21 @@ def main(argv):
 
 
 def _photographs(loaded):
-    """How the photographs are read: as the first run did, or as the flags say."""
+    """How photographs are read: as the first run did, or as its model takes them."""
     config = next((one.record.config for one in loaded if one.record), {})
     side = (getattr(loaded[0].classifier, "input_shape", None) or (None, None))[1]
-    config = {"image_size": side} | config
-    given = {
+    return {"image_size": side} | config
+
+
+def _given():
+    """What the flags say of photographs."""
+    flag_values = {
         "image_size": _IMAGE_SIZE.value,
         "eval_crop": _EVAL_CROP.value,
         "validation": _VALIDATION.value,
+        "strict": _STRICT.value or None,
     }
-    return config | {name: v for name, v in given.items() if v is not None}
+    return {name: value for name, value in flag_values.items() if value is not None}
 
 
 def _refuse_twins(names):

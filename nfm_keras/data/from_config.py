@@ -32,12 +32,8 @@ def described(
     """
     given = {name: getattr(config, name) for name in (*_READING, "classes")}
     if not catalogue.is_photographs(config.dataset):
-        alien = [name for name, value in given.items() if value is not None]
-        if alien:
-            raise ValueError(
-                f"`{alien[0]}` is a setting of photographs, such as folder:PATH. "
-                f"Received: {alien[0]}={given[alien[0]]!r} with {config.dataset!r}"
-            )
+        alien = {name: value for name, value in given.items() if value is not None}
+        catalogue.refuse_settings(config.dataset, alien)
         return config
     missing = {
         name: value
@@ -69,11 +65,14 @@ def load(
         data_dir: As there.
         download: As there.
         **reading: As there, what a config does not say: `strict`, `cache`, `cache_dir`.
+            At their defaults they are as if not given.
 
     Raises:
         ValueError: If the set has other classes than the config.
     """
     settings = {name: getattr(config, name) for name in _READING}
+    usual = Reading._field_defaults
+    reading = {name: v for name, v in reading.items() if v != usual[name]}
     reading |= {name: value for name, value in settings.items() if value is not None}
     place = data_dir, download, config.limit, config.validation
     splits = loading.load(config.dataset, *place, **reading)
@@ -92,24 +91,27 @@ def load_test(
     config: dict,
     data_dir: StrPath | None = None,
     download: bool = False,
-    strict: bool = False,
+    **given: Any,
 ) -> Any:
     """Loads the images to test on, as a run had them.
 
     Args:
         dataset: As in `data.load`.
-        config: Dict with what a config says of photographs: `image_size`, `eval_crop`,
-            and `validation`, for a set that is tested on images held out.
-        data_dir, download, strict: As in `data.load`.
+        config: Dict with what a run's config says of photographs: `image_size`,
+            `eval_crop`, and `validation`, for a set that is tested on images held out.
+        data_dir, download: As in `data.load`.
+        **given: The same or `strict`, which come before those of the config.
 
     Returns:
         A `Split` or `PhotographSplit`.
+
+    Raises:
+        ValueError: If another set is given a setting of photographs.
     """
     if not catalogue.is_photographs(dataset):
-        return loading.load(dataset, data_dir, download).test
-    given = {name: config.get(name) for name in ("image_size", "eval_crop")}
-    reading = {name: value for name, value in given.items() if value is not None}
-    validation = config.get("validation") or 0
-    return loading.load(
-        dataset, data_dir, download, None, validation, strict=strict, **reading
-    ).test
+        return loading.load(dataset, data_dir, download, **given).test
+    settings = ("image_size", "eval_crop", "validation")
+    reading = {name: config[name] for name in settings if config.get(name) is not None}
+    reading |= given
+    place = data_dir, download, None, reading.pop("validation", 0)
+    return loading.load(dataset, *place, **reading).test

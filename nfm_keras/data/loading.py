@@ -75,7 +75,8 @@ def load(
         `Splits` of `Split`s, NumPy arrays, or of `PhotographSplit`s.
 
     Raises:
-        ValueError: For an unknown name, or a limit or validation that leaves
+        ValueError: For an unknown name, a setting of photographs for a set that is
+            none, or a limit or validation that leaves
             nothing to train on.
         FileNotFoundError: If the set is not there and `download` is false.
 
@@ -88,6 +89,7 @@ def load(
         place = data_dir, download, limit, validation
         return Splits(*catalogue.open_splits(name, *place, Reading(**reading)))
     known = spec(name)
+    catalogue.refuse_settings(name, reading)
     if limit is not None:
         check_count("limit", limit)
     if name == "digits":

@@ -62,6 +62,23 @@ def is_photographs(name: str) -> bool:
     return name in NAMED or str(name).startswith((FOLDER, TFDS))
 
 
+def refuse_settings(name: str, given: dict) -> None:
+    """Refuses settings of photographs for a set that is none.
+
+    Args:
+        name: Of the set.
+        given: Dict of settings.
+
+    Raises:
+        ValueError: If there is any, naming it.
+    """
+    for setting, value in given.items():
+        raise ValueError(
+            f"`{setting}` is a setting of photographs, such as folder:PATH. "
+            f"Received: {setting}={value!r} with {name!r}"
+        )
+
+
 def describe(name, classes, image_size) -> DatasetSpec:
     """Returns the `DatasetSpec` of photographs of some classes at a size."""
     shape = (image_size, image_size, 3)

@@ -1,3 +1,4 @@
+import functools
 import os
 import time
 
@@ -254,3 +255,11 @@ def test_a_cached_file_is_read_once(tmp_path, cache):
     assert [kept.images.files.read(row)[1] for row in range(6)] == labels.tolist()
     with pytest.raises(ValueError, match="Unknown cache.*none, ram, disk.*'tape'"):
         opened(folder, cache="tape")
+
+
+@pytest.mark.parametrize("given", [{"image_size": 64}, {"strict": True}])
+def test_settings_of_photographs_are_refused_for_other_sets(given):
+    for load in (data.load, functools.partial(data.load_test, config={})):
+        with pytest.raises(ValueError, match="is a setting of photographs.*'digits'"):
+            load("digits", **given)
+    assert len(data.load_test("digits", {"image_size": None}).images) == 500
