@@ -71,8 +71,8 @@ def load(
         ValueError: If the set has other classes than the config.
     """
     settings = {name: getattr(config, name) for name in _READING}
-    usual = Reading._field_defaults
-    reading = {name: v for name, v in reading.items() if v != usual[name]}
+    usual = Reading()
+    reading = {name: v for name, v in reading.items() if v != getattr(usual, name)}
     reading |= {name: value for name, value in settings.items() if value is not None}
     place = data_dir, download, config.limit, config.validation
     splits = loading.load(config.dataset, *place, **reading)
