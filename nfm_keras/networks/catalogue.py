@@ -1,5 +1,6 @@
 """The networks by name."""
 
+import functools
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import keras
 
 from nfm_keras.checks import unknown
+from nfm_keras.networks import backbones
 from nfm_keras.networks.perceptron import mlp
 from nfm_keras.networks.plain_vit import vit_s16
 from nfm_keras.networks.preact_resnet import preact_resnet18, small_resnet
@@ -28,7 +30,18 @@ NETWORKS: Mapping[str, Callable[..., keras.Model]] = types.MappingProxyType(
         "mlp": mlp,
     }
 )
-"""Name -> builder."""
+"""Name -> builder, of our own networks."""
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names of all networks: ours, then `"FAMILY/NAME"` of others.
+
+    Example:
+
+    >>> {"preact_resnet18", "keras_cv/resnet18_v2"} <= set(names())
+    True
+    """
+    return (*NETWORKS, *backbones.names())
 
 
 def build(
@@ -41,11 +54,12 @@ def build(
     """Builds a network by name.
 
     Args:
-        name: One of `NETWORKS`.
+        name: One of `names()`.
         input_shape: Shape of one sample, `(height, width, channels)` or `(features,)`.
         num_classes: Number of logits.
         width: Multiplies the channels: 1 is the published network, 2 its
-            double-width twin; of `wide_resnet` it is the widening factor.
+            double-width twin; of `wide_resnet` it is the widening factor. Backbones
+            of other packages have no other width than 1.
         **options: Passed to the builder.
 
     Returns:
@@ -58,11 +72,13 @@ def build(
     Example:
 
     >>> model = build("preact_resnet18", (32, 32, 3), 10, width=0.25)
+    >>> model = build("applications/mobilenet_v2", (32, 32, 3), 10)
     """
-    if name not in NETWORKS:
-        raise unknown("network", name, NETWORKS)
+    if name not in names():
+        raise unknown("network", name, names())
+    builder = NETWORKS.get(name) or functools.partial(backbones.backbone, name)
     try:
-        return NETWORKS[name](tuple(input_shape), num_classes, width=width, **options)
+        return builder(tuple(input_shape), num_classes, width=width, **options)
     except TypeError as error:
         if "keyword argument" not in str(error):
             raise

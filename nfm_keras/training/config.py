@@ -187,7 +187,7 @@ def choices() -> dict:
     return {
         "scheme": schemes.SCHEMES,
         "dataset": data.SPECS,
-        "network": networks.NETWORKS,
+        "network": networks.names(),
         "policy": policies.POLICIES,
         "alpha_schedule": schedule.RAMPS,
         "noise_schedule": schedule.RAMPS,

@@ -28,7 +28,7 @@ GROUPS = {
         "policy": "A further augmentation: autoaugment or randaugment.",
     },
     "network": {
-        "network": "Name of the network: preact_resnet18, wide_resnet28_10 ...",
+        "network": "Name of the network; nfm-networks lists them.",
         "width": "Multiplies the channels of the published network.",
         "identity_skip": "preact_resnet: what a skip carries, preact or input.",
         "final_norm": "preact_resnet: batch norm and ReLU before the pooling.",
