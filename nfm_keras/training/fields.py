@@ -28,6 +28,7 @@ GROUPS = {
         "policy": "A further augmentation: autoaugment or randaugment.",
     },
     "network": {
+        "init_from": "File of weights to start from: .keras, .weights.h5 or .npz.",
         "network": "Name of the network: preact_resnet18, wide_resnet28_10 ...",
         "width": "Multiplies the channels of the published network.",
         "identity_skip": "preact_resnet: what a skip carries, preact or input.",
