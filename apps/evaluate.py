@@ -7,10 +7,10 @@
 
 `--import=MODULE` first imports the module that defines layers of a classifier's own.
 Prints a line a score. What is finished is kept in `evaluation.json`, in the folder of
-the run or, for `--model` (a Keras file or a SavedModel), below `--output`; the same
-command goes on from there. `--output` gets a report of all classifiers side by side,
-with a paired test against the first; it
-is evaluations/<data set> for a suite or a model unless told otherwise.
+the run or, for `--model` (a Keras file or a SavedModel, as PATH or NAME=PATH), below
+`--output`; the same command goes on from there. `--output` gets a report of all
+classifiers side by side, with a paired test against the first; it is
+evaluations/<data set> for a suite or a model unless told otherwise.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from .start import start
 
 _RUN = flags.DEFINE_list("run_dir", [], "Folders of runs, as apps.train leaves them.")
 _MODEL = flags.DEFINE_list(
-    "model", [], "Keras files or SavedModels, besides or instead."
+    "model", [], "Keras files or SavedModels, besides or instead: PATH or NAME=PATH."
 )
 _DATASET = flags.DEFINE_string("dataset", None, "Data set; by default that of the run.")
 _SUITE = flags.DEFINE_enum("suite", None, SUITES, "A suite of rows.")
@@ -104,9 +104,10 @@ def main(argv):
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
     import_layers()
-    loaded = [
-        evaluation.classifiers.load(path) for path in (*_RUN.value, *_MODEL.value)
-    ]
+    loaded = [evaluation.classifiers.load(path) for path in _RUN.value]
+    for text in _MODEL.value:
+        name, path = evaluation.classifiers.named(text)
+        loaded.append(evaluation.classifiers.load(path, name))
     dataset = _DATASET.value or _common_dataset(loaded)
     _refuse_twins([classifier.name for classifier in loaded])
     place = _DATA_DIR.value, _DOWNLOAD.value
@@ -140,7 +141,10 @@ def _given():
 def _refuse_twins(names):
     # They would share a folder and a column.
     if len(set(names)) < len(names):
-        raise ValueError(f"Every classifier needs a name of its own. Received: {names}")
+        raise ValueError(
+            "Every classifier needs a name of its own, as in --model=NAME=PATH. "
+            f"Received: {names}"
+        )
 
 
 def _common_dataset(loaded):

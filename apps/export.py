@@ -4,11 +4,11 @@
 
 writes savedmodels/cifar10_nfm/<next version>/ from runs/nfm/classifier.keras, with
 the run's record and evaluation inside. `--model=PATH.keras` exports any Keras
-classifier instead; `--import=MODULE` first imports the module that defines layers of
-its own. `--float16` stores the weights in half precision, `--features` adds
-a signature that gives the input of the last layer. `--format=litert` writes
-savedmodels/NAME.tflite instead, `--format=onnx` savedmodels/NAME.onnx (needs the
-packages onnx and tf2onnx).
+classifier instead, `--model=NAME=PATH.keras` names it too; `--import=MODULE` first
+imports the module that defines layers of its own. `--float16` stores the weights in
+half precision, `--features` adds a signature that gives the input of the last layer.
+`--format=litert` writes savedmodels/NAME.tflite instead, `--format=onnx`
+savedmodels/NAME.onnx (needs the packages onnx and tf2onnx).
 """
 
 import pathlib
@@ -16,13 +16,15 @@ import re
 
 from absl import app, flags, logging
 
-from nfm_keras import data, load_model, records, serving, training
+from nfm_keras import data, evaluation, load_model, records, serving, training
 
 from .import_flag import import_layers
 from .start import start
 
 _RUN = flags.DEFINE_string("run_dir", None, "Folder of a training run.")
-_MODEL = flags.DEFINE_string("model", None, "Path of a .keras file, instead of a run.")
+_MODEL = flags.DEFINE_string(
+    "model", None, "A .keras file, instead of a run: PATH or NAME=PATH."
+)
 _OUTPUT = flags.DEFINE_string("output", "savedmodels", "Folder of all models.")
 _NAME = flags.DEFINE_string("name", None, "Name of the model, as clients ask for it.")
 _VERSION = flags.DEFINE_integer("version", None, "Version; the next free one if unset.")
@@ -32,7 +34,6 @@ _FORMAT = flags.DEFINE_enum(
 _FEATURES = flags.DEFINE_bool("features", False, "Add the signature `features`.")
 _FLOAT16 = flags.DEFINE_bool("float16", False, "Store the weights in half precision.")
 flags.declare_key_flag("import")
-flags.mark_flag_as_required("name")
 flags.register_validator(
     "name",
     lambda name: name is None or re.fullmatch(r"[A-Za-z0-9][\w.-]*", name),
@@ -53,9 +54,13 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
+    given, file = evaluation.classifiers.named(_MODEL.value or "")
+    name = _NAME.value or given
+    if not name:
+        raise app.UsageError("Give --name=NAME, or --model=NAME=PATH.")
     import_layers()
-    model, about = _load()
-    path = pathlib.Path(_OUTPUT.value, _NAME.value)
+    model, about = _load(file)
+    path = pathlib.Path(_OUTPUT.value, name)
     if _FORMAT.value != "saved_model":
         print(serving.export_file(model, path, _FORMAT.value))
         return
@@ -63,10 +68,10 @@ def main(argv):
     print(serving.export(model, path, version=_VERSION.value, **chosen, **about))
 
 
-def _load():
+def _load(file):
     """Returns the model, and what the version folder is to say about it."""
-    if _MODEL.value:
-        return load_model(_MODEL.value, compile=False), {}
+    if file:
+        return load_model(file, compile=False), {}
     folder = pathlib.Path(_RUN.value)
     record = records.load(folder / records.FILE)
     about = {"record": record, "classes": _classes(record)}

@@ -4,8 +4,10 @@
         --epochs=30 --run_dir=runs/nfm
 
 Prints the resolved config first, without what is not set, and the last epoch's numbers
-at the end. Every field of the config is a flag; `--resume` goes on with a run that was
-stopped.
+at the end. Every field of the config is a flag. `--resume` goes on with a run that was
+stopped, and with more `--epochs` than it had extends it; `--init_from=FILE` starts from
+weights; `--save_best=val_accuracy --validation=N` keeps the best classifier too, chosen
+on images held out.
 """
 
 import json
@@ -25,6 +27,9 @@ _RESUME = flags.DEFINE_bool("resume", False, "Go on from the newest checkpoint."
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
 _DOWNLOAD = flags.DEFINE_bool("download", False, "Download a dataset not there.")
 _VERBOSE = flags.DEFINE_enum("verbose", "1", ["0", "1", "2"], "As in Keras' fit.")
+_BEST = flags.DEFINE_string(
+    "save_best", None, "Keep the best by val_accuracy or val_loss, of --validation."
+)
 _SAVE_EVERY = flags.DEFINE_integer(
     "save_every", None, "Steps between checkpoints within an epoch.", lower_bound=1
 )
@@ -78,6 +83,7 @@ def _train(config):
         verbose=int(_VERBOSE.value),
         tensorboard=_TENSORBOARD.value,
         watch=_WATCH.value,
+        save_best=_BEST.value,
         save_every=_SAVE_EVERY.value,
         keep=_KEEP.value,
         strict=_STRICT.value,
@@ -88,7 +94,7 @@ def _train(config):
 
 def _command():
     """Returns what to type to repeat the run from its start."""
-    names = (*_FIELDS, "run_dir", "data_dir", "download", "watch")
+    names = (*_FIELDS, "run_dir", "data_dir", "download", "watch", "save_best")
     given = [FLAGS[name].serialize() for name in names if FLAGS[name].present]
     return shlex.join(["python", "-m", "apps.train", *given])
 

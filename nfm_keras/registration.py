@@ -83,11 +83,15 @@ def load_model(path: "StrPath", **options: Any) -> "keras.Model":
         )
     if str(path).endswith(".keras") and not zipfile.is_zipfile(path):
         raise ValueError(
-            f"{path} is truncated or is no file of Keras. "
+            f"{path} is not a whole .keras file: truncated, or something else. "
             f"Received: {os.path.getsize(path)} bytes that are no zip archive"
         )
     try:
         return keras.saving.load_model(path, **options)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(
+            f"{path} is not a whole .keras file. Received: {error}"
+        ) from None
     except TypeError as error:
         what = re.search(r"Could not locate[^.\n]*", str(error))
         if what is None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import pathlib
+import re
 from typing import Any, NamedTuple
 
 import keras
@@ -26,12 +27,40 @@ class Loaded(NamedTuple):
     run: pathlib.Path | None = None
 
 
-def load(path) -> Loaded:
+def named(text: str) -> tuple[str | None, str]:
+    """Returns name and path of `NAME=PATH`; of a path alone the name is `None`.
+
+    Args:
+        text: str. What is there under its whole name is a path.
+
+    Raises:
+        ValueError: If the name is not one word.
+
+    Example:
+
+    >>> named("erm=runs/erm/classifier.keras")
+    ('erm', 'runs/erm/classifier.keras')
+    >>> named("mine.keras")
+    (None, 'mine.keras')
+    """
+    name, equals, path = text.partition("=")
+    if not equals or pathlib.Path(text).exists() or "/" in name:
+        return None, text
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name) or not path:
+        raise ValueError(
+            "A model must be PATH or NAME=PATH, with a name of letters, digits, _, - "
+            f"and . alone. Received: {text}"
+        )
+    return name, path
+
+
+def load(path, name: str | None = None) -> Loaded:
     """Loads a classifier, whichever of the three it is.
 
     Args:
         path: Folder of a run (`record.json`, `classifier.keras`), a `.keras` file, or
             the version folder of a SavedModel (TensorFlow backend).
+        name: Name to show; by default that of the run, the file or the model.
 
     Raises:
         FileNotFoundError: There is nothing, or nothing of the three.
@@ -46,9 +75,9 @@ def load(path) -> Loaded:
     """
     path = pathlib.Path(path)
     if (path / "saved_model.pb").exists():
-        return Loaded(_saved_model_name(path), SavedModel(path))
+        return Loaded(name or _saved_model_name(path), SavedModel(path))
     if path.is_file():
-        return Loaded(path.stem, load_model(path, compile=False))
+        return Loaded(name or path.stem, load_model(path, compile=False))
     file = path / "classifier.keras"
     if not file.exists():
         raise FileNotFoundError(
@@ -58,7 +87,7 @@ def load(path) -> Loaded:
         )
     record = records.load(path / records.FILE)
     model = load_model(file, compile=False)
-    return Loaded(record.name, model, record, path)
+    return Loaded(name or record.name, model, record, path)
 
 
 class SavedModel:

@@ -22,6 +22,8 @@ FORMAT = 2
 FILE = "record.json"
 """Name of a run's record inside the run's folder."""
 
+_LATER = ("skipped", "extended", "best")
+
 
 @dataclasses.dataclass(frozen=True)
 class Record:
@@ -40,6 +42,10 @@ class Record:
         history: dict of str to list of float, one number an epoch. NaN and the
             infinities are kept.
         skipped: tuple of str. Names of the image files that could not be read.
+        extended: tuple of int. The lengths, in epochs, that the run had before it was
+            extended to that of its config.
+        best: dict with `metric`, `value` and `epoch` (from 1) of `best.keras`, where
+            the run kept its best classifier, else empty.
         scores: tuple of `Score`, those of the evaluation beside the record; they are
             not written to the record's own file.
     """
@@ -59,6 +65,8 @@ class Record:
     history: dict[str, list[float]]
     scores: tuple[Score, ...] = ()
     skipped: tuple[str, ...] = ()
+    extended: tuple[int, ...] = ()
+    best: dict = dataclasses.field(default_factory=dict)
 
 
 def save(record: Record, path: StrPath) -> None:
@@ -70,8 +78,9 @@ def save(record: Record, path: StrPath) -> None:
     """
     content = dataclasses.asdict(record)
     del content["scores"]
-    if not record.skipped:
-        del content["skipped"]  # as in files of before there were any
+    for name in _LATER:
+        if not content[name]:
+            del content[name]  # as in files of before there were any
     write_json(path, {"format": FORMAT} | content)
 
 
@@ -92,7 +101,7 @@ def load(path: StrPath) -> Record:
     path = pathlib.Path(path)
     older = {1: _with_full_scores}
     record = schema.read(
-        path, Record, FORMAT, older=older, optional=("scores", "skipped")
+        path, Record, FORMAT, older=older, optional=("scores", *_LATER)
     )
     record = dataclasses.replace(record, config=with_rate_drops(record.config))
     beside = path.with_name(evaluation.EVALUATION_FILE)

@@ -20,6 +20,7 @@ from nfm_keras.records.schema import refuse_difference
 from nfm_keras.training.distribution.agreement import RunStopped
 from nfm_keras.training.distribution.engine import Engine
 from nfm_keras.training.finite_loss import check
+from nfm_keras.training.folder import extended
 
 FORMAT = 2
 """Version of what a checkpoint holds. One of any other version is refused."""
@@ -165,7 +166,8 @@ def restore(model, folder, config=None):
     Args:
         model: The compiled model that `Checkpoint` saved.
         folder: Where the checkpoints are.
-        config: Dict of JSON values: the run that the checkpoint has to be of.
+        config: Dict of JSON values: the run that the checkpoint has to be of, or one
+            of the same with fewer epochs.
 
     Returns:
         Dict with `epoch` (how many are done), `step` (how many of the next), `history`,
@@ -181,7 +183,7 @@ def restore(model, folder, config=None):
     path, state = checkpoint
     held = state.get("config")
     if held is not None and config is not None:
-        held = records.with_rate_drops(held)
+        held = extended(records.with_rate_drops(held), config)
         refuse_difference(f"Checkpoint {path} is of a run", held, config)
     if not model.optimizer.built:  # built twice, LossScaleOptimizer loses its scale
         model.optimizer.build(model.trainable_variables)

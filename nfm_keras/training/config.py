@@ -43,6 +43,9 @@ class Config:
     that an evaluation shows (0.875), whether training crops are antialiased, and the
     names of the classes, which are read from the set.
 
+    `init_from` is a file of weights that the run starts from: a `.keras` file, a
+    `.weights.h5` of the classifier, or the `weights_float16.npz` beside a record.
+
     `batch_size` counts the samples of all replicas of a `distribution`;
     `base_batch_size`, where given, is the one that `learning_rate` is for. `ema` saves
     the exponential average of the weights as the classifier, `swa_epochs` the mean of
@@ -103,6 +106,7 @@ class Config:
     distribution: str | None = None
     base_batch_size: int | None = None
     jit_compile: bool | None = None
+    init_from: str | None = None
     limit: int | None = None
     validation: int = 0
     image_size: int | None = None

@@ -29,6 +29,7 @@ GROUPS = {
     },
     "network": {
         "network": "Name of the network; nfm-networks lists them.",
+        "init_from": "File of weights to start from: .keras, .weights.h5 or .npz.",
         "width": "Multiplies the channels of the published network.",
         "identity_skip": "preact_resnet: what a skip carries, preact or input.",
         "final_norm": "preact_resnet: batch norm and ReLU before the pooling.",

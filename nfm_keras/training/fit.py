@@ -34,6 +34,8 @@ from nfm_keras.training.finite_loss import FiniteLoss, TrainingDiverged
 from nfm_keras.training.folder import CHECKPOINTS
 from nfm_keras.training.inputs import batches, first_batch
 from nfm_keras.training.tensorboard import TensorBoardLog
+from nfm_keras.training.weights.best import best_callback
+from nfm_keras.training.weights.files import first_weights
 
 _MOST_ROLLBACKS = 5
 _VALIDATED = 250  # images at a time
@@ -51,7 +53,8 @@ class Job:
         splits: `data.Splits`.
         steps: Steps in an epoch.
         stop: `StopRequest` that asks for an end once it is set.
-        save_every, keep, tensorboard, watch, verbose: As in `training.train`.
+        save_every, keep, tensorboard, watch, save_best, verbose: As in
+            `training.train`.
     """
 
     config: Config
@@ -65,6 +68,7 @@ class Job:
     keep: int = 2
     tensorboard: bool = False
     watch: str | None = None
+    save_best: str | None = None
     verbose: str | int = 0
 
     @property
@@ -106,10 +110,12 @@ def train_to_end(job):
     """
     _, state = checkpoints.newest(job.checkpoints) or (None, {})
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    started, rollbacks = state.get("started", now), state.get("rollbacks", 0)
+    rollbacks = state.get("rollbacks", 0)
+    kept = {"started": state.get("started", now), "extended": _lengths(job, state)}
+    kept["best"] = state.get("best", {})
     while True:
         try:
-            return _train(job, rollbacks, started)
+            return _train(job, rollbacks, kept)
         except TrainingDiverged as error:
             if job.config.on_nan != "rollback" or rollbacks == _MOST_ROLLBACKS:
                 raise
@@ -121,7 +127,14 @@ def train_to_end(job):
             )
 
 
-def _train(job, rollbacks, started):
+def _lengths(job, state):
+    """The lengths that the run had before, that of its newest checkpoint with them."""
+    lengths, held = state.get("extended", []), state.get("config") or {}
+    before = held.get("epochs", job.config.epochs)
+    return lengths if before == job.config.epochs else [*lengths, before]
+
+
+def _train(job, rollbacks, kept):
     """Trains after so many rollbacks; returns model and checkpoint."""
     config, model = _compiled(job, rollbacks)
     agreement = Agreement(job.engine, job.stop)
@@ -133,7 +146,7 @@ def _train(job, rollbacks, started):
             state=state,
             config=job.config.to_json(),
             steps=job.steps,
-            extra={"rollbacks": rollbacks, "started": started, **_skipped(job, state)},
+            extra={"rollbacks": rollbacks, **kept, **_skipped(job, state)},
             engine=job.engine,
             every=job.save_every,
             keep=job.keep,
@@ -161,7 +174,10 @@ def _compiled(job, rollbacks):
     if rollbacks:
         keras.utils.set_random_seed(config.seed)  # for a run without a checkpoint
     with job.engine.scope():
-        network = resolve(job.config)[1] if rollbacks else job.network
+        network = job.network
+        if rollbacks:
+            network = resolve(job.config)[1]
+            first_weights(network, job.config, job.checkpoints)
         return config, compile_model(config, network, job.steps)
 
 
@@ -273,7 +289,7 @@ def _callbacks(job, checkpoint, logs):
         callbacks.append(mixing_schedule(config))
     if config.swa_epochs:
         callbacks.append(averaging.WeightAveraging(config.epochs - config.swa_epochs))
-    callbacks += [*logs, checkpoint]
+    callbacks += [*logs, *best_callback(job, checkpoint.extra["best"]), checkpoint]
     if job.engine.is_chief:
         callbacks.append(HistoryFile(job.history_file, checkpoint))
     if job.verbose:

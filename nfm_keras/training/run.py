@@ -3,17 +3,16 @@
 import contextlib
 import dataclasses
 import pathlib
+import sys
 from typing import Any
 
 import keras
 
 from nfm_keras import records
 from nfm_keras.data import from_config
-from nfm_keras.mixing.sites import remove_sites
-from nfm_keras.networks.blocks import with_keras_layers
 from nfm_keras.records.environment import environment
 from nfm_keras.training import averaging, distribution
-from nfm_keras.training.build import compile_model, resolve
+from nfm_keras.training.build import compile_model, is_scheduled, resolve
 from nfm_keras.training.callbacks import HistoryFile
 from nfm_keras.training.checkpoints import Checkpoint
 from nfm_keras.training.config import Config
@@ -23,9 +22,13 @@ from nfm_keras.training.folder import (
     CLASSIFIER,
     CONFIG,
     check_folder,
+    is_shorter,
     locked,
+    set_aside,
 )
 from nfm_keras.training.inputs import batches, steps_per_epoch
+from nfm_keras.training.weights.best import best_callback
+from nfm_keras.training.weights.files import first_weights, save_classifier
 from nfm_keras.types import StrPath
 
 _WATCHED = "white_noise@0.1"
@@ -43,6 +46,7 @@ def train(
     verbose: int | str = "auto",
     tensorboard: bool = False,
     watch: str | None = None,
+    save_best: str | None = None,
     save_every: int | None = None,
     keep: int = 2,
     strict: bool = False,
@@ -70,7 +74,9 @@ def train(
             a checkpoint and `history.csv` after each epoch, the record at the end. One
             process at a time may work in it.
         resume: Whether to go on from the newest whole checkpoint, if there is one; a
-            run that is finished is returned as it is.
+            run that is finished is returned as it is. One with fewer epochs than the
+            config, and the same otherwise, is extended: what depends on the length,
+            such as a step or cosine schedule, is that of the new length from there on.
         data_dir: As in `data.load`.
         download: As in `data.load`.
         command: What to type to repeat the run, for the record.
@@ -80,6 +86,9 @@ def train(
         watch: A noise such as `"white_noise@0.1"`, under which the accuracy is measured
             at each validation, by the reference protocol; `None` for none, with
             `tensorboard` for that one.
+        save_best: `"val_accuracy"`, `"val_loss"` or, for a `watch` of white noise,
+            `"val_accuracy_white_noise@0.1"`: the best classifier by it is kept in
+            `best.keras`, beside the last. For a config with `validation` only.
         save_every: Steps from checkpoint to checkpoint within an epoch; `None` for
             one at its end only.
         keep: How many checkpoints to keep.
@@ -115,11 +124,12 @@ def train(
         "keep": keep,
         "tensorboard": tensorboard,
     }
+    options["save_best"] = save_best
     options["watch"] = watch or (_WATCHED if tensorboard else None)
     try:
         config = from_config.described(config, data_dir, download)
         engine, config, network = _begin(config, folder, resume)
-        if (folder / records.FILE).exists():
+        if (folder / records.FILE).exists() and not is_shorter(folder, config):
             return records.load(folder / records.FILE)
         _check_processes(engine, options)
         options["verbose"] = verbose if engine.is_chief else 0
@@ -174,8 +184,13 @@ def _folder_to_itself(job, resume):
 
 def _train(job, command):
     log_callbacks(job, job.config)  # refuses what is missing or cannot be watched
+    best_callback(job, {})
+    with job.engine.scope():
+        first_weights(job.network, job.config, job.checkpoints)
     # Not sooner: a start that fails leaves the folder free.
     if job.engine.is_chief:
+        if is_shorter(job.folder, job.config):
+            _extend(job)
         records.write_json(job.folder / CONFIG, job.config.to_json())
     model, checkpoint = train_to_end(job)
     if job.engine.is_chief:
@@ -193,6 +208,19 @@ def _train(job, command):
         records.save(record, job.folder / records.FILE)
     job.engine.barrier()
     return records.load(job.folder / records.FILE)
+
+
+def _extend(job):
+    """Makes room for the longer run, and says what becomes of its schedule."""
+    kept = set_aside(job.folder)
+    config = job.config
+    schedule = config.schedule != "constant" or is_scheduled(config)
+    told = [
+        f"{job.folder} is extended to {config.epochs} epochs",
+        "its schedules are those of the new length from here on" if schedule else "",
+        kept,
+    ]
+    print("; ".join(filter(None, told)), file=sys.stderr)
 
 
 def to_record(
@@ -231,6 +259,8 @@ def to_record(
         started=started,
         history=checkpoint.history,
         skipped=tuple(sorted(checkpoint.extra.get("skipped", ()))),
+        extended=tuple(checkpoint.extra.get("extended", ())),
+        best=checkpoint.extra.get("best", {}),
     )
 
 
@@ -241,10 +271,7 @@ def _save_classifier(model, job):
         model.averages.apply_to(model.model)
         more = batches(job.config, job.splits.train, job.config.epochs)
         averaging.refresh_statistics(model, more, _STATISTICS_STEPS)
-    _, network = resolve(dataclasses.replace(job.config, precision="float32"))
-    network.set_weights(model.model.get_weights())
-    with records.whole(job.folder / CLASSIFIER) as hidden:
-        with_keras_layers(remove_sites(network)).save(hidden)
+    save_classifier(job.config, model.model.get_weights(), job.folder / CLASSIFIER)
 
 
 def _on_one_device(model, job):

@@ -31,8 +31,8 @@ def test_layers_of_ones_own_are_imported(tmp_path, monkeypatch):
     model.add(keras.layers.Flatten())
     model.add(keras.layers.Dense(3))
     model.save(tmp_path / "mine.keras")
-    command = [sys.executable, "-m", "apps.export", "--name=mine"]
-    command += ["--model=mine.keras", "--format=litert", "--import=my_layers"]
+    command = [sys.executable, "-m", "apps.export"]
+    command += ["--model=mine=mine.keras", "--format=litert", "--import=my_layers"]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     assert (tmp_path / "savedmodels" / "mine.tflite").exists()

@@ -61,3 +61,28 @@ def test_what_is_no_classifier_is_named(model, tmp_path):
     tf.saved_model.save(module, str(tmp_path / "none"))
     with pytest.raises(ValueError, match=r"serving_default`. Received: \[\]"):
         classifiers.load(tmp_path / "none")
+
+
+def test_a_model_may_be_given_a_name(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model.save("odd=name.keras")
+    assert classifiers.named("erm=a/classifier.keras") == ("erm", "a/classifier.keras")
+    assert classifiers.named("runs/lr=0.1/mine.keras")[0] is None
+    assert classifiers.named("odd=name.keras") == (None, "odd=name.keras")
+    assert classifiers.load("odd=name.keras", "mine").name == "mine"
+    for wrong in ("=mine.keras", "two words=mine.keras", "mine="):
+        with pytest.raises(ValueError, match="NAME=PATH"):
+            classifiers.named(wrong)
+
+
+@pytest.mark.parametrize("kept", [0.5, "middle"])
+def test_half_a_file_is_called_that(model, tmp_path, kept):
+    model.save(tmp_path / "mine.keras")
+    content = bytearray((tmp_path / "mine.keras").read_bytes())
+    if kept == "middle":  # the table at the end is whole
+        content[60:-400] = bytes(len(content) - 460)
+    else:
+        content = content[: int(len(content) * kept)]
+    (tmp_path / "mine.keras").write_bytes(content)
+    with pytest.raises(ValueError, match="mine.keras is not a whole .keras file"):
+        classifiers.load(tmp_path / "mine.keras")
