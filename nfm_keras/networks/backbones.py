@@ -16,7 +16,7 @@ from nfm_keras.networks.backbone_tables import APPLICATIONS, KERAS_CV, KERAS_HUB
 from nfm_keras.networks.blocks import logits
 
 # What a backbone expects, as `(scale, offset)` of images in [0, 1], by channel.
-_RANGES = {
+_RANGES: dict[str, tuple[Any, Any]] = {
     "unit": (1.0, 0.0),
     "bytes": (255.0, 0.0),  # it has layers of its own for what follows
     "symmetric": (2.0, -1.0),
@@ -123,7 +123,7 @@ def last_of_each_resolution(model: keras.Model) -> list[str]:
     passed = set(Places(model).passed_by_all())
     for layer in model.layers:
         weights |= bool(layer.trainable_variables)
-        shape = getattr(layer.output, "shape", ())
+        shape = tuple(getattr(layer.output, "shape", ()))
         padding = isinstance(layer, layers.ZeroPadding2D)
         if not (weights and layer.name in passed and len(shape) == 4) or padding:
             continue

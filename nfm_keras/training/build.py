@@ -14,6 +14,7 @@ from nfm_keras.mixing.sites import find_sites, site_layers
 from nfm_keras.mixing.techniques.losses import SmoothedCrossentropy
 from nfm_keras.training import averaging, optimizers
 from nfm_keras.training.config import Config
+from nfm_keras.training.weights.layers import freeze, rate_factors
 
 NETWORK_OPTIONS = (
     *("identity_skip", "final_norm", "depth", "dropout"),
@@ -82,7 +83,7 @@ def compile_model(config: Config, network: keras.Model, steps: int) -> NFMModel:
         model.averages = _averages(config, network)
     _check_steps(config, steps)
     model.compile(
-        _optimizer(config, steps),
+        _optimizer(config, network, steps),
         _loss(config),
         metrics=["accuracy"],
         steps_per_execution=config.steps_per_execution,
@@ -133,7 +134,7 @@ def mixing_schedule(config) -> MixingSchedule:
 def _network(config):
     known = spec_of(config)
     options = {name: getattr(config, name) for name in NETWORK_OPTIONS}
-    return networks.build(
+    network = networks.build(
         config.network,
         known.shape,
         known.num_classes,
@@ -142,6 +143,9 @@ def _network(config):
         std=known.std,
         **{name: value for name, value in options.items() if value is not None},
     )
+    if config.freeze:
+        freeze(network, config.freeze)
+    return network
 
 
 def _mixing(config):
@@ -173,8 +177,11 @@ def _check_steps(config, steps):
         )
 
 
-def _optimizer(config, steps):
+def _optimizer(config, network, steps):
     accumulated = config.gradient_accumulation
+    rates = None
+    if config.layer_decay is not None:
+        rates = rate_factors(network, config.layer_decay)
     return optimizers.build(
         config.optimizer,
         learning_rate(config, steps),
@@ -184,6 +191,7 @@ def _optimizer(config, steps):
         use_ema=config.ema,
         global_clipnorm=config.global_clipnorm,
         gradient_accumulation_steps=accumulated if accumulated > 1 else None,
+        rate_factors=rates,
     )
 
 

@@ -19,7 +19,7 @@ _COUNTS = (
 _COUNTS_FROM_0 = ("seed", "swa_epochs", "off_epoch")
 _LISTS = (
     *(("sites", str), ("grids", int), ("rate_drops", float)),
-    ("classes", str),
+    *(("classes", str), ("freeze", str)),
 )
 _NUMBERS_FROM_0 = ("learning_rate", "momentum", "weight_decay")
 
@@ -45,6 +45,8 @@ class Config:
 
     `init_from` is a file of weights that the run starts from: a `.keras` file, a
     `.weights.h5` of the classifier, or the `weights_float16.npz` beside a record.
+    Layers whose paths begin with one of `freeze` stay as they are; `layer_decay`
+    multiplies the learning rate once for each stage between a layer and the last one.
 
     `batch_size` counts the samples of all replicas of a `distribution`;
     `base_batch_size`, where given, is the one that `learning_rate` is for. `ema` saves
@@ -107,6 +109,8 @@ class Config:
     base_batch_size: int | None = None
     jit_compile: bool | None = None
     init_from: str | None = None
+    freeze: tuple[str, ...] | None = None
+    layer_decay: float | None = None
     limit: int | None = None
     validation: int = 0
     image_size: int | None = None
@@ -153,10 +157,17 @@ class Config:
             check_number(name, getattr(self, name), least=0)
         if self.eval_crop is not None:
             check_number("eval_crop", self.eval_crop, above=0, most=1)
+        if self.layer_decay is not None:
+            check_number("layer_decay", self.layer_decay, above=0, most=1)
         if self.global_clipnorm is not None:
             check_number("global_clipnorm", self.global_clipnorm, above=0)
 
     def _check_averages(self):
+        if self.layer_decay is not None and self.ema:
+            raise ValueError(
+                "`ema` averages weights before `layer_decay` has slowed them: take "
+                f"`swa_epochs`. Received: ema=True, layer_decay={self.layer_decay}"
+            )
         if self.swa_epochs > self.epochs:
             raise ValueError(
                 f"`swa_epochs` must be at most the {self.epochs} epochs of the run. "

@@ -29,7 +29,8 @@ GROUPS = {
     },
     "network": {
         "network": "Name of the network; nfm-networks lists them.",
-        "init_from": "File of weights to start from: .keras, .weights.h5 or .npz.",
+        "init_from": "File of weights to start from: .keras, .weights.h5, .h5 or .npz.",
+        "freeze": "Beginnings of the paths of layers that do not learn: backbone/.",
         "width": "Multiplies the channels of the published network.",
         "identity_skip": "preact_resnet: what a skip carries, preact or input.",
         "final_norm": "preact_resnet: batch norm and ReLU before the pooling.",
@@ -69,6 +70,7 @@ GROUPS = {
         "learning_rate": "Learning rate at its highest.",
         "momentum": "Of sgd.",
         "nesterov": "Whether the momentum is Nesterov's.",
+        "layer_decay": "Multiplies the rate once for each stage before the last layer.",
         "weight_decay": "Added to gradients by sgd, decoupled in adamw.",
         "global_clipnorm": "Largest norm of all gradients together.",
         "gradient_accumulation": "Batches whose gradients make one update.",

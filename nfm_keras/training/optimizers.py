@@ -50,6 +50,43 @@ class SGD(keras.optimizers.SGD):
         return {**super().get_config(), "l2": self.l2}
 
 
+class _LayerRates:
+    """Of an optimiser: rates of their own for some variables.
+
+    An update is linear in the rate, decoupled weight decay too, so that a part of the
+    rate is a part of the update.
+
+    Args:
+        rate_factors: dict, `id` of a variable -> what its rate is multiplied by.
+    """
+
+    def __init__(self, *args, rate_factors, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._rate_factors = rate_factors
+
+    def apply(self, grads, trainable_variables=None):
+        variables = trainable_variables or trained_variables(self)
+        slowed = [v for v in variables if self._rate_factors.get(id(v), 1.0) != 1.0]
+        before = [ops.copy(v) for v in slowed]
+        result = super().apply(grads, trainable_variables)
+        for variable, old in zip(slowed, before):
+            factor = ops.cast(self._rate_factors[id(variable)], variable.dtype)
+            variable.assign(old + factor * (variable - old))
+        return result
+
+
+class LayerRatesSGD(_LayerRates, SGD):
+    pass
+
+
+class LayerRatesAdam(_LayerRates, keras.optimizers.Adam):
+    pass
+
+
+class LayerRatesAdamW(_LayerRates, keras.optimizers.AdamW):
+    pass
+
+
 def rate_drops(epochs):
     """Returns the epochs, counted from 0, that begin with a tenth of the rate before.
 
@@ -122,7 +159,16 @@ def schedule(name, learning_rate, epochs, steps_per_epoch, warmup_epochs=0, drop
     )
 
 
-def build(name, learning_rate, *, momentum=0.9, nesterov=False, weight_decay=0.0, **kw):
+def build(
+    name,
+    learning_rate,
+    *,
+    momentum=0.9,
+    nesterov=False,
+    weight_decay=0.0,
+    rate_factors=None,
+    **kw,
+):
     """Returns an optimiser by name.
 
     Args:
@@ -132,19 +178,30 @@ def build(name, learning_rate, *, momentum=0.9, nesterov=False, weight_decay=0.0
         momentum: For `"sgd"`.
         nesterov: For `"sgd"`.
         weight_decay: Factor.
+        rate_factors: dict, `id` of a variable -> what its rate is multiplied by, its
+            weight decay with it; those that are not in it have the rate itself.
         **kw: Passed on: `use_ema`, `global_clipnorm`, ...
 
     Raises:
         ValueError: For an unknown name.
     """
+    if name not in OPTIMIZERS:
+        raise unknown("optimizer", name, OPTIMIZERS)
     if name == "sgd":
         kw |= {"momentum": momentum, "nesterov": nesterov, "l2": weight_decay}
-        return SGD(learning_rate, **kw)
-    if name == "adam":
-        return keras.optimizers.Adam(learning_rate, **kw)
     if name == "adamw":
-        return keras.optimizers.AdamW(learning_rate, weight_decay=weight_decay, **kw)
-    raise unknown("optimizer", name, OPTIMIZERS)
+        kw |= {"weight_decay": weight_decay}
+    plain, with_rates = _KINDS[name]
+    if rate_factors:
+        return with_rates(learning_rate, rate_factors=rate_factors, **kw)
+    return plain(learning_rate, **kw)
+
+
+_KINDS = {
+    "sgd": (SGD, LayerRatesSGD),
+    "adam": (keras.optimizers.Adam, LayerRatesAdam),
+    "adamw": (keras.optimizers.AdamW, LayerRatesAdamW),
+}
 
 
 def scaled_rate(learning_rate, batch_size, base_batch_size=None, optimizer="sgd"):

@@ -86,6 +86,7 @@ def test_sites_stand_at_the_levels_of_the_pyramid(name, weights, sides):
     assert unit_range(model) is model and model.output.shape == (None, 5)
 
 
+@pytest.mark.slow
 def test_settings_of_keras_cv_are_the_published_ones():
     """Of those whose building takes long, too, by the numbers that keras-cv gives."""
     pytest.importorskip("keras_cv")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import sys
 import warnings
 
 import keras
@@ -22,9 +23,11 @@ def initialise(network: keras.Model, path: StrPath) -> None:
 
     Args:
         network: Functional model with its sites.
-        path: A `.keras` file of a classifier or an `NFMModel`; a `.weights.h5` as
-            `save_weights` of the classifier leaves it; or the `weights_float16.npz`
-            beside a record.
+        path: A `.keras` file of a classifier, an `NFMModel` or a bare backbone; a
+            `.weights.h5` as `save_weights` of the classifier leaves it; the
+            `weights_float16.npz` beside a record; or a `.h5` of a backbone without its
+            head, as `keras.applications` publishes them. Where it has no last layer,
+            or one for other classes, the network's own stays new, and a line says so.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -40,7 +43,9 @@ def initialise(network: keras.Model, path: StrPath) -> None:
     if not path.exists():
         raise FileNotFoundError(f"No weights to start from at {path}.")
     if path.name.endswith(".weights.h5"):
-        weights = _weights_of_h5(network, path)
+        weights = _weights_of_h5(remove_sites(network), path)
+    elif path.suffix == ".h5":
+        weights = _weights_of_h5(_backbone(network, path), path)
     elif path.suffix == ".npz":
         with np.load(path) as file:
             weights = [file[name].astype("float32") for name in sorted(file)]
@@ -49,17 +54,15 @@ def initialise(network: keras.Model, path: StrPath) -> None:
         weights = (model.model if isinstance(model, NFMModel) else model).get_weights()
     else:
         raise ValueError(
-            "`init_from` must be a .keras, a .weights.h5 or a .npz file. "
+            "`init_from` must be a .keras, a .weights.h5, a .h5 or a .npz file. "
             f"Received: {path}"
         )
-    expected = [weight.shape for weight in network.weights]
-    received = [weight.shape for weight in weights]
-    if expected != received:
-        raise ValueError(
-            f"{path} has the weights of another network. "
-            f"{_first_difference(network, expected, received)}"
-        )
-    network.set_weights(weights)
+    variables, told = _fitting(network, weights, path)
+    for variable, weight in zip(variables, weights):
+        if tuple(variable.shape) == weight.shape:
+            variable.assign(weight)
+    if told:
+        print(f"The last layer keeps its first weights: {told}.", file=sys.stderr)
 
 
 def first_weights(
@@ -95,7 +98,7 @@ def save_classifier(config: Config, weights: list, path: StrPath) -> None:
 
 
 def _weights_of_h5(network, path):
-    plain = with_keras_layers(remove_sites(network))
+    plain = with_keras_layers(network)
     try:
         with warnings.catch_warnings():
             # Keras only warns of a layer that the file does not have.
@@ -115,6 +118,38 @@ def _shortened(error):
     lines = [line for line in str(error).splitlines() if line.strip()]
     told = lines[1:2] if lines and lines[0].startswith("A total of") else lines[:1]
     return (told or [type(error).__name__])[0][:200]
+
+
+def _backbone(network, path):
+    try:
+        return remove_sites(network.get_layer("backbone"))
+    except ValueError:
+        raise ValueError(
+            "A .h5 file without its head goes into a backbone, as "
+            f"--network=applications/... has one. Received: {path}, for {network.name}"
+        ) from None
+
+
+def _fitting(network, weights, path):
+    """Variables that weights are for, and why the last layer's are not among them."""
+    received = [weight.shape for weight in weights]
+    expected = [tuple(variable.shape) for variable in network.weights]
+    if expected == received:
+        return network.weights, ""
+    head = {id(variable) for variable in network.layers[-1].weights}
+    in_head = [id(variable) in head for variable in network.weights]
+    if len(expected) == len(received) and all(
+        wanted == given or (new and wanted[:-1] == given[:-1])
+        for wanted, given, new in zip(expected, received, in_head)
+    ):
+        return network.weights, f"{path} has {received[-1][-1]} classes"
+    for layer in network.layers:
+        if [tuple(v.shape) for v in layer.weights] == received:
+            return layer.weights, f"{path} has none"
+    raise ValueError(
+        f"{path} has the weights of another network. "
+        f"{_first_difference(network, expected, received)}"
+    )
 
 
 def _first_difference(network, expected, received):
