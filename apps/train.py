@@ -1,8 +1,8 @@
 """Trains one network.
 
-    python -m apps.train --scheme=nfm --dataset=digits --network=small_resnet \\
-        --epochs=30 --run_dir=runs/nfm
+    python -m apps.train --scheme=nfm --dataset=digits --run_dir=runs/nfm
 
+The defaults are the paper's for CIFAR; for the digits a small network and 30 epochs.
 Prints the resolved config first, without what is not set, and the last epoch's numbers
 at the end. Every field of the config is a flag. `--resume` goes on with a run that was
 stopped, and with more `--epochs` than it had extends it; `--init_from=FILE` starts from
@@ -16,6 +16,7 @@ import shlex
 from absl import app, flags, logging
 
 from nfm_keras import data, training
+from nfm_keras.records import history
 
 from . import config_flags
 from .start import say, start
@@ -55,7 +56,7 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
-    config = training.Config(**{name: FLAGS[name].value for name in _FIELDS})
+    config = config_flags.config(_FIELDS)
     # Before anything is computed: afterwards several processes cannot start together.
     engine = training.distribution.start(config.distribution)
     config = data.described(config, _DATA_DIR.value, _DOWNLOAD.value)
@@ -68,7 +69,8 @@ def main(argv):
     except training.RunStopped as stopped:
         say(f"{stopped}; go on with --resume")
         raise
-    last = {name: values[-1] for name, values in record.history.items()}
+    measured = history.shown(record.history, record.config)
+    last = {name: values[-1] for name, values in measured.items()}
     print(json.dumps({"run_dir": _RUN_DIR.value, "seconds": record.seconds} | last))
 
 

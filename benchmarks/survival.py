@@ -83,6 +83,7 @@ def start(folder):
     """Seconds from the command to the first checkpoint, that of the first step."""
     command = [sys.executable, "-m", "apps.train", f"--run_dir={folder}"]
     command += [f"--dataset={_DATASET.value}", f"--width={_WIDTH.value}"]
+    command += ["--network=preact_resnet18", "--batch_size=128"]
     command += ["--save_every=1", "--verbose=0"]
     begun = time.perf_counter()
     with tempfile.TemporaryFile() as said:

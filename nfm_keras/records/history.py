@@ -12,7 +12,22 @@ FILE = "history.csv"
 _FIRST = ("seconds", "learning_rate")
 
 
-def write_history(path, history):
+def watched(config: dict) -> str:
+    """Returns what a run is measured on while it trains: `"validation"` or `"test"`.
+
+    Args:
+        config: Dict, the run's config: what holds no images out watches those of the
+            test. Keras' names begin with `val_` either way.
+
+    Example:
+
+    >>> watched({"validation": 0}), watched({"validation": 500})
+    ('test', 'validation')
+    """
+    return "validation" if config.get("validation") else "test"
+
+
+def write_history(path, history, measured_on="validation"):
     """Writes a history as CSV, a row an epoch, whole or not at all.
 
     Columns are `epoch` (from 1), then `seconds` and `learning_rate` where the history
@@ -25,6 +40,8 @@ def write_history(path, history):
         history: Dict of str to list of float, one number an epoch. The whole history:
             the file is written anew, so that a run that was resumed has each epoch
             once.
+        measured_on: `"validation"` or `"test"`, as `watched` says. What was measured
+            on the test's images is called `test_...`, not `val_...`.
 
     Raises:
         ValueError: If the lists differ in length.
@@ -40,18 +57,20 @@ def write_history(path, history):
             f"A history must have one number an epoch everywhere. Received: {lengths}"
         )
     columns = sorted(history, key=_place)
+    shown = [_SHOWN[measured_on](name) for name in columns]
     rows = []
     for epoch in range(max(lengths.values(), default=0)):
         row = {name: float(history[name][epoch]) for name in columns}
         rows.append([epoch + 1, *_cells(row)])
-    write_text(path, Table(["epoch", *columns], rows).to_csv())
+    write_text(path, Table(["epoch", *shown], rows).to_csv())
 
 
 def read_history(path):
     """Reads what `write_history` wrote.
 
     Returns:
-        Dict of str to list of float without `epoch`; an empty cell is NaN.
+        Dict of str to list of float without `epoch`, by Keras' names, `val_...`; an
+        empty cell is NaN.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -78,7 +97,34 @@ def read_history(path):
         raise ValueError(
             f"{path} must hold a number, or nothing, in each cell. Received: {error}"
         ) from None
-    return dict(zip(names[1:], columns))
+    return dict(zip(map(_keras_name, names[1:]), columns))
+
+
+def shown(history: dict, config: dict) -> dict:
+    """Returns a history with the names that are shown: `test_...` for the test's.
+
+    Args:
+        history: Dict by Keras' names.
+        config: Dict, the run's config.
+
+    Example:
+
+    >>> shown({"loss": [2.0], "val_loss": [1.9]}, {"validation": 0})
+    {'loss': [2.0], 'test_loss': [1.9]}
+    """
+    rename = _SHOWN[watched(config)]
+    return {rename(name): values for name, values in history.items()}
+
+
+def _test_name(name):
+    return f"test_{name.removeprefix('val_')}" if name.startswith("val_") else name
+
+
+def _keras_name(name):
+    return f"val_{name.removeprefix('test_')}" if name.startswith("test_") else name
+
+
+_SHOWN = {"validation": _keras_name, "test": _test_name}
 
 
 def _place(name):

@@ -190,7 +190,10 @@ def _add_training(body, run):
     if not measured:
         html.note(body, "No epoch is over yet, or none is recorded.")
         return
-    watched, order = _watched(run), sorted(measured, key=lambda n: ("loss" in n, n))
+    watched, order = (
+        history.watched(run.config),
+        sorted(measured, key=lambda n: ("loss" in n, n)),
+    )
     rows = [_extremes(name, measured[name], watched) for name in order]
     html.table(body, Table(["", "last", "epoch", "best", "epoch"], rows, "lr"))
     html.note(
@@ -276,10 +279,6 @@ def _add_origin(body, run):
 
 def _epochs(run):
     return max(map(len, run.history.values()), default=0)
-
-
-def _watched(run):
-    return "validation" if run.config.get("validation") else "test"
 
 
 def _duration(seconds):

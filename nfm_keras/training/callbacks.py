@@ -123,6 +123,7 @@ class HistoryFile(keras.callbacks.Callback):
         path: The file, `history.csv`.
         checkpoint: The run's `nfm_keras.training.checkpoints.Checkpoint`, which keeps
             the history. It has to come before in the list.
+        measured_on: `"validation"` or `"test"`, what `fit` validates on.
 
     Example:
 
@@ -131,9 +132,10 @@ class HistoryFile(keras.callbacks.Callback):
     >>> callbacks = [checkpoint, HistoryFile("history.csv", checkpoint)]
     """
 
-    def __init__(self, path, checkpoint):
+    def __init__(self, path, checkpoint, measured_on="validation"):
         super().__init__()
         self.path, self.checkpoint = path, checkpoint
+        self.measured_on = measured_on
 
     def on_epoch_end(self, epoch, logs=None):
         self.write()
@@ -141,7 +143,8 @@ class HistoryFile(keras.callbacks.Callback):
     def write(self):
         """Writes all epochs that the checkpoint knows of."""
         seconds = {"seconds": self.checkpoint.epoch_seconds}
-        history.write_history(self.path, self.checkpoint.history | seconds)
+        measured = self.checkpoint.history | seconds
+        history.write_history(self.path, measured, self.measured_on)
 
 
 class TimeLeft(keras.callbacks.Callback):

@@ -230,6 +230,18 @@ def newest(folder):
     return None
 
 
+def lengths(state, epochs):
+    """Returns the lengths that an extended run had before, in epochs.
+
+    Args:
+        state: Dict of its newest checkpoint, which may be of the run before.
+        epochs: Its length now.
+    """
+    before = (state.get("config") or {}).get("epochs", epochs)
+    earlier = [*state.get("extended", [])]
+    return earlier if before == epochs else [*earlier, before]
+
+
 def _read(path):
     state = records.read_json(path / _STATE)
     received = _sha256(path / _WEIGHTS)

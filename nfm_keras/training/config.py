@@ -12,6 +12,12 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 ON_NAN = ("stop", "skip", "rollback")
 """What a run does about a loss that is not finite: end, go on without it, go back."""
 
+USUAL = {"digits": {"network": "small_resnet", "epochs": 30, "batch_size": 32}}
+"""Data set -> what `apps.train` takes for it, where that is not a `Config`'s default.
+
+The defaults of `Config` are the paper's for CIFAR; they take hours on a few cores.
+"""
+
 _COUNTS = (
     *("epochs", "batch_size", "eval_every", "gradient_accumulation"),
     *("steps_per_execution", "base_batch_size", "image_size"),

@@ -90,6 +90,11 @@ class Job:
         """
         return self.splits.validation or self.splits.test
 
+    @property
+    def measured_on(self):
+        """What those images are called: `"validation"` or `"test"`."""
+        return history.watched(self.config.to_json())
+
 
 def train_to_end(job):
     """Trains from the newest checkpoint to the last epoch.
@@ -111,8 +116,8 @@ def train_to_end(job):
     _, state = checkpoints.newest(job.checkpoints) or (None, {})
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     rollbacks = state.get("rollbacks", 0)
-    kept = {"started": state.get("started", now), "extended": _lengths(job, state)}
-    kept["best"] = state.get("best", {})
+    kept = {"started": state.get("started", now), "best": state.get("best", {})}
+    kept["extended"] = checkpoints.lengths(state, job.config.epochs)
     while True:
         try:
             return _train(job, rollbacks, kept)
@@ -125,13 +130,6 @@ def train_to_end(job):
                 f"{0.5**rollbacks:g} (rollback {rollbacks} of {_MOST_ROLLBACKS}).",
                 stacklevel=2,
             )
-
-
-def _lengths(job, state):
-    """The lengths that the run had before, that of its newest checkpoint with them."""
-    lengths, held = state.get("extended", []), state.get("config") or {}
-    before = held.get("epochs", job.config.epochs)
-    return lengths if before == job.config.epochs else [*lengths, before]
 
 
 def _train(job, rollbacks, kept):
@@ -276,6 +274,8 @@ def log_callbacks(job, config):
                 config.batch_size,
                 functools.partial(first_batch, config, train),
                 train.spec.classes,
+                job.measured_on,
+                job.config.to_json(),
             )
         )
     return callbacks
@@ -291,7 +291,7 @@ def _callbacks(job, checkpoint, logs):
         callbacks.append(averaging.WeightAveraging(config.epochs - config.swa_epochs))
     callbacks += [*logs, *best_callback(job, checkpoint.extra["best"]), checkpoint]
     if job.engine.is_chief:
-        callbacks.append(HistoryFile(job.history_file, checkpoint))
+        callbacks.append(HistoryFile(job.history_file, checkpoint, job.measured_on))
     if job.verbose:
         callbacks.append(TimeLeft(config.epochs))
     if config.ema:

@@ -11,7 +11,7 @@ from nfm_keras.mixing import schemes
 from nfm_keras.mixing.seen import MixedImages, mixed_images, step_draws
 from nfm_keras.mixing.sites import find_sites
 from nfm_keras.training.build import compile_model, mixing_schedule, resolve
-from nfm_keras.training.config import Config
+from nfm_keras.training.config import USUAL, Config
 
 EPOCHS = 4
 """How many epochs `seen_batches` shows."""
@@ -80,7 +80,7 @@ def defaults(config, model) -> Config:
     if technique is not None:
         settings |= technique.get_config()
     same = {name: getattr(config, name) for name in ("scheme", "dataset", "network")}
-    return Config(**same, **settings)
+    return Config(**USUAL.get(config.dataset, {}) | same | settings)
 
 
 def load_weights(model, path):

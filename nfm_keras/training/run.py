@@ -195,7 +195,7 @@ def _train(job, command):
     model, checkpoint = train_to_end(job)
     if job.engine.is_chief:
         _save_classifier(model, job)
-        HistoryFile(job.history_file, checkpoint).write()
+        HistoryFile(job.history_file, checkpoint, job.measured_on).write()
         record = to_record(
             job.folder,
             job.config,

@@ -1,5 +1,6 @@
 """TensorBoard: what a run logs, draws and sees."""
 
+import pathlib
 import time
 
 import keras
@@ -9,9 +10,16 @@ from nfm_keras.figures.base import png
 from nfm_keras.figures.training import contact_sheet
 from nfm_keras.mixing.seen import mixed_images, site_names, step_draws
 
+TRAINING = "training"
+"""Name of the run of what is measured in training, as TensorBoard shows it."""
+
 
 class TensorBoardLog(keras.callbacks.Callback):
     """Writes what a run does for TensorBoard, on every Keras backend.
+
+    There are two runs in the folder, `training` and what is measured on, `test` or
+    `validation`: the loss of both is one chart, and each has its name there. The
+    settings of the run are in the tab HParams, beside what was measured last.
 
     At the end of an epoch: all of its logs; the sites and the lam of its steps as
     histograms, the share of each site, and the mean of lam. They are drawn again, so
@@ -28,6 +36,8 @@ class TensorBoardLog(keras.callbacks.Callback):
         first_batch: Function of the epoch (from 0): `(images, labels)` of its first
             step; `None` for no images.
         classes: Names of the classes; `None` for their numbers.
+        measured_on: `"validation"` or `"test"`, what `fit` validates on.
+        config: Dict of JSON values, the settings; `None` for none.
 
     Raises:
         ImportError: If `tensorboard` is not installed.
@@ -37,11 +47,24 @@ class TensorBoardLog(keras.callbacks.Callback):
     >>> log = TensorBoardLog("tensorboard", steps=391, batch_size=128)
     """
 
-    def __init__(self, folder, steps, batch_size, first_batch=None, classes=None):
+    def __init__(
+        self,
+        folder,
+        steps,
+        batch_size,
+        first_batch=None,
+        classes=None,
+        measured_on="validation",
+        config=None,
+    ):
         super().__init__()
         self.steps, self.batch_size = steps, batch_size
         self.first_batch, self.classes = first_batch, classes
-        self._writer = _Writer(folder)
+        folder = pathlib.Path(folder)
+        self._writer = _Writer(folder / TRAINING)
+        self._measured = _Writer(folder / measured_on)
+        self._settings = _Writer(folder)
+        self._measured_on, self._config = measured_on, config
         self._due = True
 
     def set_model(self, model):
@@ -49,7 +72,9 @@ class TensorBoardLog(keras.callbacks.Callback):
         self._draws = step_draws(model, self.batch_size)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._writer.open(epoch)
+        if self._writer.open(epoch):
+            self._measured.open(epoch)
+            self._add_settings(epoch)
         step = int(self.model.step)
         # A run that goes on in the middle of an epoch begins with another batch.
         if self.first_batch and self._due and step % self.steps == 0:
@@ -60,14 +85,24 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         for name, value in logs.items():
-            self._writer.scalar(name, value, epoch + 1)
+            writer = self._measured if name.startswith("val_") else self._writer
+            writer.scalar(name.removeprefix("val_"), value, epoch + 1)
         self._due = any(name.startswith("val_") for name in logs)
         if not self.model.mixing.is_identity:
             self._add_draws(epoch + 1)
         self._writer.flush()
+        self._measured.flush()
 
     def on_train_end(self, logs=None):
         self._writer.close()
+        self._measured.close()
+
+    def _add_settings(self, epoch):
+        if self._config is None:
+            return
+        self._settings.open(epoch)
+        self._settings.settings(self._config, self._measured_on)
+        self._settings.close()
 
     def _add_draws(self, epoch):
         end = int(self.model.step)
@@ -91,6 +126,7 @@ class _Writer:
         try:
             from tensorboard.compat.proto import event_pb2, summary_pb2
             from tensorboard.plugins.histogram.summary_v2 import histogram_pb
+            from tensorboard.plugins.hparams import summary_v2 as hparams
             from tensorboard.plugins.scalar.summary_v2 import scalar_pb
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
         except ImportError as error:
@@ -101,15 +137,21 @@ class _Writer:
         self._folder, self._file_writer = str(folder), EventFileWriter
         self._events, self._summaries = event_pb2, summary_pb2
         self._scalar, self._histogram = scalar_pb, histogram_pb
+        self._hparams = hparams
         self._file = None
 
     def open(self, epoch):
-        """Opens a file if none is open; older ones hold nothing from `epoch` on."""
+        """Opens a file if none is open; older ones hold nothing from `epoch` on.
+
+        Returns:
+            Whether none was open.
+        """
         if self._file is not None:
-            return
+            return False
         self._file = self._file_writer(self._folder)
         start = self._events.SessionLog(status=self._events.SessionLog.START)
         self._write(epoch + 1, session_log=start)
+        return True
 
     def scalar(self, name, value, epoch):
         self._write(epoch, summary=self._scalar(name, value))
@@ -125,6 +167,21 @@ class _Writer:
         value = self._summaries.Summary.Value(tag=name, image=image)
         self._write(epoch, summary=self._summaries.Summary(value=[value]))
 
+    def settings(self, config, measured_on):
+        """Writes what the tab HParams shows: settings, and the measures beside them."""
+        values = {name: _plain(v) for name, v in config.items() if v is not None}
+        measures = [
+            self._hparams.Metric(name, group=group, display_name=f"{group} {name}")
+            for name, group in (
+                ("loss", TRAINING),
+                ("loss", measured_on),
+                ("accuracy", measured_on),
+            )
+        ]
+        names = [self._hparams.HParam(name) for name in values]
+        self._write(0, summary=self._hparams.hparams_config_pb(names, measures))
+        self._write(0, summary=self._hparams.hparams_pb(values))
+
     def flush(self):
         self._file.flush()
 
@@ -136,3 +193,10 @@ class _Writer:
     def _write(self, epoch, **content):
         event = self._events.Event(step=epoch, wall_time=time.time(), **content)
         self._file.add_event(event)
+
+
+def _plain(value):
+    """A setting as one of the kinds that HParams takes."""
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    return ", ".join(map(str, value))

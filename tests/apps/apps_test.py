@@ -68,7 +68,7 @@ def test_train_prints_the_resolved_config_and_the_result(run_dir):
     assert (config["sigma_add"], config["sigma_mult"]) == (0.3, 0.2)
     record = records.load(run_dir / "record.json")
     result = json.loads(out[end:])
-    assert result["val_accuracy"] == record.history["val_accuracy"][-1] > 0.3
+    assert result["test_accuracy"] == record.history["val_accuracy"][-1] > 0.3
     assert record.command.startswith("python -m apps.train --scheme=nfm")
     assert len(record.history["loss"]) == record.config["epochs"] == 20
 
