@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from nfm_keras.attacks import balls, losses
+from nfm_keras.attacks import balls, losses, progress
 from nfm_keras.attacks.attack import Attack, AttackResult, check_settings, prepared
 from nfm_keras.attacks.search import Search
 from nfm_keras.attacks.watch import Watch
@@ -40,7 +40,9 @@ class _PGDSearch(Search):
         for restart in range(self.attack.restarts):
             self.restart = restart
             everyone = np.arange(len(self.images))
-            self.walk(self.unbroken() if self.early_stop else everyone)
+            count = self.attack.restarts
+            with progress.part(restart / count, (restart + 1) / count):
+                self.walk(self.unbroken() if self.early_stop else everyone)
             left = self.unbroken()
             self.judge(left, self.adversaries[left])
         # The image itself counts as well. It is tried last: few images are left then,

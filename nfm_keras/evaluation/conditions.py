@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from nfm_keras.attacks import progress
 from nfm_keras.data.labels import hits
 from nfm_keras.evaluation import calibration
 from nfm_keras.evaluation.store import revisions
@@ -118,7 +119,11 @@ class Condition:
         n, size = len(self.labels(subject)), subject.batch_size
         read = self.reader(subject)
         spans = [(first, min(first + size, n)) for first in range(0, n, size)]
-        return np.concatenate([subject.logits(x) for x in _ahead(read, spans)])
+        logits = []
+        for images in _ahead(read, spans):
+            logits.append(subject.logits(images))
+            progress.tell(len(logits) / len(spans))
+        return np.concatenate(logits)
 
     def measure(self, subject):
         """Scores the images.
@@ -192,7 +197,7 @@ class Attacked(Condition):
         return _PASSES.get(name, _USUAL_PASSES)
 
     def settings(self, subject):
-        return self.perturbation.settings
+        return self.perturbation.settings | subject.stand_in
 
     def measure(self, subject):
         labels = self.labels(subject)
@@ -202,14 +207,17 @@ class Attacked(Condition):
         stages, warnings = collections.Counter(), collections.Counter()
         for first in range(0, len(labels), part):
             at = slice(first, min(first + part, len(labels)))
-            result = self.perturbation(
-                subject.classifier,
-                subject.images[at],
-                labels[at],
-                seed=subject.seed,
-                batch_size=subject.batch_size,
-                indices=np.arange(at.start, at.stop),
-            )
+            with progress.part(at.start / len(labels), at.stop / len(labels)):
+                result = self.perturbation(
+                    subject.classifier,
+                    subject.images[at],
+                    labels[at],
+                    seed=subject.seed,
+                    batch_size=subject.batch_size,
+                    indices=np.arange(at.start, at.stop),
+                )
+            if subject.saved:
+                subject.saved.put(self.id, len(labels), at, result.images)
             right[at] = ~result.success
             stages.update(result.stages)
             warnings.update(result.warnings)

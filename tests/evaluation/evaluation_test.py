@@ -163,7 +163,6 @@ SMALL = np.zeros((2, 8, 8, 3), "uint8")
         (bad(labels=np.arange(30)), ["clean"], r"Received: shape \(30,\)"),
         (bad(labels=np.full(31, 5)), ["clean"], "between 0 and 4. Received: labels"),
         (bad(labels=np.full(31, -1)), ["clean"], "Received: labels from -1"),
-        (bad(spec=None), ["white_noise@0.1"], "Received: std=None"),
         (lambda dataset: 7, ["clean"], "Received: int"),
     ],
 )

@@ -1,0 +1,1 @@
+from .saved import Saved as Saved

@@ -1,0 +1,2 @@
+from .outputs import pick as pick
+from .reading import read as read
