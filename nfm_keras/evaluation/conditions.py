@@ -92,8 +92,9 @@ class Condition:
         """Refuses a classifier that stays random, where the condition does not suit."""
         if not self.suits_stochastic:
             raise ValueError(
-                "A classifier that stays random is attacked by `autoattack` alone, "
-                f"which averages over its randomness. Received: {self.id!r}"
+                "A classifier that stays random is attacked by `autoattack`, which "
+                "averages over its randomness, or by PGD and APGD that do, with an "
+                f"`eot` above 1. Received: {self.id!r}"
             )
 
     def check(self, subject):
@@ -181,10 +182,11 @@ class Attacked(Condition):
 
     @property
     def suits_stochastic(self):
-        return self.kind.startswith("autoattack")
+        averages = getattr(self.perturbation, "eot", 1) > 1
+        return averages or self.kind.startswith("autoattack")
 
     def for_stochastic(self):
-        if not self.suits_stochastic:
+        if not self.kind.startswith("autoattack"):
             return self
         attack = dataclasses.replace(self.perturbation, version="rand")
         return Attacked(attack, self.limit)
@@ -192,8 +194,9 @@ class Attacked(Condition):
     @property
     def passes(self):
         name, settings = self.kind.removesuffix("_l2"), self.perturbation.settings
-        if name in ("pgd", "fgsm"):
-            return settings["steps"] * settings["restarts"] * 2
+        if name in ("pgd", "pgd_t", "fgsm"):
+            walks = settings["restarts"] * settings.get("targets", 1)
+            return settings["steps"] * walks * settings.get("eot", 1) * 2
         return _PASSES.get(name, _USUAL_PASSES)
 
     def settings(self, subject):

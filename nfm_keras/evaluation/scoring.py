@@ -76,8 +76,8 @@ def evaluate(
         std: `(channels,)` of the training set in units of [0,1], by default the data
             set's; white noise in the reference protocol is measured in it.
         allow_stochastic: bool. Accept a classifier that changes between two passes;
-            it is attacked by `autoattack` alone, in its version `rand`; a named suite
-            leaves out its other attacks.
+            it is attacked by `autoattack`, in its version `rand`, and by PGD and APGD
+            with an `eot` above 1; a named suite leaves out its other attacks.
         from_logits: bool. False for a classifier that gives probabilities, by a softmax
             or sigmoids: it is scored and attacked through their logarithm. By default
             seen from the last layer of a Keras model, and True for any other.

@@ -298,7 +298,7 @@ def test_a_classifier_that_stays_random_is_refused_or_attacked_on_average(datase
     random = bad(labels=labels)(dataset)
     with pytest.raises(ValueError, match="must not change between two passes"):
         evaluate(classifier, random, ["clean"])
-    with pytest.raises(ValueError, match="`autoattack` alone.*Received: 'pgd@0.1'"):
+    with pytest.raises(ValueError, match="by `autoattack`.*Received: 'pgd@0.1'"):
         evaluate(classifier, random, ["pgd@0.1"], allow_stochastic=True)
     rows = ["clean", "autoattack@0.3"]
     clean, attacked = evaluate(

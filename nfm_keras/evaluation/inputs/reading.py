@@ -52,6 +52,11 @@ def read(dataset: Any, limit: int | None = None) -> tuple[ArrayLike, ArrayLike, 
     return (*_spooled(_batches(dataset, limit), limit), None)
 
 
+def first(values: Any, limit: int | None) -> np.ndarray:
+    """Returns the first images or labels of what `read` returned, as one array."""
+    return np.asarray(values[:limit])
+
+
 def _batches(dataset: Any, limit: int | None) -> Iterable[Any]:
     """The batches, in order."""
     if limit is None and _is_endless(dataset):

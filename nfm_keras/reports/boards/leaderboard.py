@@ -51,7 +51,7 @@ document.querySelectorAll("table.sortable th").forEach((head) => {
 _STYLE = """
 body { max-width: none; }
 div.wide { overflow-x: auto; }
-table.sortable th { cursor: pointer; text-align: left; min-width: 6em; }
+table.sortable th { cursor: pointer; text-align: left; }
 table.sortable th[aria-sort=descending]::after { content: " ▾"; }
 table.sortable th[aria-sort=ascending]::after { content: " ▴"; }
 table.sortable td { text-align: left; white-space: nowrap; }
@@ -115,11 +115,11 @@ def _boards(folders, folder):
             "A leaderboard needs an evaluation.json with scores. "
             f"Received: none under {where}"
         )
-    used = [evaluation.model for evaluation in loaded.values()]
+    used = [(evaluation.dataset, evaluation.model) for evaluation in loaded.values()]
     boards: dict[str, list[Entry]] = {}
     for path, evaluation in loaded.items():
         name = evaluation.model
-        if used.count(name) > 1:
+        if used.count((evaluation.dataset, name)) > 1:
             name = f"{name} ({path.parent})"
         page = path.with_name("report.html")
         link = pathlib.Path(os.path.relpath(page if page.exists() else path, folder))
