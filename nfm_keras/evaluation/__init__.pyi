@@ -1,3 +1,4 @@
+from . import adversaries as adversaries
 from . import classifiers as classifiers
 from .noise import DEFAULT as DEFAULT
 from .noise import Perturbation as Perturbation
