@@ -10,7 +10,9 @@ Prints a line a score. What is finished is kept in `evaluation.json`, in the fol
 the run or, for `--model` (a Keras file or a SavedModel, as PATH or NAME=PATH), below
 `--output`; the same command goes on from there. `--output` gets a report of all
 classifiers side by side, with a paired test against the first; it is
-evaluations/<data set> for a suite or a model unless told otherwise.
+evaluations/<data set> for a suite or a model unless told otherwise. With
+`--transfer=pgd@8/255` the images that this attack makes with each classifier are scored
+on all (`transfer.md`); `--save_adversaries=FOLDER` keeps the images of every attack.
 """
 
 import dataclasses
@@ -22,6 +24,7 @@ import sys
 from absl import app, flags, logging
 
 from nfm_keras import data, evaluation, records, reports
+from nfm_keras.evaluation import inputs
 from nfm_keras.records.ids import PROTOCOLS, SUITES
 
 from .import_flag import import_layers
@@ -82,6 +85,15 @@ _STRICT = flags.DEFINE_bool(
     "strict", False, "End at a photograph that cannot be read, not pass over it."
 )
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the report.")
+_SAVE = flags.DEFINE_string(
+    "save_adversaries", None, "Folder to keep the images that attacks find in."
+)
+_TRANSFER = flags.DEFINE_string(
+    "transfer", None, "Id of an attack: its images of each classifier, on all others."
+)
+_MODEL_OUTPUT = flags.DEFINE_string(
+    "model_output", None, "Name of the output that holds the logits, of several."
+)
 flags.declare_key_flag("import")
 flags.register_multi_flags_validator(
     ["run_dir", "model", "dataset"],
@@ -108,6 +120,12 @@ def main(argv):
     for text in _MODEL.value:
         name, path = evaluation.classifiers.named(text)
         loaded.append(evaluation.classifiers.load(path, name))
+    loaded = [
+        one._replace(classifier=inputs.pick(one.classifier, _MODEL_OUTPUT.value))
+        for one in loaded
+    ]
+    if _TRANSFER.value and len(loaded) < 2:
+        raise ValueError("--transfer needs two classifiers or more. Received: one")
     dataset = _DATASET.value or _common_dataset(loaded)
     _refuse_twins([classifier.name for classifier in loaded])
     place = _DATA_DIR.value, _DOWNLOAD.value
@@ -118,6 +136,8 @@ def main(argv):
     evaluations = [_evaluate(classifier, test, folder) for classifier in loaded]
     if folder:
         _report(loaded, evaluations, test, folder)
+    if _TRANSFER.value:
+        _transfer(loaded, test, folder)
 
 
 def _photographs(loaded):
@@ -195,6 +215,7 @@ def _evaluate(loaded, test, folder):
         progress=lambda score, left: print(evaluation.line(score, left), flush=True),
         store=pathlib.Path(loaded.run or pathlib.Path(folder, loaded.name))
         / records.EVALUATION_FILE,
+        save_adversaries=_SAVE.value and pathlib.Path(_SAVE.value, loaded.name),
         allow_stochastic=_STOCHASTIC.value,
         from_logits=_from_logits(),
         about={
@@ -203,6 +224,22 @@ def _evaluate(loaded, test, folder):
             "command": shlex.join(["python", "-m", "apps.evaluate", *sys.argv[1:]]),
         },
     )
+
+
+def _transfer(loaded, test, folder):
+    """The matrix of adversarial images of each classifier on each other one."""
+    found = evaluation.adversaries.transfer(
+        {one.name: one.classifier for one in loaded},
+        test,
+        _TRANSFER.value,
+        limit=_ATTACK_LIMIT.value or _LIMIT.value,
+        seed=_SEED.value,
+        batch_size=_BATCH_SIZE.value,
+        from_logits=_from_logits(),
+    )
+    print(found.to_markdown())
+    if folder:
+        records.write_text(pathlib.Path(folder, "transfer.md"), found.to_markdown())
 
 
 def _report(loaded, evaluations, test, folder):

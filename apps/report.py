@@ -18,6 +18,11 @@ python -m apps.report --side_by_side --runs=runs/erm,runs/nfm --output=report
 writes report.md, its figures and its paired tests from the runs' evaluations, as
 `nfm-evaluate` does, and measures nothing.
 
+python -m apps.report --leaderboard --runs=results/cifar10,results/table1 --output=board
+
+writes leaderboard.md and leaderboard.html, one page that can be sorted, with a row for
+every evaluation there is.
+
 With an experiment, the rows and their order are its own, each run is looked for in
 RUNS/<row>/seed_<n>, the table links the records, and the paper's numbers are beside
 ours.
@@ -41,6 +46,9 @@ _PAGES = flags.DEFINE_bool("pages", False, "Write report.html into each run's fo
 _SIDE_BY_SIDE = flags.DEFINE_bool(
     "side_by_side", False, "Report the runs' evaluations, as nfm-evaluate does."
 )
+_LEADERBOARD = flags.DEFINE_bool(
+    "leaderboard", False, "Rank all evaluations in one table that can be sorted."
+)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
 _SKIP = flags.DEFINE_bool("skip_broken", False, "Warn about broken records only.")
 flags.mark_flag_as_required("runs")
@@ -63,6 +71,12 @@ def main(argv):
         return
     if _SIDE_BY_SIDE.value:
         print(reports.write_evaluations(_RUNS.value, _OUTPUT.value, title=_TITLE.value))
+        return
+    if _LEADERBOARD.value:
+        for path in reports.boards.write(
+            _RUNS.value, _OUTPUT.value, title=_TITLE.value
+        ):
+            print(path)
         return
     if _EXPERIMENT.value:
         table, (folder,) = experiments.load(_EXPERIMENT.value), _RUNS.value

@@ -41,6 +41,6 @@ from .mixing import (
 from .mixing import (
     site_layers as site_layers,
 )
-from .registration import load_model as load_model
+from .serving import load_model as load_model
 
 __version__: str

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nfm_keras.attacks import progress
 from nfm_keras.attacks.apgd import APGD
 from nfm_keras.attacks.attack import Attack, AttackResult, check_settings
 from nfm_keras.attacks.fab import FAB
@@ -132,11 +133,14 @@ class AutoAttack(Attack):
         result, watch = search.run(), search.watch
         points, broken, gradients = result.images, result.success, result.gradients
         stages = {"clean": int((~broken).sum())}
-        for attack in self.attacks:
+        for stage, attack in enumerate(self.attacks):
             left = np.flatnonzero(~broken)
             if len(left):
                 some = classifier, images[left], labels[left], indices[left]
-                result, seen = attack.attacked(some, seed, batch_size)
+                what = f"{attack.name}: {len(left)} of {len(images)} stand"
+                count = len(self.attacks)
+                with progress.part(stage / count, (stage + 1) / count, what):
+                    result, seen = attack.attacked(some, seed, batch_size)
                 watch.join(left, seen)
                 points[left], broken[left] = result.images, result.success
                 gradients += result.gradients

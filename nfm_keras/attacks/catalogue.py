@@ -17,6 +17,7 @@ from nfm_keras.types import PerturbationLike
 _MAKERS: dict[str, Callable[..., Attack]] = {
     "fgsm": FGSM,
     "pgd": PGD,
+    "pgd_t": functools.partial(PGD, targets=9),
     "apgd_ce": functools.partial(APGD, loss="ce"),
     "apgd_dlr": functools.partial(APGD, loss="dlr"),
     "apgd_t": functools.partial(APGD, loss="targeted_dlr"),
@@ -32,9 +33,9 @@ def from_perturbation(perturbation: PerturbationLike, **settings: Any) -> Attack
     Args:
         perturbation: str, the id of an attack: behind the `@` its epsilon, a number or
             a fraction, in units of [0,1] pixels. Or a value that has such an `id`.
-        **settings: steps, step_size, restarts, random_start of `PGD`. They go to PGD
-            alone: the others are known by name with the settings they were published
-            with. Make their value yourself to change one.
+        **settings: steps, step_size, restarts, random_start and eot of `PGD`. They go
+            to PGD alone, targeted or not: the others are known by name with the
+            settings they were published with. Make their value yourself to change one.
 
     Raises:
         ValueError: If the id names no attack or has no epsilon.
@@ -54,5 +55,5 @@ def from_perturbation(perturbation: PerturbationLike, **settings: Any) -> Attack
             f"Expected an id like `{kind}@8/255`. Received: {perturbation!r}"
         )
     name, is_l2, _ = kind.partition("_l2")
-    settings = settings if name == "pgd" else {}
+    settings = settings if name in ("pgd", "pgd_t") else {}
     return _MAKERS[name](epsilon=epsilon, norm="l2" if is_l2 else "linf", **settings)

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from nfm_keras.attacks import balls, losses
+from nfm_keras.attacks import balls, losses, progress
 from nfm_keras.attacks.attack import Attack, AttackResult, check_settings, prepared
 from nfm_keras.attacks.search import Search
 from nfm_keras.attacks.watch import Watch
@@ -27,20 +27,27 @@ class _State(NamedTuple):
     points: np.ndarray
     images: np.ndarray
     labels: np.ndarray
+    targets: np.ndarray
 
 
 class _PGDSearch(Search):
-    loss = "ce"
-
-    @property
-    def calls(self):
-        return self.attack.steps
+    def __init__(self, attack, *given):
+        self.loss = "target" if attack.targets else "ce"
+        super().__init__(attack, *given)
+        self.calls = attack.steps
+        self.passes = self.cost = attack.eot
 
     def run(self):
+        self.targets = self.labels[:, None]
+        if self.attack.targets:
+            self.targets = self.targets_of(self.judge_clean())
+        self.rounds = self.targets.shape[1]
         for restart in range(self.attack.restarts):
             self.restart = restart
             everyone = np.arange(len(self.images))
-            self.walk(self.unbroken() if self.early_stop else everyone)
+            count = self.attack.restarts
+            with progress.part(restart / count, (restart + 1) / count):
+                self.walk(self.unbroken() if self.early_stop else everyone)
             left = self.unbroken()
             self.judge(left, self.adversaries[left])
         # The image itself counts as well. It is tried last: few images are left then,
@@ -48,20 +55,28 @@ class _PGDSearch(Search):
         if self.attack.random_start:
             left = self.unbroken()
             self.judge(left, self.images[left])
+        self.settle()
         return self.result()
 
     def begin(self, where, rounds):
         images = self.images[where]
         starts = self.attack.start(images, self.indices[where], self.seed, self.restart)
-        return _State(starts, images, self.labels[where])
+        return _State(starts, images, self.labels[where], self.targets[where, rounds])
 
     def advance(self, where, taken, state):
         attack = self.attack
-        step = self.classifier.compiled(STEPS[attack.norm])
-        moved, logits, health = step(
-            *state, np.float32(attack.epsilon), np.float32(attack.step_size)
-        )
-        return state._replace(points=moved), state.points, logits, health
+        sizes = np.float32(attack.epsilon), np.float32(attack.step_size)
+        if attack.eot == 1:
+            step = self.classifier.compiled(STEPS[self.loss, attack.norm])
+            moved, logits, health = step(*state, *sizes)
+            return state._replace(points=moved), state.points, logits, health
+        run = self.classifier.compiled(PASSES[self.loss])
+        at = state.points, state.labels, state.targets
+        passes = (losses.Found(*run(*at)) for _ in range(attack.eot))
+        found = losses.averaged(passes, self.loss)
+        move = self.classifier.compiled(MOVES[attack.norm])
+        moved = move(state.points, state.images, found.gradient, *sizes)
+        return state._replace(points=moved), state.points, found.logits, found.health
 
     def leave(self, where, points):
         """Keeps the last iterate of an image on which the attack fails."""
@@ -92,6 +107,13 @@ class PGD(Attack):
         random_start: bool. Start uniformly in the ball, else at the image.
         early_stop: bool. Spend no more gradients on a broken image. It changes the
             time, not the result.
+        eot: int. Where the classifier is random at inference too: average gradients
+            over so many passes and judge by the mean probability over as many, as in
+            `APGD` (expectation over transformation).
+        targets: int. 0 for the loss above. Otherwise the attack is targeted: it is run
+            on so many classes, those that the classifier ranks second, third ... on
+            the image, and maximises z_t - z_y, the lead of that class over the label.
+            Any misclassification counts. Its id is `pgd_t@...`, with 9 classes.
 
     Raises:
         ValueError: If a setting is out of its range, or there are restarts without a
@@ -116,12 +138,15 @@ class PGD(Attack):
     restarts: int = 1
     random_start: bool = True
     early_stop: bool = True
+    eot: int = 1
+    targets: int = 0
 
-    name = "pgd"
     search = _PGDSearch
 
     def __post_init__(self) -> None:
-        check_settings(self, "steps", "restarts")
+        check_settings(self, "steps", "restarts", "eot")
+        if self.targets:
+            check_settings(self, "targets")
         if self.step_size is None:
             object.__setattr__(self, "step_size", 2.5 * self.epsilon / self.steps)
         check_number("step_size", self.step_size, least=0)
@@ -130,6 +155,17 @@ class PGD(Attack):
                 "Restarts without a random start repeat each other. "
                 f"Received: {self.restarts}"
             )
+
+    @property
+    def name(self) -> str:
+        return "pgd_t" if self.targets else "pgd"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything besides epsilon that changes the result, for the record."""
+        idle = {"eot": 1, "targets": 0}  # as in records of before there were any
+        given = super().settings
+        return {key: v for key, v in given.items() if idle.get(key) != v}
 
     def iterates(
         self,
@@ -150,11 +186,12 @@ class PGD(Attack):
         classifier, images, labels, indices = prepared(
             classifier, images, labels, indices
         )
-        step = classifier.compiled(STEPS[self.norm])
+        step = classifier.compiled(STEPS["ce", self.norm])
         current = self.start(images, indices, seed)
+        given = images, labels, labels, self.epsilon, self.step_size
         yield current
         for _ in range(self.steps):
-            current, *_ = step(current, images, labels, self.epsilon, self.step_size)
+            current, *_ = step(current, *given)
             current = ops.convert_to_numpy(current)
             yield current
 
@@ -230,13 +267,33 @@ class FGSM(Attack):
         return self.pgd.attacked(given, seed, batch_size)
 
 
-def _step(classifier, current, images, labels, epsilon, step_size, *, norm):
+def _step(
+    classifier, current, images, labels, targets, epsilon, step_size, *, norm, loss
+):
     """Takes one step of PGD: `(next iterate, logits and health before it)`."""
-    found = losses.ascend(classifier, current, labels)
-    moved = current + step_size * ascent.steepest(found.gradient, norm)
-    moved = balls.into_ball(moved, images, epsilon, norm)
+    found = losses.ascend(classifier, current, labels, targets, loss=loss)
+    moved = _move(None, current, images, found.gradient, epsilon, step_size, norm=norm)
     return moved, found.logits, found.health
 
 
-STEPS = {norm: functools.partial(_step, norm=norm) for norm in balls.NORMS}
-"""Norm -> the step that is compiled."""
+def _move(_, current, images, gradient, epsilon, step_size, *, norm):
+    moved = current + step_size * ascent.steepest(gradient, norm)
+    return balls.into_ball(moved, images, epsilon, norm)
+
+
+_LOSSES = {"ce": losses.log_odds, "target": losses.target_margin}
+
+STEPS = {
+    (name, norm): functools.partial(_step, norm=norm, loss=loss)
+    for name, loss in _LOSSES.items()
+    for norm in balls.NORMS
+}
+"""Loss and norm -> the step that is compiled."""
+
+PASSES = {
+    name: functools.partial(losses.ascend, loss=loss) for name, loss in _LOSSES.items()
+}
+"""Loss -> one of several passes forwards and back, of a random classifier."""
+
+MOVES = {norm: functools.partial(_move, norm=norm) for norm in balls.NORMS}
+"""Norm -> the move after them, which reads no weights."""

@@ -10,6 +10,7 @@ on another, so batch size and order change nothing.
 import numpy as np
 from keras import ops
 
+from nfm_keras.attacks import progress
 from nfm_keras.attacks.attack import AttackResult
 from nfm_keras.attacks.losses import log_mean
 from nfm_keras.attacks.watch import Shares, Watch
@@ -102,6 +103,13 @@ class Search:
                 again = where[ended & ~broken]
                 waiting = np.append(waiting, again[done[again] < self.rounds])
                 batch.drop(broken | ended)
+            if progress.heard():
+                progress.tell(self._share(done, batch))
+
+    def _share(self, done, batch):
+        """How much of a walk is behind, of rounds of images."""
+        behind = np.where(self.broken & self.early_stop, self.rounds, done).sum()
+        return (behind + batch.taken.sum() / self.calls) / (self.rounds * len(done))
 
     def leave(self, where, points):
         pass

@@ -30,12 +30,18 @@ class PlainClassifier:
             or sigmoids: it is then their logarithm that it is taken to give, the log
             of the odds for sigmoids. None to see it from a Keras model's last layer,
             and to take anything else for logits.
+        stand_in: Keras model or callable of the same images and outputs that has a
+            gradient where the classifier has none, as where it rounds: gradients are
+            its own, logits those of the classifier (backward pass differentiable
+            approximation, Athalye et al., ICML 2018).
 
     Attributes:
         from_logits: bool.
+        stand_in: As given.
 
     Raises:
         TypeError: If `classifier` cannot be called.
+        ValueError: On a call, if it gives several outputs.
 
     Example:
 
@@ -44,9 +50,11 @@ class PlainClassifier:
     [[-0.25 -1.  ]]
     """
 
-    def __init__(self, classifier, from_logits=None):
+    def __init__(self, classifier, from_logits=None, stand_in=None):
         if isinstance(classifier, PlainClassifier):
-            if from_logits in (None, classifier.from_logits):
+            stand_in = classifier.stand_in if stand_in is None else stand_in
+            same = stand_in is classifier.stand_in
+            if same and from_logits in (None, classifier.from_logits):
                 self.__dict__ = classifier.__dict__
                 return
             classifier = classifier.classifier
@@ -55,17 +63,35 @@ class PlainClassifier:
                 "`classifier` must be a Keras model or a function from images to "
                 f"logits. Received: {classifier!r}"
             )
-        self.classifier = unit_range(classifier)
+        self.classifier, self.stand_in = unit_range(classifier), stand_in
         known = not heads.head(classifier)
         self.from_logits = known if from_logits is None else bool(from_logits)
         self.seconds = 0.0
         self._functions = {}
 
     def __call__(self, images):
-        if isinstance(self.classifier, keras.Layer):
-            logits = self.classifier(images, training=False)
+        logits = self.forward(images)
+        if self.stand_in is None:
+            return logits
+        smooth = self._run(self.stand_in, images)
+        # Exactly the classifier's logits, with the gradient of the stand-in.
+        return ops.stop_gradient(logits) + (smooth - ops.stop_gradient(smooth))
+
+    def forward(self, images):
+        """Returns the logits alone, without the gradient of a stand-in."""
+        return self._run(self.classifier, images)
+
+    def _run(self, classifier, images):
+        if isinstance(classifier, keras.Layer):
+            logits = classifier(images, training=False)
         else:
-            logits = self.classifier(images)
+            logits = classifier(images)
+        if isinstance(logits, (dict, list, tuple)):
+            names = sorted(logits) if isinstance(logits, dict) else range(len(logits))
+            raise ValueError(
+                "The classifier gives several outputs: name the one of the logits, "
+                f"output=... Received: {list(names)}"
+            )
         if not self.from_logits:
             return heads.logits_of(logits)
         # Half-precision networks: their loss would underflow as they grow confident.
@@ -133,7 +159,9 @@ class PlainClassifier:
             Function of `tensors`.
         """
         if fn not in self._functions:
-            variables = getattr(self.classifier, "variables", ())
+            parts = self.classifier, self.stand_in
+            known = (v for part in parts for v in getattr(part, "variables", ()))
+            variables = list({id(variable): variable for variable in known}.values())
             run = compiled(functools.partial(fn, self), variables)
             self._functions[fn] = functools.partial(self._timed, run)
         return self._functions[fn]
@@ -180,4 +208,4 @@ def _leaves(classifier):
 
 
 def _logits(classifier, images):
-    return classifier(images)
+    return classifier.forward(images)

@@ -106,12 +106,14 @@ def check_labels(
     """Returns labels as an int32 array `(n,)`, once they are checked.
 
     Args:
-        labels: `(n,)` or `(n, 1)` integers in `[0, num_classes)`.
+        labels: `(n,)` or `(n, 1)` integers in `[0, num_classes)`, or `(n, classes)`
+            one-hot rows of any type: a single 1 in each, and 0 elsewhere.
         n: int, how many images there are.
         num_classes: int, or None to leave the upper end unchecked.
 
     Raises:
-        ValueError: For another shape, type or range.
+        ValueError: For another shape, type or range, and for rows that are not one-hot,
+            such as labels that were mixed or smoothed.
 
     Example:
 
@@ -121,6 +123,8 @@ def check_labels(
     labels = np.asarray(labels)
     if labels.shape == (n, 1):  # as keras.datasets has them
         labels = labels[:, 0]
+    if labels.ndim == 2 and len(labels) == n and labels.shape[1] > 1:
+        labels = _classes(labels)
     if labels.shape != (n,):
         raise ValueError(
             f"`labels` must have one class for each of the {n} images: shape ({n},). "
@@ -139,3 +143,16 @@ def check_labels(
             f"Received: labels from {low} to {high}"
         )
     return labels.astype("int32")
+
+
+def _classes(rows: np.ndarray) -> np.ndarray:
+    """The classes of one-hot rows."""
+    hot = rows == 1
+    bad = ~((hot | (rows == 0)).all(axis=1) & (hot.sum(axis=1) == 1))
+    if bad.any():
+        raise ValueError(
+            "`labels` of several columns must be one-hot rows, a single 1 in each and "
+            f"0 elsewhere. Received: {bad.sum()} other rows, such as "
+            f"{rows[bad][0].tolist()!s:.80}"
+        )
+    return np.argmax(hot, axis=1)

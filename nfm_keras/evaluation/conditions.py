@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from nfm_keras.attacks import progress
 from nfm_keras.data.labels import hits
 from nfm_keras.evaluation import calibration
 from nfm_keras.evaluation.store import revisions
@@ -91,8 +92,9 @@ class Condition:
         """Refuses a classifier that stays random, where the condition does not suit."""
         if not self.suits_stochastic:
             raise ValueError(
-                "A classifier that stays random is attacked by `autoattack` alone, "
-                f"which averages over its randomness. Received: {self.id!r}"
+                "A classifier that stays random is attacked by `autoattack`, which "
+                "averages over its randomness, or by PGD and APGD that do, with an "
+                f"`eot` above 1. Received: {self.id!r}"
             )
 
     def check(self, subject):
@@ -118,7 +120,11 @@ class Condition:
         n, size = len(self.labels(subject)), subject.batch_size
         read = self.reader(subject)
         spans = [(first, min(first + size, n)) for first in range(0, n, size)]
-        return np.concatenate([subject.logits(x) for x in _ahead(read, spans)])
+        logits = []
+        for images in _ahead(read, spans):
+            logits.append(subject.logits(images))
+            progress.tell(len(logits) / len(spans))
+        return np.concatenate(logits)
 
     def measure(self, subject):
         """Scores the images.
@@ -176,10 +182,11 @@ class Attacked(Condition):
 
     @property
     def suits_stochastic(self):
-        return self.kind.startswith("autoattack")
+        averages = getattr(self.perturbation, "eot", 1) > 1
+        return averages or self.kind.startswith("autoattack")
 
     def for_stochastic(self):
-        if not self.suits_stochastic:
+        if not self.kind.startswith("autoattack"):
             return self
         attack = dataclasses.replace(self.perturbation, version="rand")
         return Attacked(attack, self.limit)
@@ -187,12 +194,13 @@ class Attacked(Condition):
     @property
     def passes(self):
         name, settings = self.kind.removesuffix("_l2"), self.perturbation.settings
-        if name in ("pgd", "fgsm"):
-            return settings["steps"] * settings["restarts"] * 2
+        if name in ("pgd", "pgd_t", "fgsm"):
+            walks = settings["restarts"] * settings.get("targets", 1)
+            return settings["steps"] * walks * settings.get("eot", 1) * 2
         return _PASSES.get(name, _USUAL_PASSES)
 
     def settings(self, subject):
-        return self.perturbation.settings
+        return self.perturbation.settings | subject.stand_in
 
     def measure(self, subject):
         labels = self.labels(subject)
@@ -202,14 +210,17 @@ class Attacked(Condition):
         stages, warnings = collections.Counter(), collections.Counter()
         for first in range(0, len(labels), part):
             at = slice(first, min(first + part, len(labels)))
-            result = self.perturbation(
-                subject.classifier,
-                subject.images[at],
-                labels[at],
-                seed=subject.seed,
-                batch_size=subject.batch_size,
-                indices=np.arange(at.start, at.stop),
-            )
+            with progress.part(at.start / len(labels), at.stop / len(labels)):
+                result = self.perturbation(
+                    subject.classifier,
+                    subject.images[at],
+                    labels[at],
+                    seed=subject.seed,
+                    batch_size=subject.batch_size,
+                    indices=np.arange(at.start, at.stop),
+                )
+            if subject.saved:
+                subject.saved.put(self.id, len(labels), at, result.images)
             right[at] = ~result.success
             stages.update(result.stages)
             warnings.update(result.warnings)

@@ -2,31 +2,34 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nfm_keras.evaluation import calibration, extras
+from nfm_keras.evaluation.adversaries import Saved
 from nfm_keras.evaluation.masking import blind
 from nfm_keras.evaluation.plan import Suite, conditions, named
+from nfm_keras.evaluation.progress import Meter
 from nfm_keras.evaluation.statistics import wilson_interval
 from nfm_keras.evaluation.store import Store
 from nfm_keras.evaluation.subject import LabelledImages, subject_of
 from nfm_keras.records.environment import environment
 from nfm_keras.records.evaluation import Evaluation
-from nfm_keras.records.ids import NO_PROTOCOL
+from nfm_keras.records.ids import ATTACKS, kind
 from nfm_keras.records.score import Score, pack
 from nfm_keras.types import Classifier, PerturbationLike, StrPath
 
 
 def evaluate(
     classifier: Classifier,
-    dataset: LabelledImages | tuple[ArrayLike, ArrayLike],
+    dataset: LabelledImages | tuple[ArrayLike, ArrayLike] | Iterable[Any],
     perturbations: Sequence[PerturbationLike] | None = None,
     *,
     suite: str | Suite | None = None,
-    protocol: str = "reference",
+    protocol: str | None = None,
     seed: int = 0,
     batch_size: int = 250,
     limit: int | None = None,
@@ -34,8 +37,11 @@ def evaluate(
     std: ArrayLike | None = None,
     allow_stochastic: bool = False,
     from_logits: bool | None = None,
-    progress: Callable[[Score, float], object] | None = None,
+    output: str | int | None = None,
+    stand_in: Classifier | None = None,
+    progress: bool | Callable[[Score, float], object] | None = None,
     store: StrPath | None = None,
+    save_adversaries: StrPath | None = None,
     about: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """Scores a classifier under each of a list of perturbations, or runs a suite.
@@ -49,7 +55,10 @@ def evaluate(
             with `training=False` and compiled once.
         dataset: Object with `images` (`(n, height, width, channels)`, uint8 or float
             in [0,1]) and `labels` (`(n,)` integers), and perhaps a `spec` with `std`
-            and `num_classes`; or a tuple `(images, labels)`. Photographs
+            and `num_classes`; or a tuple `(images, labels)`. Or batches of such
+            tuples: a `tf.data.Dataset`, `keras.utils.PyDataset`, PyTorch `DataLoader`
+            or generator, which is read once, to `limit`, into a temporary file, so
+            that memory does not grow with it. Labels may be one-hot rows. Photographs
             (`data.load("folder:PATH")`) are read a batch at a time; files that cannot
             be read are left out and named in `Evaluation.skipped`.
         perturbations: List of ids (`"clean"`, `"white_noise@0.1"`, `"fog@3"`,
@@ -58,7 +67,8 @@ def evaluate(
         suite: Instead of `perturbations`, `"quick"`, `"standard"` or `"full"`, or a
             `Suite` of one's own: perturbations with the settings of attacks, where
             corruptions come from, certification and a gradient-masking report.
-        protocol: str. `"reference"` or `"pixel"`, for the noises.
+        protocol: str. `"reference"` or `"pixel"`, for the noises; by default the first
+            where a `std` is known, and else the second. Each score names its own.
         seed: int, of the noises and of the attacks' random starts.
         batch_size: int.
         limit: int. Score the first so many images only; by default as the suite.
@@ -66,17 +76,27 @@ def evaluate(
         std: `(channels,)` of the training set in units of [0,1], by default the data
             set's; white noise in the reference protocol is measured in it.
         allow_stochastic: bool. Accept a classifier that changes between two passes;
-            it is attacked by `autoattack` alone, in its version `rand`; a named suite
-            leaves out its other attacks.
+            it is attacked by `autoattack`, in its version `rand`, and by PGD and APGD
+            with an `eot` above 1; a named suite leaves out its other attacks.
         from_logits: bool. False for a classifier that gives probabilities, by a softmax
             or sigmoids: it is scored and attacked through their logarithm. By default
             seen from the last layer of a Keras model, and True for any other.
-        progress: Function called as `progress(score, left)` with each `Score` as it is
-            ready and the seconds that the rest will take, roughly.
+        output: str or int. Which output holds the logits, of a classifier with several:
+            its name or place.
+        stand_in: Keras model or callable like the classifier that has a gradient where
+            the classifier has none, as where it rounds: attacks follow its gradient
+            and are judged by the classifier.
+        progress: By default a line says how far one is and how long the rest will take,
+            where standard error is a terminal; False for silence, True for the line
+            anywhere. A function is called as `progress(score, left)` besides, with each
+            `Score` as it is ready and the seconds that the rest will take, roughly.
         store: Path of a JSON file that every score is written to at once. Scores that
             are in it already are not measured again, if they are known to be of this
             classifier, these images and settings, and this revision of our code;
             otherwise a `StoreWarning` says why not. Processes may share the file.
+        save_adversaries: Path of a folder that gets the images each attack found
+            (`evaluation.adversaries.Saved`); attacks whose images are not in it are
+            measured again.
         about: dict of the `model`, `dataset` and `command` to write down. A function
             has nothing else than its `model` to be recognised by in a store.
 
@@ -118,45 +138,30 @@ def evaluate(
         seed=seed,
         stochastic=allow_stochastic,
         from_logits=from_logits,
+        output=output,
+        stand_in=stand_in,
         name=(about or {}).get("model", ""),
+        saved=None if save_adversaries is None else Saved(save_adversaries),
     )
     for condition in planned:
         condition.check(subject)
-    scores = [_unmeasured(condition, subject) for condition in planned]
     kept = Store(store, _begun(subject, plan, about or {}), subject)
-    radii = extras.attacked(planned)
+    return _run(subject, plan, planned, kept, progress)
+
+
+def _run(subject, plan, planned, kept, progress):
+    """Measures what is not known yet; all was checked before."""
+    scores = [_unmeasured(condition, subject) for condition in planned]
+    costs = [c.passes * s.n for c, s in zip(planned, scores, strict=True)]
+    meter, radii = Meter(costs, progress), extras.attacked(planned)
     kept.tell_unused(scores, extras.unused(subject, plan, kept, radii))
-    extras.examine(subject, plan, kept, radii)
-    _measure(subject, planned, scores, kept, progress)
+    with meter.busy("is the gradient masked?"):
+        extras.examine(subject, plan, kept, radii)
+    _measure(subject, planned, scores, kept, meter)
     kept.replace_scores(blind.compared(kept.evaluation.scores))
-    extras.certify(subject, plan, kept)
+    with meter.busy("certified radii"):
+        extras.certify(subject, plan, kept)
     return kept.evaluation
-
-
-def line(score: Score, left: float | None = None) -> str:
-    """Returns a score as one line of text.
-
-    Args:
-        score: `Score`.
-        left: Seconds that the rest will take.
-
-    Example:
-
-    >>> line(Score("pgd@8/255", 8 / 255, "none", 50.0, 9.5, 90.5, 2, 1, 0, 0.1, {}))
-    'pgd@8/255                      50.00 %  [9.50, 90.50]  n=2  0.1 s'
-    """
-    name = score.perturbation
-    if score.protocol != NO_PROTOCOL:
-        name = f"{name} ({score.protocol})"
-    text = (
-        f"{name:<28} {score.value:7.2f} %  [{score.low:.2f}, {score.high:.2f}]  "
-        f"n={score.n}  {score.seconds:.1f} s"
-    )
-    doubts = [f"{doubt} {count}" for doubt, count in score.warnings.items()]
-    text += f"  doubtful: {', '.join(doubts)}" if doubts else ""
-    if not left:
-        return text
-    return f"{text}  (about {left / 60:.0f} min left)" if left >= 60 else text
 
 
 def _suite(perturbations, suite, **limits) -> Suite:
@@ -193,21 +198,28 @@ def _begun(subject, suite, about):
     )
 
 
-def _measure(subject, planned, scores, store, progress):
-    costs = [c.passes * s.n for c, s in zip(planned, scores, strict=True)]
-    seconds = passes = 0.0
+def _measure(subject, planned, scores, store, meter):
     for index, (condition, score) in enumerate(zip(planned, scores, strict=True)):
-        ready = store.score_like(score)
+        ready = _known(subject, condition, score, store)
         if not ready:
-            with store.timing(subject.classifier):
+            with store.timing(subject.classifier), meter.busy(condition.id, index):
                 ready = measured(condition, subject, score)
-            seconds, passes = seconds + ready.seconds, passes + costs[index]
+            meter.count(index, ready.seconds)
+            if subject.saved:
+                subject.saved.finish(ready, store.evaluation)
         if condition.severity == 0:
             store.put(reliability=_reliability(subject, store))
         store.add_score(ready)
-        if progress is not None:
-            # By what the scores before took.
-            progress(ready, seconds / max(passes, 1) * sum(costs[index + 1 :]))
+        meter.ready(index, ready)
+
+
+def _known(subject, condition, score, store):
+    """A score that was measured before, with its images where they are to be saved."""
+    ready = store.score_like(score)
+    missing = ready and subject.saved and kind(condition.id) in ATTACKS
+    if missing and not subject.saved.holds(ready, store.evaluation):
+        return None
+    return ready
 
 
 def _reliability(subject, store):

@@ -12,8 +12,13 @@ from nfm_keras.checks import check_count
 from nfm_keras.corruptions.cache import fingerprint
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import are_shares, check_labels, hits
+from nfm_keras.evaluation.inputs import pick, read
 from nfm_keras.evaluation.store import probes
-from nfm_keras.evaluation.store.identity import Identity, identity_of
+from nfm_keras.evaluation.store.identity import (
+    Identity,
+    fingerprint_of,
+    identity_of,
+)
 from nfm_keras.records.ids import check_protocol
 
 _RANGE_PROBES = 32
@@ -46,6 +51,7 @@ class Subject:
         batch_size: int.
         stochastic: bool, whether it may change from pass to pass.
         name: str, what the user calls the classifier; empty without.
+        saved: `adversaries.Saved`, which is given the images that attacks find; None.
     """
 
     classifier: PlainClassifier
@@ -58,6 +64,7 @@ class Subject:
     batch_size: int = 250
     stochastic: bool = False
     name: str = ""
+    saved: Any = None
 
     @property
     def size(self) -> int:
@@ -88,6 +95,15 @@ class Subject:
         self.logits(as_images(self.images[:1]))
         again = identity_of(self.classifier.classifier, self.name)
         return found if found == again else Identity(name=self.name)
+
+    @functools.cached_property
+    def stand_in(self) -> dict[str, str]:
+        """What gradients come from, as settings of attacks; empty without a stand-in.
+
+        It is known as a classifier is, and a function by its code.
+        """
+        given = self.classifier.stand_in
+        return {} if given is None else {"stand_in": fingerprint_of(given)}
 
     @functools.cached_property
     def probe(self) -> np.ndarray:
@@ -176,28 +192,34 @@ def subject_of(
     std=None,
     batch_size=250,
     from_logits=None,
+    output=None,
+    stand_in=None,
+    protocol=None,
     **settings,
 ):
     """Returns a classifier and a data set as a `Subject`, checked.
 
     Args:
         classifier: Keras model or callable from [0,1] images to logits.
-        dataset: Object with `images` and `labels`, and perhaps a `spec`; or a tuple
-            `(images, labels)`.
+        dataset: What `inputs.read` takes.
         limit: int. Score the first so many images only.
         std: `(channels,)`, by default that of the data set's `spec`.
         batch_size: int.
-        from_logits: bool, as in `PlainClassifier`.
+        from_logits, stand_in: As in `PlainClassifier`.
+        output: str or int, as in `inputs.pick`.
+        protocol: str; by default `"reference"` where a std is known, else `"pixel"`.
         **settings: Further fields of `Subject`.
 
     Raises:
         ValueError: For images out of range or of the wrong size, labels that do not
             fit, an unknown protocol.
     """
-    check_protocol(settings.get("protocol", "reference"))
+    if protocol is not None:
+        check_protocol(protocol)
     check_count("batch_size", batch_size)
-    images, labels, spec = _unpack(_sound(dataset))
-    classifier = PlainClassifier(classifier, from_logits)
+    classifier = PlainClassifier(pick(classifier, output), from_logits, stand_in)
+    images, labels, spec = read(dataset, limit)
+    std = getattr(spec, "std", None) if std is None else std
     images = _checked_images(images, classifier.input_shape)
     labels = check_labels(labels, len(images), getattr(spec, "num_classes", None))
     return Subject(
@@ -205,7 +227,8 @@ def subject_of(
         images[:limit],
         labels[:limit],
         everything=(images, labels),
-        std=getattr(spec, "std", None) if std is None else std,
+        std=std,
+        protocol=protocol or ("pixel" if std is None else "reference"),
         batch_size=batch_size,
         **settings,
     )
@@ -219,22 +242,6 @@ def _check_no_shares(logits):
             "remove its last activation, or say from_logits=False. "
             f"Received: probabilities that sum to {total:.4g}"
         )
-
-
-def _unpack(dataset):
-    if hasattr(dataset, "images") and hasattr(dataset, "labels"):
-        return dataset.images, dataset.labels, getattr(dataset, "spec", None)
-    if isinstance(dataset, (tuple, list)) and len(dataset) == 2:
-        return *dataset, None
-    raise ValueError(
-        "`dataset` must have `images` and `labels`, or be a tuple (images, labels). "
-        f"Received: {type(dataset).__name__}"
-    )
-
-
-def _sound(dataset):
-    """Photographs without the files that cannot be read; arrays as they are."""
-    return dataset.sound() if hasattr(dataset, "sound") else dataset
 
 
 def _checked_images(images, expected):

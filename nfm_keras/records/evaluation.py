@@ -2,9 +2,10 @@
 
 import collections.abc
 import dataclasses
-from typing import overload
+from typing import Any, overload
 
-from nfm_keras.records import schema
+from nfm_keras.checks import did_you_mean
+from nfm_keras.records import ids, schema, views
 from nfm_keras.records.score import Score
 from nfm_keras.types import StrPath
 
@@ -15,9 +16,12 @@ EVALUATION_FILE = "evaluation.json"
 """Name of an evaluation inside the folder of its run or model."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Evaluation(collections.abc.Sequence[Score]):
     """All that was measured of one classifier on one set: a sequence of `Score`.
+
+    It prints as a short table. A score is read by its number or by its id, as in
+    `scores["pgd@8/255"]`.
 
     Args:
         model: str. Name to show. A classifier without `weights` and `structure` is
@@ -76,18 +80,75 @@ class Evaluation(collections.abc.Sequence[Score]):
         return len(self.scores)
 
     @overload
-    def __getitem__(self, index: int) -> Score: ...
+    def __getitem__(self, index: int | str) -> Score: ...
 
     @overload
     def __getitem__(self, index: slice) -> tuple[Score, ...]: ...
 
-    def __getitem__(self, index: int | slice) -> Score | tuple[Score, ...]:
-        return self.scores[index]
+    def __getitem__(self, index: int | str | slice) -> Score | tuple[Score, ...]:
+        if not isinstance(index, str):
+            return self.scores[index]
+        found = self.score(index) or self.score(_written(index))
+        if found is None:
+            known = list(dict.fromkeys(s.perturbation for s in self.scores))
+            raise KeyError(
+                f"No score of {index!r}.{did_you_mean(index, known)} "
+                f"There are: {', '.join(known)}"
+            )
+        return found
+
+    def __contains__(self, item: object) -> bool:
+        if isinstance(item, str):
+            return any(self.score(name) for name in (item, _written(item)))
+        return item in self.scores
+
+    def __repr__(self) -> str:
+        head = f"{self.model} on {self.dataset}: {len(self)} scores"
+        table = views.aligned(views.short(self.scores))
+        return f"{head}\n{table}" if self.scores else head
+
+    def _repr_markdown_(self) -> str:
+        return views.short(self.scores).to_markdown()  # for notebooks
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all of it as a dict of JSON values, `scores` by their ids.
+
+        Example:
+
+        >>> Evaluation("mine", "digits", "", []).to_dict()["scores"]
+        {}
+        """
+        return views.as_dict(self)
+
+    def to_markdown(self) -> str:
+        """Returns the table of all scores in the Markdown of GitHub."""
+        return views.every(self.scores).to_markdown()
+
+    def to_pandas(self) -> Any:
+        """Returns a `pandas.DataFrame`, a row a score, with calibration as columns.
+
+        Raises:
+            ImportError: Without pandas, which nfm-keras does not need otherwise.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise ImportError("`to_pandas` needs pandas: pip install pandas") from None
+        return pandas.DataFrame(views.flat(self.scores))
 
     def score(self, perturbation: str) -> Score | None:
         """Returns the `Score` of an id, the last one measured; None without."""
         same = [s for s in self.scores if s.perturbation == perturbation]
         return same[-1] if same else None
+
+
+def _written(name: str) -> str:
+    """An id as records write it: `pgd@0.5` for `pgd@1/2`."""
+    try:
+        kind, severity = ids.split(name)
+    except ValueError:
+        return name
+    return name if severity is None else ids.join(kind, severity)
 
 
 def save_evaluation(evaluation: Evaluation, path: StrPath) -> None:

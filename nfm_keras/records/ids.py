@@ -19,7 +19,7 @@ SUITES = ("quick", "standard", "full")
 
 NOISES = ("white_noise", "salt_and_pepper")
 ATTACKS = (
-    *("fgsm", "fgsm_l2", "pgd", "pgd_l2"),
+    *("fgsm", "fgsm_l2", "pgd", "pgd_l2", "pgd_t", "pgd_t_l2"),
     *("apgd_ce", "apgd_ce_l2", "apgd_dlr", "apgd_dlr_l2", "apgd_t", "apgd_t_l2"),
     *("fab_t", "fab_t_l2", "square", "square_l2", "autoattack", "autoattack_l2"),
 )

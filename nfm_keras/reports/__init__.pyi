@@ -1,3 +1,4 @@
+from . import boards as boards
 from . import pictures as pictures
 from . import suite as suite
 from .aggregate import Aggregate as Aggregate

@@ -149,7 +149,7 @@ def _summary(evaluations):
     ]
     for label, kinds in MEANS.items():
         rows.append((f"mean over {label}", [_mean(e, kinds) for e in evaluations]))
-    errors = [_imagenet_errors(e) for e in evaluations]
+    errors = [imagenet_errors(e) for e in evaluations]
     for name in dict.fromkeys(name for values in errors for name in values):
         rows.append((name, [_number(values.get(name)) for values in errors]))
     clean = [e.score("clean") for e in evaluations]
@@ -200,7 +200,7 @@ def _number(value, digits=1):
     return None if value is None else f"{value:.{digits}f}"
 
 
-def _imagenet_errors(evaluation):
+def imagenet_errors(evaluation):
     clean, errors = evaluation.score("clean"), {}
     for kind, values in by_kind(evaluation).items():
         pairs = enumerate(values, start=1)

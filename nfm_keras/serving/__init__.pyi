@@ -4,5 +4,6 @@ from .client import GrpcClient as GrpcClient
 from .client import RestClient as RestClient
 from .client import ServingError as ServingError
 from .files import export_file as export_file
+from .loading import load_model as load_model
 from .saved_model import classify as classify
 from .saved_model import export as export

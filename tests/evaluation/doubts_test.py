@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from nfm_keras import attacks, reports
 from nfm_keras.attacks import PGD, Square
-from nfm_keras.evaluation import classifiers, scoring
+from nfm_keras.evaluation import classifiers, line
 from nfm_keras.evaluation.scoring import evaluate
 from nfm_keras.records import load_evaluation
 
@@ -68,7 +68,7 @@ def test_a_count_stays_with_the_score(network, dataset, tmp_path):
     count = found[1].warnings["no_gradient"]
     assert found[0].warnings == {} and 0 < count <= found[1].correct
     assert load_evaluation(store) == found
-    assert f"doubtful: no_gradient {count}" in scoring.line(found[1])
+    assert f"doubtful: no_gradient {count}" in line(found[1])
     page = reports.suite.to_markdown([found])
     assert f"`pgd@0.02`: {count} of 40 images met points without a gradient" in page
 

@@ -55,8 +55,8 @@ def test_a_severity_of_a_corruption_is_a_whole_number(text):
 def test_a_stochastic_classifier_gets_the_version_that_averages():
     rows = ["clean", "fog@1", "autoattack@0.1"]
     made = conditions(Suite(rows), stochastic=True)
-    assert made[-1].settings(None)["version"] == "rand"
-    with pytest.raises(ValueError, match="`autoattack` alone.*Received: 'square@0.1'"):
+    assert made[-1].perturbation.version == "rand"
+    with pytest.raises(ValueError, match="by `autoattack`.*Received: 'square@0.1'"):
         conditions(Suite(["square@0.1"]), stochastic=True)
     quick = {c.id for c in conditions(named("quick"), stochastic=True)}
     assert "pgd@1/255" not in quick and "clean" in quick

@@ -160,7 +160,7 @@ def check_crops(random, split):
 
 def check_float16(model, images, folder):
     from nfm_keras.data.images import as_images
-    from nfm_keras.experiments import half_weights
+    from nfm_keras.serving import half_weights
 
     images = as_images(images)
     expected = np.asarray(model.classifier(images))
@@ -229,8 +229,9 @@ def same_result(one, other):
     from nfm_keras import records
     from nfm_keras.data.images import as_images
     from nfm_keras.evaluation.plan import Suite, conditions
-    from nfm_keras.experiments import full_scale, half_weights
+    from nfm_keras.experiments import full_scale
     from nfm_keras.records import evaluation as evaluations
+    from nfm_keras.serving import half_weights
 
     arrays = [weights(run.folder / half_weights.FILE) for run in (one, other)]
     for a, b in zip(*arrays, strict=True):

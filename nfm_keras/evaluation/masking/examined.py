@@ -96,13 +96,13 @@ class Examined:
         """Returns the margins `(n,)` that PGD leaves; with one step those of FGSM."""
         one = attacks.FGSM(epsilon).pgd
         attack = one if steps == 1 else attacks.PGD(epsilon, steps=steps)
-        step = self.classifier.compiled(STEPS[attack.norm])
+        step = self.classifier.compiled(STEPS["ce", attack.norm])
         sizes = np.float32(attack.epsilon), np.float32(attack.step_size)
 
         def least(images, labels, indices):
             points, rows = attack.start(images, indices, self.seed), []
             for _ in range(attack.steps):
-                points, logits, _ = step(points, images, labels, *sizes)
+                points, logits, _ = step(points, images, labels, labels, *sizes)
                 rows.append(logits)
             rows.append(self.classifier.logits(points))
             rows = [margins(ops.convert_to_numpy(logits), labels) for logits in rows]

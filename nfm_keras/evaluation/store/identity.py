@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import types
 import warnings
 from typing import Any, NamedTuple
 
@@ -75,6 +76,18 @@ def identity_of(classifier: Any, name: str = "") -> Identity:
     ('its weights', False)
     """
     return Identity(_weights(classifier), _structure(classifier), name)
+
+
+def fingerprint_of(part: Any) -> str:
+    """Returns 12 hexadecimal digits that weights, structure and code decide.
+
+    Args:
+        part: As in `identity_of`. Of a function its own instructions count, with its
+            defaults and numbers that it refers to, and not what it calls.
+    """
+    code = code_of(types.SimpleNamespace(part=part))
+    text = json.dumps([_weights(part), _structure(part), code])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _weights(classifier):

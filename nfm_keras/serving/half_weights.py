@@ -42,6 +42,20 @@ def load_weights(network, path):
         network.set_weights([file[name].astype("float32") for name in sorted(file)])
 
 
+def build_network(config) -> keras.Model:
+    """Returns the network of a config with its sites, in float32.
+
+    Args:
+        config: `training.Config`.
+    """
+    policy = keras.config.dtype_policy()
+    try:
+        float32 = dataclasses.replace(config, precision="float32")
+        return training.resolve(float32)[1]
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
 def build_classifier(config, path) -> keras.Model:
     """Returns the plain classifier of a config with the weights of a file, in float32.
 
@@ -49,12 +63,7 @@ def build_classifier(config, path) -> keras.Model:
         config: `training.Config`.
         path: What `save_weights` wrote.
     """
-    policy = keras.config.dtype_policy()
-    try:
-        float32 = dataclasses.replace(config, precision="float32")
-        _, network = training.resolve(float32)
-    finally:
-        keras.config.set_dtype_policy(policy)
+    network = build_network(config)
     load_weights(network, path)
     return remove_sites(network)
 

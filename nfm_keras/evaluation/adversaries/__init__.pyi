@@ -1,0 +1,5 @@
+from .matrix import Transfer as Transfer
+from .matrix import transfer as transfer
+from .radii import BreakingRadii as BreakingRadii
+from .radii import breaking_radii as breaking_radii
+from .saved import Saved as Saved

@@ -1,0 +1,3 @@
+from .outputs import pick as pick
+from .reading import first as first
+from .reading import read as read

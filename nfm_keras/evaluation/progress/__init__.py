@@ -1,0 +1,5 @@
+"""What an evaluation says while it runs."""
+
+from nfm_keras import lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(__name__, __file__)

@@ -1,0 +1,2 @@
+from .lines import line as line
+from .meter import Meter as Meter

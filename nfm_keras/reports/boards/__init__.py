@@ -1,0 +1,5 @@
+"""Many evaluations on one page: a leaderboard."""
+
+from nfm_keras import lazy
+
+__getattr__, __dir__, __all__ = lazy.attach(__name__, __file__)

@@ -1,0 +1,103 @@
+"""A leaderboard: what its numbers are, their pairs, links, and that it sorts."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+from conftest import scored
+
+from nfm_keras import corruptions, records
+from nfm_keras.evaluation.comparison import mcnemar
+from nfm_keras.reports import boards
+from nfm_keras.reports.boards import measures
+
+N = 40
+RADII = {"fgsm@1/255": 1 / 255, "autoattack@1/255": 1 / 255, "pgd@8/255": 8 / 255}
+
+
+def evaluation(model, share, images="same", dataset="cifar10"):
+    random = np.random.default_rng(len(model))
+    rows = ["clean", *RADII]
+    rows += [f"{kind}@{s}" for kind in corruptions.STANDARD for s in (1, 2, 3, 4, 5)]
+    scores = [
+        scored(name, random.random(N) < share, severity=RADII.get(name, 0.0))
+        for name in rows
+    ]
+    scores[0] = dataclasses.replace(scores[0], calibration={"ece": 0.0123})
+    return records.Evaluation(
+        model, dataset, images, [[0.0] * 10], scores=tuple(scores)
+    )
+
+
+@pytest.fixture
+def written(tmp_path):
+    given = [
+        evaluation("erm", 0.5),
+        evaluation("nfm v2", 0.9),
+        evaluation("else", 0.7, images="others"),
+        evaluation("digit <1>", 0.7, dataset="digits"),
+    ]
+    for one in given:
+        path = tmp_path / "runs" / one.model.replace(" ", "_") / "evaluation.json"
+        records.save_evaluation(one, path)
+    (tmp_path / "runs" / "erm" / "report.html").write_text("")
+    paths = boards.write([tmp_path / "runs"], tmp_path / "board", title="All")
+    return given, [path.read_text() for path in paths]
+
+
+def test_the_worst_case_is_what_no_attack_of_the_radius_broke():
+    one = evaluation("erm", 0.8)
+    found = measures.measures(one)
+    small = [one.score(name).right for name in ("clean", "fgsm@1/255")]
+    small.append(one.score("autoattack@1/255").right)
+    right = np.all(small, axis=0)
+    assert found["worst case at 1/255"].value == pytest.approx(100 * right.mean())
+    right &= one.score("pgd@8/255").right
+    assert found["worst case at 8/255"].value == pytest.approx(100 * right.mean())
+    assert found["AutoAttack@1/255"].value == one.score("autoattack@1/255").value
+    scores = [s for s in one if s.perturbation.partition("@")[0] in corruptions.NAMES]
+    mean = np.mean([score.value for score in scores])
+    assert len(scores) == 75 and found["corruptions"].value == pytest.approx(mean)
+    assert found["calibration error"].value == pytest.approx(1.23)
+
+
+def test_rows_are_ranked_linked_and_paired_with_the_row_above(written):
+    (erm, nfm, *_), (markdown, _) = written
+    cifar = markdown.split("## cifar10")[1].split("## digits")[0]
+    names = re.findall(r"^\| \d \| \[(.*?)\]\((.*?)\)", cifar, re.MULTILINE)
+    assert names == [
+        ("nfm v2", "../runs/nfm_v2/evaluation.json"),
+        ("else", "../runs/else/evaluation.json"),
+        ("erm", "../runs/erm/report.html"),
+    ]
+    rows = [line for line in cifar.splitlines() if re.match(r"\| \d", line)]
+    assert "*" not in rows[1] and "*" not in rows[2]  # of other images: no pair
+    clean = nfm.score("clean")
+    assert f"{clean.value:.1f} [{clean.low:.1f}, {clean.high:.1f}] n=40" in rows[0]
+    test = mcnemar(nfm.score("clean").right, erm.score("clean").right)
+    pair = measures.difference(
+        measures.measures(nfm)["clean"], measures.measures(erm)["clean"], True
+    )
+    assert pair == (test.difference, test.low, test.high)
+    # With one more attack, the worst case is another measurement.
+    more = (*erm.scores, scored("square@1/255", [True] * N, severity=1 / 255))
+    more = measures.measures(dataclasses.replace(erm, scores=more))
+    for name, paired in (("worst case at 1/255", False), ("clean", True)):
+        given = measures.measures(nfm)[name], more[name], True
+        assert (measures.difference(*given) is not None) == paired
+
+
+def test_the_page_has_a_number_in_every_cell_to_sort_by(written):
+    _, (_, page) = written
+    assert "digit &lt;1&gt;" in page and "<script>" in page and "aria-sort" in page
+    body = page.split("cifar10</h2>")[1].split("</table>")[0].split("<tbody>")[1]
+    values = re.findall(r'data-value="(.*?)"', body)
+    columns = 6  # clean, corruptions, AutoAttack, two worst cases, calibration
+    assert len(values) == 3 * (1 + columns)
+    assert values[columns] == "-1.230000"  # lower is better
+
+
+def test_nothing_to_rank_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="Received: none under"):
+        boards.write([tmp_path], tmp_path / "board")

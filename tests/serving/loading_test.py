@@ -1,0 +1,78 @@
+"""A classifier comes back from whatever it was kept in."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from conftest import BACKEND, run
+
+import nfm_keras as nfm
+from nfm_keras import records, training
+from nfm_keras.mixing.sites import remove_sites
+from nfm_keras.serving import half_weights
+
+IMAGES = np.random.default_rng(0).random((3, 8, 8, 1), "float32")
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A record with its classifier, and both forms of its weights."""
+    folder = tmp_path_factory.mktemp("models")
+    config = training.Config(scheme="nfm", dataset="digits", network="mlp")
+    config, network = training.resolve(config)
+    for weight in network.weights:
+        weight.assign(0.1 * np.random.default_rng(1).normal(size=weight.shape))
+    record = run("nfm", dataset="digits")
+    record = dataclasses.replace(
+        record, network="mlp", config=dataclasses.asdict(config), scores=()
+    )
+    records.save(record, folder / "run" / records.FILE)
+    half_weights.save_weights(network, folder / "run" / half_weights.FILE)
+    return folder, record, remove_sites(network)
+
+
+def logits(model):
+    return keras.ops.convert_to_numpy(model(IMAGES, training=False))
+
+
+@pytest.mark.backends
+def test_weights_in_half_precision_beside_a_record_are_enough(kept):
+    folder, _, classifier = kept
+    expected = logits(classifier)
+    for given in ({"path": folder / "run"}, {"path": "run", "folder": folder}):
+        model = nfm.load_model(**given)
+        assert isinstance(model, keras.Model) and not nfm.find_sites(model)
+        np.testing.assert_allclose(logits(model), expected, rtol=0.02, atol=0.05)
+    assert np.abs(logits(model) - expected).max() > 0  # they were rounded
+
+
+@pytest.mark.backends
+def test_a_classifier_file_comes_first_and_nothing_is_said_plainly(kept, tmp_path):
+    classifier = kept[2]
+    classifier.save(tmp_path / "classifier.keras")
+    assert np.array_equal(logits(nfm.load_model(tmp_path)), logits(classifier))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="Received: an empty folder"):
+        nfm.load_model("empty", folder=tmp_path)
+    with pytest.raises(FileNotFoundError, match="nothing there"):
+        nfm.load_model(tmp_path / "no.keras")
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="SavedModels are TensorFlow's")
+@pytest.mark.parametrize("float16", [False, True])
+def test_an_exported_model_comes_back_in_its_newest_version(kept, tmp_path, float16):
+    _, record, classifier = kept
+    for _ in range(2):
+        path = nfm.serving.export(
+            classifier, tmp_path / "mine", record=record, float16=float16
+        )
+    assert path.name == "2"
+    model = nfm.load_model("mine", folder=tmp_path)
+    close = {"rtol": 0.02, "atol": 0.05} if float16 else {"rtol": 1e-5, "atol": 1e-5}
+    np.testing.assert_allclose(logits(model), logits(classifier), **close)
+    # Of another run: its network has these weights, and answers otherwise.
+    other = dataclasses.replace(record, config=record.config | {"width": 2.0})
+    records.save(other, path / records.FILE)
+    with pytest.raises((ValueError, RuntimeError), match="Received"):
+        nfm.load_model(path)
