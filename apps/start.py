@@ -49,12 +49,14 @@ def start(main, kept=""):
 
 
 def say(*parts):
-    """Prints a line on standard error, as this app.
+    """Prints a line on standard error, as this app, if there is anything to say.
 
     Args:
         *parts: Strings; empty ones are left out.
     """
-    print(f"{_name()}: {'; '.join(part for part in parts if part)}", file=sys.stderr)
+    told = "; ".join(part for part in parts if part)
+    if told:
+        print(f"{_name()}: {told}", file=sys.stderr)
 
 
 @contextlib.contextmanager

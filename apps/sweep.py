@@ -19,9 +19,10 @@ import sys
 from absl import app, flags, logging
 
 from nfm_keras import experiments
+from nfm_keras.records.processor import device_files, slow_precision
 
 from . import config_flags
-from .start import start
+from .start import say, start
 
 FLAGS = flags.FLAGS
 
@@ -61,6 +62,8 @@ def main(argv):
         dict(zip(experiments.LIMITS, limits, strict=True)),
         **{name: FLAGS[name].value for name in _FIELDS if FLAGS[name].present},
     )
+    for precision in {experiment.config(row, 0).precision for row in experiment.rows}:
+        say(slow_precision(precision, device_files()))
     sweep = experiments.Sweep(
         experiment,
         _OUTPUT.value,

@@ -17,6 +17,7 @@ from absl import app, flags, logging
 
 from nfm_keras import data, training
 from nfm_keras.records import history
+from nfm_keras.records.processor import slow_precision
 
 from . import config_flags
 from .start import say, start
@@ -64,6 +65,7 @@ def main(argv):
     if engine.is_chief:
         given = {k: v for k, v in resolved.to_json().items() if v is not None}
         print(json.dumps(given, indent=1))
+        say(slow_precision(config.precision, _accelerators()))
     try:
         record = _train(config)
     except training.RunStopped as stopped:
@@ -72,6 +74,14 @@ def main(argv):
     measured = history.shown(record.history, record.config)
     last = {name: values[-1] for name, values in measured.items()}
     print(json.dumps({"run_dir": _RUN_DIR.value, "seconds": record.seconds} | last))
+
+
+def _accelerators():
+    # Here, so that the help does not wait for Keras.
+    from nfm_keras.records.environment import environment
+
+    _, hardware = environment()
+    return hardware["accelerators"]
 
 
 def _train(config):
