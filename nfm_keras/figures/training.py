@@ -47,6 +47,7 @@ def curves(history, watched):
             factor = 100 if "accuracy" in name else 1
             values = factor * np.asarray(history[name], "float64")
             _line(axis, values, series_name(name, watched), color)
+        _widen(axis, 5 if "accuracy" in label else None)
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
         axis.locator_params(axis="x", integer=True)
@@ -221,6 +222,22 @@ def _line(axis, values, label, color):
     there = np.isfinite(values)
     marker = "." if there.sum() <= 20 else ""  # a lone point has no line
     axis.plot(epochs[there], values[there], label=label, color=color, marker=marker)
+
+
+def _widen(axis, least=None):
+    """Keeps an axis from showing what hardly changes as if it changed much.
+
+    Args:
+        axis: Matplotlib's.
+        least: Smallest extent in its own units; by default a tenth of the largest value.
+    """
+    low, high = axis.dataLim.y0, axis.dataLim.y1
+    if not np.isfinite([low, high]).all():
+        return
+    least = least or 0.1 * max(abs(low), abs(high))
+    if high - low < least:
+        middle = (low + high) / 2
+        axis.set_ylim(middle - 0.55 * least, middle + 0.55 * least)
 
 
 def _sites(axis, sites, names, active):

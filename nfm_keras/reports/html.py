@@ -31,6 +31,11 @@ div.batch p { grid-column: 1 / -1; margin: 0.5em 0 0; min-height: 2.9em; }
 figure { margin: 0; }
 figure img { width: 100%; image-rendering: pixelated; }
 figcaption { font-size: 0.8em; line-height: 1.25; white-space: pre-line; }
+@media (max-width: 45em) {
+  body { margin: 0.7em auto; }
+  table { display: block; overflow-x: auto; }
+  div.batches { grid-template-columns: 1fr; }
+}
 @media print {
   body { margin: 0; max-width: none; font-size: 11px; }
   h2 { break-after: avoid; }
@@ -60,6 +65,8 @@ def start(title):
     html = ElementTree.Element("html", lang="en")
     head, body = add(html, "head"), add(html, "body")
     add(head, "meta", charset="utf-8")
+    # Without it a phone shows the page as wide as a desk's, in tiny letters.
+    add(head, "meta", name="viewport", content="width=device-width, initial-scale=1")
     add(head, "title", title)
     add(head, "style", _STYLE)
     return html, body

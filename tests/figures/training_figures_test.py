@@ -41,3 +41,17 @@ def test_histories_are_lines_in_the_order_of_their_styles(tmp_path):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(styles)
     with pytest.raises(ValueError, match="at least one history.*Received: {}"):
         public.histories({}, tmp_path / "y.png", styles)
+
+
+def test_what_hardly_changes_looks_like_that():
+    """And what changes, or is constant, is drawn as ever."""
+    still = [0.5, 0.5001, 0.4999]
+    history = {"val_accuracy": still, "loss": [2.0, 1.999, 2.0]}
+    moving = {"val_accuracy": [0.1, 0.9], "loss": [2.0, 0.5]}
+    for measured, share in ((history, 0.1), (moving, 0.95)):
+        for axis in figures.curves(measured, "test").axes:
+            (line,) = axis.lines
+            low, high = axis.get_ylim()
+            drawn = np.ptp(line.get_ydata()) / (high - low)
+            assert drawn < share and drawn > (share > 0.5) * 0.8
+            assert low < line.get_ydata().min() <= line.get_ydata().max() < high
