@@ -229,7 +229,7 @@ def _widen(axis, least=None):
 
     Args:
         axis: Matplotlib's.
-        least: Smallest extent in its own units; by default a tenth of the largest value.
+        least: Smallest extent; by default a tenth of the largest value.
     """
     low, high = axis.dataLim.y0, axis.dataLim.y1
     if not np.isfinite([low, high]).all():
