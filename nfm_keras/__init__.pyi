@@ -10,6 +10,7 @@ from . import networks as networks
 from . import records as records
 from . import reports as reports
 from . import serving as serving
+from . import theory as theory
 from . import training as training
 from .backend.unit_range import unit_range as unit_range
 from .evaluation import Suite as Suite

@@ -36,13 +36,28 @@ def value_and_grad(fn):
     >>> print(ops.convert_to_numpy(gradients))
     [[2. 4.]]
     """
-    backend = keras.backend.backend()
-    if backend not in _VALUE_AND_GRAD:
-        raise ValueError(
-            f"Gradients need one of the Keras backends {sorted(_VALUE_AND_GRAD)}. "
-            f"Received: {backend!r}"
-        )
-    return functools.partial(_VALUE_AND_GRAD[backend], fn)
+    return functools.partial(_of_backend(_VALUE_AND_GRAD), fn)
+
+
+def hessian_product(fn):
+    """Returns a function that multiplies vectors by Hessians, sample by sample.
+
+    Args:
+        fn: `fn(inputs, *args) -> values` with `values` of shape `(batch,)`, the i-th
+            depending on the i-th input alone.
+
+    Returns:
+        `fn(inputs, vectors, *args) -> products`, all of the shape of `inputs`: the
+        Hessian of each value at its own input, times the vector. To be called inside
+        `compiled`. It is 0 where `fn` is piecewise linear.
+
+    Example:
+
+    >>> cubes = hessian_product(lambda x: ops.sum(x * x * x, axis=1))
+    >>> print(ops.convert_to_numpy(compiled(cubes)([[1.0, 2.0]], [[1.0, 1.0]])))
+    [[ 6. 12.]]
+    """
+    return functools.partial(_of_backend(_HESSIAN_PRODUCT), fn)
 
 
 def compiled(fn, variables=()):
@@ -67,8 +82,7 @@ def compiled(fn, variables=()):
     [2. 4.]
     """
     run = _COMPILED[keras.backend.backend()](fn, list(variables))
-    # An array becomes a tensor before the call: tf.function would otherwise compile
-    # anew for every Python number, and jax.jit hash it.
+    # Tensors: tf.function would compile anew for every number, and jax.jit hash it.
     return lambda *args: run(*map(ops.convert_to_tensor, args))
 
 
@@ -121,6 +135,17 @@ def soft_label_gradients():
                 tf.nn.softmax_cross_entropy_with_logits = _CROSSENTROPY.original
 
 
+def _of_backend(table):
+    """The entry of the backend in use, or an error."""
+    backend = keras.backend.backend()
+    if backend not in table:
+        raise ValueError(
+            f"Gradients need one of the Keras backends {sorted(table)}. "
+            f"Received: {backend!r}"
+        )
+    return table[backend]
+
+
 class _Crossentropy:
     """TensorFlow's function while it is replaced, and how many threads are inside."""
 
@@ -147,9 +172,8 @@ def _tensorflow_value_and_grad(fn, inputs, *args):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(inputs)
         values, aux = fn(inputs, *args)
-    # Zeros, not None, where nothing depends on the inputs.
-    unconnected = tf.UnconnectedGradients.ZERO
-    return values, aux, tape.gradient(values, inputs, unconnected_gradients=unconnected)
+    zero = tf.UnconnectedGradients.ZERO  # not None, where nothing depends on them
+    return values, aux, tape.gradient(values, inputs, unconnected_gradients=zero)
 
 
 def _jax_value_and_grad(fn, inputs, *args):
@@ -175,11 +199,40 @@ def _torch_value_and_grad(fn, inputs, *args):
     return values.detach(), aux.detach(), gradients
 
 
+def _tensorflow_hessian_product(fn, inputs, vectors, *args):
+    def slopes(inputs, *args):
+        _, _, gradients = _tensorflow_value_and_grad(
+            lambda x, *args: (fn(x, *args), x), inputs, *args
+        )
+        return ops.sum(gradients * vectors), inputs
+
+    return _tensorflow_value_and_grad(slopes, inputs, *args)[2]
+
+
+def _jax_hessian_product(fn, inputs, vectors, *args):
+    import jax
+
+    gradient = jax.grad(lambda inputs: ops.sum(fn(inputs, *args)))
+    return jax.jvp(gradient, (inputs,), (vectors,))[1]
+
+
+def _torch_hessian_product(fn, inputs, vectors, *args):
+    import torch
+
+    with torch.enable_grad():
+        inputs = inputs.detach().requires_grad_(True)
+        nothing = 0 * inputs.sum()  # zeros, not an error, where nothing depends
+        total = fn(inputs, *args).sum() + nothing
+        (gradients,) = torch.autograd.grad(total, inputs, create_graph=True)
+        slopes = (gradients * vectors).sum() + nothing
+        return torch.autograd.grad(slopes, inputs)[0]
+
+
 def _tensorflow_compiled(fn, variables):
     import tensorflow as tf
 
     # No jit_compile: on a CPU, XLA runs convolutions many times slower. The second
-    # batch size met is compiled for any number of samples.
+    # batch size met is compiled for any.
     return tf.function(fn, reduce_retracing=True)
 
 
@@ -216,6 +269,13 @@ _VALUE_AND_GRAD = {
     "tensorflow": _tensorflow_value_and_grad,
     "jax": _jax_value_and_grad,
     "torch": _torch_value_and_grad,
+}
+
+
+_HESSIAN_PRODUCT = {
+    "tensorflow": _tensorflow_hessian_product,
+    "jax": _jax_hessian_product,
+    "torch": _torch_hessian_product,
 }
 
 

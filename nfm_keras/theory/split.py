@@ -1,0 +1,211 @@
+"""A network cut in two at a site: f = f_k(g_k(x)), and the derivatives of f_k."""
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike
+
+from nfm_keras.backend.gradients import compiled, hessian_product, value_and_grad
+from nfm_keras.checks import check_count, unknown
+from nfm_keras.mixing.places import check_all_pass
+from nfm_keras.types import Tensor
+
+
+class Split:
+    """The two halves of a functional model at a site, in inference mode.
+
+    Features are handled as rows: `(n, d)` with d the number of features of one image,
+    float64 outside of the network.
+
+    Args:
+        model: Functional or Sequential model that gives logits `(n, K)`, or an
+            `NFMModel`. K = 1 is the binary form, with the probability of class 1 a
+            sigmoid of the logit.
+        site: Name of a site, or of any layer that all features pass; `"input"` is
+            the model's input.
+        batch_size: int. Images a call of the network.
+
+    Raises:
+        ValueError: For a model without a graph, with several inputs or outputs, that
+            ends in a softmax or sigmoid, or computes in half precision; for a name
+            that no layer has.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    >>> Split(model, "input").features([[1.0, 2.0]])
+    array([[1., 2.]])
+    """
+
+    def __init__(self, model: keras.Model, site: str, *, batch_size: int = 64) -> None:
+        check_count("batch_size", batch_size)
+        model = getattr(model, "model", model)  # the network inside of an NFMModel
+        _check_model(model)
+        self.site, self.batch_size = site, batch_size
+        place = model.inputs[0] if site == "input" else _layer(model, site).output
+        self.before = keras.Model(model.inputs[0], place)
+        self.after = keras.Model(place, model.outputs[0])
+        self.shape = tuple(self.after.inputs[0].shape[1:])
+        if None in self.shape:
+            raise ValueError(
+                "The features at a site must have a fixed shape. "
+                f"Received: {self.shape} at {site!r}"
+            )
+        self.outputs = int(model.outputs[0].shape[-1])
+        self._dtype = model.outputs[0].dtype
+        known = self.after.variables
+        self._features = compiled(self._call(self.before), self.before.variables)
+        self._logits = compiled(self._call(self.after), known)
+        self._pullback = compiled(self._gradient, known)
+        self._curvature = compiled(hessian_product(self._weighted), known)
+
+    def features(self, images: ArrayLike) -> np.ndarray:
+        """Returns g_k(x), `(n, d)` float64.
+
+        Args:
+            images: `(n, ...)` as the model takes them.
+        """
+        images = np.asarray(images)
+        rows = self._batched(self._features, images)
+        return rows.reshape(len(images), -1)
+
+    def logits(self, features: ArrayLike) -> np.ndarray:
+        """Returns f_k(g), `(n, K)` float64.
+
+        Args:
+            features: `(n, d)`.
+        """
+        return self._batched(self._logits, self._shaped(features))
+
+    def pullback(self, features: ArrayLike, weights: ArrayLike) -> np.ndarray:
+        """Returns J^T w: gradients with respect to g of w . f_k(g).
+
+        Args:
+            features: `(n, d)`.
+            weights: `(n, K)`, held constant.
+
+        Returns:
+            `(n, d)` float64.
+        """
+        found = self._batched(self._pullback, self._shaped(features), weights)
+        return self._rows(found)
+
+    def curvature(
+        self, features: ArrayLike, weights: ArrayLike, vectors: ArrayLike
+    ) -> np.ndarray:
+        """Returns sum_c w_c H^c u, with H^c the Hessian of the c-th logit.
+
+        Args:
+            features: `(n, d)`.
+            weights: `(n, K)`, held constant.
+            vectors: `(n, d)`, the u of each image.
+
+        Returns:
+            `(n, d)` float64; 0 where f_k is piecewise linear.
+        """
+        given = self._shaped(features), self._shaped(vectors), weights
+        return self._rows(self._batched(self._curvature, *given))
+
+    def _call(self, half):
+        def call(inputs):
+            return half(inputs, training=False)
+
+        return call
+
+    def _weighted(self, features: Tensor, weights: Tensor) -> Tensor:
+        return ops.sum(self.after(features, training=False) * weights, axis=-1)
+
+    def _gradient(self, features, weights):
+        fn = value_and_grad(lambda x, w: (self._weighted(x, w), x))
+        return fn(features, weights)[2]
+
+    def _shaped(self, features):
+        return np.reshape(features, (-1, *self.shape))
+
+    def _rows(self, found):
+        if not np.all(np.isfinite(found)):
+            raise ValueError(
+                "The network must be differentiable at the site's features. Received: "
+                f"derivatives that are not finite at {self.site!r}"
+            )
+        return found.reshape(len(found), -1)
+
+    def _batched(self, fn, *arrays):
+        """Calls on batches of one size, the last one filled up with its last row.
+
+        The size of a few is a power of two: each one met is compiled anew.
+        """
+        arrays = [np.asarray(array).astype(self._dtype) for array in arrays]
+        n, results = len(arrays[0]), []
+        size = min(self.batch_size, 1 << max(n - 1, 0).bit_length())
+        for start in range(0, n, size):
+            parts = [array[start : start + size] for array in arrays]
+            missing = size - len(parts[0])
+            full = [np.concatenate([p, np.repeat(p[-1:], missing, 0)]) for p in parts]
+            found = ops.convert_to_numpy(fn(*full))[: size - missing]
+            results.append(found.astype("float64"))
+        return np.concatenate(results) if results else np.zeros((0, self.outputs))
+
+
+def check_per_image(split, images):
+    """Refuses a network whose logits of one image depend on the others, or on luck.
+
+    Args:
+        split: `Split`.
+        images: `(n, ...)`; two of them are looked at.
+
+    Raises:
+        ValueError: For batch statistics in use at inference, or noise.
+    """
+    two = np.asarray(images)[:2]
+    together = split.logits(split.features(two))
+    twice = [split.features(np.stack([x, x])) for x in two]
+    alone = np.concatenate([split.logits(g)[:1] for g in twice])
+    scale = max(float(np.max(np.abs(together))), 1e-6)
+    gap = float(np.max(np.abs(together - alone)))
+    if not gap <= 1e-3 * scale:
+        raise ValueError(
+            "f_k must be a function of one image: batch statistics and dropout have "
+            "to be in inference mode. Received: logits that differ by "
+            f"{gap:.3g} when an image comes alone"
+        )
+
+
+def _layer(model, site):
+    names = [layer.name for layer in model.layers]
+    if site not in names:
+        raise unknown("site", site, ["input", *names])
+    check_all_pass(model, [site])
+    layer = model.get_layer(site)
+    if not isinstance(layer.output, keras.KerasTensor):
+        raise ValueError(
+            f"A site must have one tensor of features. Received: {site!r} with several"
+        )
+    return layer
+
+
+def _check_model(model):
+    graph = isinstance(model, keras.Model) and getattr(model, "inputs", None)
+    if not graph or len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            "The theory needs a functional or Sequential model of one input and one "
+            f"output. Received: {type(model).__name__}"
+        )
+    shape, dtype = model.outputs[0].shape, model.outputs[0].dtype
+    if len(shape) != 2 or shape[-1] is None:
+        raise ValueError(f"The output must be logits (n, K). Received: shape {shape}")
+    halves = {"float16", "bfloat16"}
+    found = {layer.compute_dtype for layer in model.layers} & halves
+    if found or dtype in halves:
+        raise ValueError(
+            "Second derivatives need float32 or float64. Received: a model that "
+            f"computes in {', '.join(sorted(found | ({dtype} & halves)))}"
+        )
+    activation = getattr(model.layers[-1], "activation", None)
+    name = getattr(activation, "__name__", "")
+    is_softmax = isinstance(model.layers[-1], keras.layers.Softmax)
+    if name in ("softmax", "sigmoid", "log_softmax") or is_softmax:
+        raise ValueError(
+            "The loss must be of the form h(f) - y f of logits f. Received: a model "
+            f"that ends in {name or 'softmax'}; take its layer before"
+        )
