@@ -1,6 +1,10 @@
 from .adversarial import AdversarialBound as AdversarialBound
 from .adversarial import Hypothesis as Hypothesis
 from .adversarial import adversarial_bound as adversarial_bound
+from .calibration import Calibrated as Calibrated
+from .calibration import calibrate as calibrate
+from .calibration import fit_temperature as fit_temperature
+from .diagnostics import SmoothnessLogger as SmoothnessLogger
 from .expansion import Expansion as Expansion
 from .expansion import check_expansion as check_expansion
 from .margin import Margins as Margins

@@ -1,0 +1,60 @@
+"""The callback that logs smoothness, and calibration by one temperature."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from nfm_keras import NFMModel
+from nfm_keras.mixing import Mixing, NoisyFeatureMixup
+from nfm_keras.theory import SmoothnessLogger, calibrate, fit_temperature
+from nfm_keras.theory.calibration import debiased_error
+
+
+@pytest.mark.backends
+def test_norms_of_a_linear_network_are_its_kernel():
+    inputs = keras.Input((3,))
+    x = NoisyFeatureMixup(name="site")(inputs)
+    model = keras.Model(inputs, layers.Dense(2, use_bias=False)(x))
+    x, y = np.eye(3).repeat(8, axis=0), np.arange(24) % 2
+    wrapped = NFMModel(model, Mixing())
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    wrapped.compile(keras.optimizers.SGD(0.0), loss)
+    logger = SmoothnessLogger(x, y, probes=32, every=2)
+    given = x.astype("float32"), keras.ops.convert_to_numpy(keras.ops.one_hot(y, 2))
+    history = wrapped.fit(*given, epochs=3, callbacks=[logger], verbose=0).history
+    kernel = model.layers[-1].get_weights()[0]
+    norms = history["jacobian_norm/site"]
+    np.testing.assert_allclose(norms, [np.linalg.norm(kernel)] * 3, rtol=0.05)
+    assert history["hessian_norm/site"] == [0.0] * 3
+    f = x @ kernel
+    gap = np.maximum(f[range(24), y] - f[range(24), 1 - y], 0)
+    np.testing.assert_allclose(history["score"][0], np.sqrt(2) * np.median(gap))
+    slope = np.linalg.norm(kernel[:, 0] - kernel[:, 1])
+    np.testing.assert_allclose(history["margin"][0], np.median(gap) / slope, rtol=1e-4)
+
+
+def test_a_temperature_undoes_a_factor_and_keeps_the_predictions():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(8000, 3)) * 2
+    chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (rng.uniform(size=(8000, 1)) > chances.cumsum(axis=1)).sum(axis=1)
+    shrunk = logits / 3  # underconfident
+    assert abs(fit_temperature(shrunk, labels) - 1 / 3) < 0.02
+    halves = (shrunk[:4000], labels[:4000]), (shrunk[4000:], labels[4000:])
+    found = calibrate(*halves)
+    assert found.confidence_before < found.accuracy - 10
+    assert abs(found.confidence_after - found.accuracy) < 2
+    assert found.ece_before > 0.1 > 0.01 > abs(found.ece_after)
+    assert found.nll_after < found.nll_before
+
+
+def test_a_calibrated_network_has_no_debiased_error():
+    rng = np.random.default_rng(1)
+    errors = []
+    for _ in range(20):
+        logits = rng.normal(size=(200, 2))
+        chance = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+        labels = (rng.uniform(size=200) < chance).astype(int)
+        errors.append(debiased_error(logits, labels, draws=40))
+    assert abs(np.mean(errors)) < 3 * np.std(errors) / np.sqrt(20)
