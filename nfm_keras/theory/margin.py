@@ -138,7 +138,7 @@ def layer_norms(model):
     """
     model = getattr(model, "model", model)
     product, kernel, ended = 1.0, None, False
-    for layer, taken, _ in keras_private.graph_calls(keras_private.graph_of(model)):
+    for layer, taken, given in keras_private.graph_calls(keras_private.graph_of(model)):
         if isinstance(layer, _IDENTITIES) and len(taken) <= 1:
             continue
         name = getattr(getattr(layer, "activation", None), "__name__", "")
@@ -148,7 +148,7 @@ def layer_norms(model):
         if kernel is not None:
             product *= float(np.linalg.norm(kernel, 2))
         kernel = np.asarray(keras.ops.convert_to_numpy(layer.kernel), "float64")
-        ended = layer.output is model.outputs[0]
+        ended = given[0] is model.outputs[0]
         if ended and name != "linear":
             return None
     return None if kernel is None else (product, kernel)

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
+from nfm_keras.backend import keras_private
 from nfm_keras.backend.gradients import compiled, hessian_product, value_and_grad
 from nfm_keras.checks import check_count, unknown
 from nfm_keras.mixing.places import check_all_pass
@@ -42,7 +43,7 @@ class Split:
         model = getattr(model, "model", model)  # the network inside of an NFMModel
         _check_model(model)
         self.site, self.batch_size = site, batch_size
-        place = model.inputs[0] if site == "input" else _layer(model, site).output
+        place = model.inputs[0] if site == "input" else _features(model, site)
         self.before = keras.Model(model.inputs[0], place)
         self.after = keras.Model(place, model.outputs[0])
         self.shape = tuple(self.after.inputs[0].shape[1:])
@@ -171,17 +172,20 @@ def check_per_image(split, images):
         )
 
 
-def _layer(model, site):
+def _features(model, site):
+    """The features at a site in this graph: others may have the same layers."""
     names = [layer.name for layer in model.layers]
     if site not in names:
         raise unknown("site", site, ["input", *names])
     check_all_pass(model, [site])
-    layer = model.get_layer(site)
-    if not isinstance(layer.output, keras.KerasTensor):
+    calls = keras_private.graph_calls(keras_private.graph_of(model))
+    results = [given for operation, _, given in calls if operation.name == site]
+    if len(results) != 1 or len(results[0]) != 1:
         raise ValueError(
-            f"A site must have one tensor of features. Received: {site!r} with several"
+            "A site must be called once and give one tensor of features. "
+            f"Received: {site!r} with {sum(map(len, results))} tensors"
         )
-    return layer
+    return results[0][0]
 
 
 def _check_model(model):

@@ -8,7 +8,8 @@ import pytest
 from keras import layers
 from scipy import stats
 
-from nfm_keras.mixing import Mixing, NoisyFeatureMixup
+from nfm_keras import networks
+from nfm_keras.mixing import Mixing, NoisyFeatureMixup, remove_sites
 from nfm_keras.theory import Split, powers, regularizers
 from nfm_keras.theory.expansion import check_expansion, exact_loss, small_network
 
@@ -211,3 +212,14 @@ def test_a_site_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="float32 or float64"):
         keras.config.set_dtype_policy("mixed_bfloat16")
         Split(ends_with(layers.Identity()), "input")
+
+
+def test_the_site_of_a_copy_that_shares_its_layers_is_its_own():
+    network = networks.mlp((2,), 3, width=0.25, depth=1)
+    copy = remove_sites(network)
+    x = np.random.default_rng(0).normal(size=(4, 2))
+    for model in (network, copy):
+        split = Split(model, "dense_1")
+        expected = keras.ops.convert_to_numpy(model(x.astype("float32")))
+        logits = split.logits(split.features(x))
+        np.testing.assert_allclose(logits, expected, atol=1e-5)
