@@ -5,6 +5,8 @@ from .calibration import Calibrated as Calibrated
 from .calibration import calibrate as calibrate
 from .calibration import fit_temperature as fit_temperature
 from .diagnostics import SmoothnessLogger as SmoothnessLogger
+from .estimates import Estimate as Estimate
+from .estimates import Regularizers as Regularizers
 from .expansion import Expansion as Expansion
 from .expansion import check_expansion as check_expansion
 from .margin import Margins as Margins
@@ -16,8 +18,6 @@ from .perturbed import Moments as Moments
 from .perturbed import perturbation as perturbation
 from .perturbed import sample_perturbation as sample_perturbation
 from .split import Split as Split
-from .terms import Estimate as Estimate
-from .terms import Regularizers as Regularizers
 from .terms import regularizers as regularizers
 from .total_variation import feature_epsilon as feature_epsilon
 from .total_variation import total_variation_bound as total_variation_bound

@@ -120,35 +120,43 @@ def adversarial_bound(
         )
     check_per_image(split, images)
     y = targets_of(labels, split.outputs)[:, -1]
-    mixing = Mixing() if mixing is None else mixing
-    law = powers(mixing)
+    law = powers(mixing or Mixing())
     g = split.features(images)
     rows = np.tile([1.0] if split.outputs == 1 else [-1.0, 1.0], (len(g), 1))
     f = np.sum(split.logits(g) * rows, axis=1)
     v = split.pullback(g, rows)
-    x = whole.features(images)
-    gradient = _norm(whole.pullback(x, rows))
+    gradient = _norm(whole.pullback(x := whole.features(images), rows))
     margin = np.divide(
         abs(f), gradient, out=np.full(len(f), np.inf), where=gradient > 0
     )
     size = _norm(g)
     mix = epsilon * law.m1 * margin * size.min() / np.maximum(size, 1e-300)
+    squares = epsilon**2 * _squares(g, v, law, cov_add, cov_mult)
+    second = scipy.special.expit(f) * scipy.special.expit(-f)
+    at = {"f": f, "g": g, "v": v, "x": x, "rows": rows, "gradient": gradient}
+    hypotheses = _hypotheses(split, whole, 2 * y - 1, tolerance, **at)
+    return AdversarialBound(
+        mix, np.sqrt(squares), second * squares / 2, margin, hypotheses
+    )
+
+
+def _squares(g, v, law, cov_add, cov_mult):
+    """epsilon_reg^2 / epsilon^2 of each image."""
     add, mult = factor(cov_add, g.shape[1]), factor(cov_mult, g.shape[1])
     squares = law.m1**2 * np.mean((v @ g.T) ** 2, axis=1)
     squares = squares + law.add * np.sum(add(v) ** 2, axis=1)
-    squares = epsilon**2 * (squares + law.mult * np.sum(mult(v * g) ** 2, axis=1))
-    second = scipy.special.expit(f) * scipy.special.expit(-f)
-    hypotheses = (
-        _small("every image is classified correctly", np.mean((2 * y - 1) * f < 0), 0),
+    return squares + law.mult * np.sum(mult(v * g) ** 2, axis=1)
+
+
+def _hypotheses(split, whole, sign, tolerance, f, g, v, x, rows, gradient):
+    return (
+        _small("every image is classified correctly", np.mean(sign * f < 0), 0),
         _small("f_k(g) = v . g", _worst(f - np.sum(v * g, 1), f), tolerance),
         _small("f_k has no curvature", _bend(split, g, rows, v), tolerance),
         _small("f has no curvature at the input", _bend(whole, x, rows), tolerance),
         _small("gradients at the input are not 0", np.mean(gradient == 0), 0),
-        _small("features are not 0", np.mean(size == 0), 0),
+        _small("features are not 0", np.mean(_norm(g) == 0), 0),
         _small("the mean of the features is 0", _centre(g), tolerance),
-    )
-    return AdversarialBound(
-        mix, np.sqrt(squares), second * squares / 2, margin, hypotheses
     )
 
 
