@@ -10,7 +10,7 @@ import pathlib
 
 from absl import app, flags, logging
 
-from nfm_keras import data, evaluation, load_model, records, reports, serving, training
+from nfm_keras import data, evaluation, records, reports, serving, training
 
 from .start import start
 
@@ -44,7 +44,9 @@ def main(argv):
     print("\n" + (folder / "table.md").read_text(encoding="utf-8"))
     scheme, classes = runs[-1].scheme, test.spec.classes
     model = serving.export(
-        load_model(folder / "runs" / scheme / training.CLASSIFIER, compile=False),
+        serving.load_model(
+            folder / "runs" / scheme / training.CLASSIFIER, compile=False
+        ),
         folder / "savedmodels" / f"digits_{scheme}",
         record=runs[-1],
         evaluation=evaluations[-1],
@@ -70,7 +72,7 @@ def _run(scheme, folder, test):
     print(f"{scheme}: {config.epochs} epochs", flush=True)
     training.train(config, folder, resume=True, verbose=0, command=_COMMAND)
     scores = evaluation.evaluate(
-        load_model(folder / training.CLASSIFIER, compile=False),
+        serving.load_model(folder / training.CLASSIFIER, compile=False),
         test,
         _PERTURBATIONS,
         progress=lambda *score: print(evaluation.line(*score), flush=True),

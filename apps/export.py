@@ -16,7 +16,7 @@ import re
 
 from absl import app, flags, logging
 
-from nfm_keras import data, evaluation, load_model, records, serving, training
+from nfm_keras import data, evaluation, records, serving, training
 
 from .import_flag import import_layers
 from .start import start
@@ -71,13 +71,13 @@ def main(argv):
 def _load(file):
     """Returns the model, and what the version folder is to say about it."""
     if file:
-        return load_model(file, compile=False), {}
+        return serving.load_model(file, compile=False), {}
     folder = pathlib.Path(_RUN.value)
     record = records.load(folder / records.FILE)
     about = {"record": record, "classes": _classes(record)}
     if (folder / records.EVALUATION_FILE).exists():
         about["evaluation"] = records.load_evaluation(folder / records.EVALUATION_FILE)
-    return load_model(folder / training.CLASSIFIER, compile=False), about
+    return serving.load_model(folder / training.CLASSIFIER, compile=False), about
 
 
 def _classes(record):
