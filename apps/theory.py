@@ -34,7 +34,7 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     # Here, so that the help does not wait for Keras.
     from nfm_keras import evaluation
-    from nfm_keras.reports import theory
+    from nfm_keras.reports.pages import theory
 
     import_layers()
     page = theory.write(

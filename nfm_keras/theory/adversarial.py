@@ -130,7 +130,10 @@ def adversarial_bound(
         abs(f), gradient, out=np.full(len(f), np.inf), where=gradient > 0
     )
     size = _norm(g)
-    mix = epsilon * law.m1 * margin * size.min() / np.maximum(size, 1e-300)
+    # Features that are 0 have no direction: nothing is said of their images.
+    share = np.divide(size.min(), size, out=np.zeros(len(size)), where=size > 0)
+    finite = np.where(share > 0, margin, 0.0)
+    mix = epsilon * law.m1 * finite * share
     squares = epsilon**2 * _squares(g, v, law, cov_add, cov_mult)
     second = scipy.special.expit(f) * scipy.special.expit(-f)
     at = {"f": f, "g": g, "v": v, "x": x, "rows": rows, "gradient": gradient}

@@ -6,7 +6,7 @@ import numpy as np
 from nfm_keras import networks, theory
 from nfm_keras.evaluation.classifiers import Loaded
 from nfm_keras.mixing import Mixing, remove_sites
-from nfm_keras.reports.theory import write
+from nfm_keras.reports.pages.theory import write
 
 
 def test_the_page_has_a_row_for_each_classifier_and_site(tmp_path):

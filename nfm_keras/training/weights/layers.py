@@ -23,6 +23,7 @@ def freeze(network: keras.Model, prefixes: Sequence[str]) -> None:
 
     Example:
 
+    >>> from nfm_keras.networks import mlp
     >>> network = mlp((8, 8, 1), 10)
     >>> freeze(network, ["dense"])
     >>> [variable.path for variable in network.trainable_variables]

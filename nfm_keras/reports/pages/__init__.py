@@ -1,0 +1,1 @@
+"""Pages of one subject each, besides those of runs and of comparisons."""
