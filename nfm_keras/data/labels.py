@@ -123,7 +123,8 @@ def check_labels(
     labels = np.asarray(labels)
     if labels.shape == (n, 1):  # as keras.datasets has them
         labels = labels[:, 0]
-    if labels.ndim == 2 and len(labels) == n and labels.shape[1] > 1:
+    columns = labels.shape[1] if labels.ndim == 2 and len(labels) == n else 0
+    if columns > 1 and num_classes in (None, columns):
         labels = _classes(labels)
     if labels.shape != (n,):
         raise ValueError(

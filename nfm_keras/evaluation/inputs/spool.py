@@ -1,6 +1,7 @@
 """Images of a stream, kept in a temporary file: memory does not grow with them."""
 
 import tempfile
+import weakref
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Spool:
     """
 
     def __init__(self):
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115, lives as long as this
+        self._file = self._opened()
         self.dtype, self.shape, self.count = np.dtype("uint8"), (), 0
 
     def add(self, images):
@@ -62,9 +63,15 @@ class Spool:
         shape = (self.count, *self.shape)
         return np.memmap(self._file, self.dtype, "r", shape=shape)
 
+    def _opened(self):
+        """A temporary file that is closed with this; what maps it keeps it."""
+        file = tempfile.TemporaryFile()  # noqa: SIM115
+        weakref.finalize(self, file.close)
+        return file
+
     def _widen(self):
         """Makes floats of the bytes so far."""
-        narrow, self._file = self._file, tempfile.TemporaryFile()  # noqa: SIM115
+        narrow, self._file = self._file, self._opened()
         narrow.seek(0)
         while content := narrow.read(2**20):
             floats = np.frombuffer(content, np.uint8).astype("float32")
