@@ -9,8 +9,8 @@ import pytest
 from small_run import NFM, arrays, train
 
 from nfm_keras import data, records, training
-from nfm_keras.serving import half_weights
 from nfm_keras.networks import mlp
+from nfm_keras.serving import half_weights
 from nfm_keras.training import run
 from nfm_keras.training.folder import extended
 from nfm_keras.training.weights.best import BestClassifier
