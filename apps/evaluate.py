@@ -23,7 +23,7 @@ import sys
 
 from absl import app, flags, logging
 
-from nfm_keras import data, evaluation, records, reports
+from nfm_keras import attacks, data, evaluation, records, reports
 from nfm_keras.evaluation import inputs
 from nfm_keras.records.ids import PROTOCOLS, SUITES
 
@@ -124,8 +124,10 @@ def main(argv):
         one._replace(classifier=inputs.pick(one.classifier, _MODEL_OUTPUT.value))
         for one in loaded
     ]
-    if _TRANSFER.value and len(loaded) < 2:
-        raise ValueError("--transfer needs two classifiers or more. Received: one")
+    if _TRANSFER.value:
+        attacks.from_perturbation(_TRANSFER.value)  # refuses an id before all is scored
+        if len(loaded) < 2:
+            raise ValueError("--transfer needs two classifiers or more. Received: one")
     dataset = _DATASET.value or _common_dataset(loaded)
     _refuse_twins([classifier.name for classifier in loaded])
     place = _DATA_DIR.value, _DOWNLOAD.value

@@ -31,7 +31,8 @@ def main(argv):
     paths = [*_RUN.value, *_MODEL.value]
     if not paths or (not _RUN.value and not _DATASET.value):
         raise app.UsageError("Give --run_dir, or else both --model and --dataset.")
-    logging.set_verbosity(logging.WARNING)
+    # TensorFlow warns of functions that are compiled anew; every classifier's are.
+    logging.set_verbosity(logging.ERROR)
     # Here, so that the help does not wait for Keras.
     from nfm_keras import evaluation
     from nfm_keras.reports.pages import theory

@@ -93,7 +93,6 @@ def backbone(
         raise ValueError(f"{name!r} has no other width than 1. Received: {width!r}")
     family = _FAMILIES[name.partition("/")[0]]
     _check_installed(name, family)
-    keras.backend.set_image_data_format("channels_last")
     inner, pixels, places = _built(name, family, tuple(input_shape))
     inner = keras.Model(inner.inputs[0], inner.outputs[-1], name="backbone")
     if places is None:

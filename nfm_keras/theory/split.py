@@ -134,11 +134,11 @@ class Split:
     def _batched(self, fn, *arrays):
         """Calls on batches of one size, the last one filled up with its last row.
 
-        The size of a few is a power of two: each one met is compiled anew.
+        Any other size would be compiled anew.
         """
         arrays = [np.asarray(array).astype(self._dtype) for array in arrays]
         n, results = len(arrays[0]), []
-        size = min(self.batch_size, 1 << max(n - 1, 0).bit_length())
+        size = self.batch_size
         for start in range(0, n, size):
             parts = [array[start : start + size] for array in arrays]
             missing = size - len(parts[0])

@@ -70,6 +70,7 @@ def torch_batches(images, labels):
 KINDS = {
     "one-hot": lambda x, y: (x, np.eye(5, dtype="float32")[y]),
     "PyDataset": Batches,
+    "two batches": lambda x, y: [(x[:8], y[:8]), (x[8:], y[8:])],
     "generator": lambda x, y: (
         (x[i : i + 8], np.eye(5)[y[i : i + 8]]) for i in range(0, len(x), 8)
     ),

@@ -97,8 +97,14 @@ def test_a_run_leaves_config_checkpoints_record_and_classifier(finished):
     test = data.load("digits", limit=256).test
     expected = record.history["val_accuracy"][-1]
     assert accuracy(folder, test) == pytest.approx(expected, abs=1e-6)
-    first, last = record.history["val_loss"]
-    assert last != first  # two epochs of a few steps need not make it less
+
+
+def test_a_run_learns(tmp_path):
+    settings = {"scheme": "erm", "network": "mlp", "width": 1.0, "augment": False}
+    config = dataclasses.replace(NFM, epochs=10, schedule="constant", **settings)
+    curves = train(config, tmp_path).history
+    assert curves["val_accuracy"][-1] > 0.8  # 0.1 is chance, of 256 images
+    assert curves["val_loss"][-1] < 0.5 * curves["val_loss"][0]
 
 
 def test_the_record_says_what_was_done(finished):

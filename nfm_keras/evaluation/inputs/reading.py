@@ -47,7 +47,11 @@ def read(dataset: Any, limit: int | None = None) -> tuple[ArrayLike, ArrayLike, 
         dataset = dataset.sound()
     if hasattr(dataset, "images") and hasattr(dataset, "labels"):
         return dataset.images, dataset.labels, getattr(dataset, "spec", None)
-    if isinstance(dataset, (tuple, list)) and len(dataset) == 2:
+    if (
+        isinstance(dataset, (tuple, list))
+        and len(dataset) == 2
+        and not _is_batch(dataset[0])
+    ):
         return _array(dataset[0]), _array(dataset[1]), None
     return (*_spooled(_batches(dataset, limit), limit), None)
 
@@ -80,6 +84,12 @@ def _batches(dataset: Any, limit: int | None) -> Iterable[Any]:
         "give batches of such, as a tf.data.Dataset, a PyDataset, a DataLoader or a "
         f"generator does. Received: {type(dataset).__name__}"
     )
+
+
+def _is_batch(value):
+    """Whether the first of two is a batch of a list, and not all images."""
+    pair = isinstance(value, (tuple, list)) and len(value) == 2
+    return isinstance(value, Mapping) or (pair and np.ndim(value[0]) > 2)
 
 
 def _is_endless(dataset):

@@ -6,6 +6,7 @@ import numpy as np
 
 from nfm_keras import data
 from nfm_keras.figures.base import finish, panel_grid
+from nfm_keras.figures.styles import model_styles
 from nfm_keras.mixing import Mixing
 from nfm_keras.records.files import whole
 from nfm_keras.reports import html
@@ -13,9 +14,9 @@ from nfm_keras.table import Table
 from nfm_keras.theory import margins, regularizers
 
 _WARNING = (
-    "Terms of an expansion at small noise. At the noise that NFM trains with it is off "
-    "by more than its own size, so their sum is not the loss; each term says what is "
-    "penalised, where and how strongly. R3 is by steps of the noise's own size."
+    "Terms of an expansion that holds at small noise. The noise that NFM trains with "
+    "is not small, so their sum is not the loss; each term says what is penalised, "
+    "where and how strongly. R3 is by steps of the noise's own size."
 )
 _MARGIN = (
     "The linearised margin is (f_c - f_j) over the norm of its gradient, l2, in units "
@@ -47,7 +48,7 @@ def write(
         ValueError: As `regularizers`.
     """
     name = dataset or next(one.record.config["dataset"] for one in loaded if one.record)
-    split = data.load(name, data_dir, limit=limit).train
+    split = data.load(name, data_dir, limit=limit, **_reading(name, loaded)).train
     images = np.asarray(split.images[:limit]).astype("float32") / 255
     labels = np.asarray(split.labels[:limit])
     mixing = Mixing()
@@ -82,6 +83,14 @@ def write(
     with whole(page.with_suffix(".html")) as hidden:
         pathlib.Path(hidden).write_text(html.text(document), encoding="utf-8")
     return page
+
+
+def _reading(name, loaded):
+    """How photographs are read: as the first run did."""
+    config = next((one.record.config for one in loaded if one.record), {})
+    names = "image_size", "eval_crop", "antialias"
+    known = {key: config.get(key) for key in names if data.is_photographs(name)}
+    return {key: value for key, value in known.items() if value is not None}
 
 
 def _regularizer_table(found):
@@ -122,10 +131,15 @@ def _margin_table(distances):
 def _regularizer_figure(found, output):
     figure, (axis,) = panel_grid(1, across=1, width=7.0)
     places, width = np.arange(len(_TERMS)), 0.8 / len(found)
+    looks = model_styles(dict.fromkeys(name for name, _ in found))
+    sites = list(dict.fromkeys(terms.site for _, terms in found))
     for number, (name, terms) in enumerate(found):
+        look = {"color": looks[name]["color"]}
+        look["alpha"] = 1 - 0.7 * sites.index(terms.site) / len(sites)
         values, errors = zip(*_weighted(terms), strict=True)
         x = places + (number - (len(found) - 1) / 2) * width
-        axis.bar(x, values, width, yerr=errors, label=f"{name}, {terms.site}")
+        label = f"{name}, {terms.site}"
+        axis.bar(x, values, width, yerr=errors, label=label, **look)
     axis.set_xticks(places, [_label(term) for term in _TERMS])
     axis.set_yscale("symlog", linthresh=1e-4)
     axis.set_ylabel("nats")
@@ -137,8 +151,10 @@ def _margin_figure(distances, output):
     figure, (axis,) = panel_grid(1, across=1, width=7.0)
     shown = [np.minimum(found.linearised, 1e6) for _, found in distances]
     edges = np.linspace(0, max(float(values.max()) for values in shown) or 1, 25)
+    looks = model_styles(name for name, _ in distances)
     for (name, _), values in zip(distances, shown, strict=True):
-        axis.hist(values, edges, histtype="step", label=name)
+        color = looks[name]["color"]
+        axis.hist(values, edges, histtype="step", label=name, color=color)
     axis.set_xlabel("linearised margin, l2, [0,1] pixels")
     axis.set_ylabel("images")
     path = pathlib.Path(output, "margins.png")

@@ -35,7 +35,8 @@ def freeze(network: keras.Model, prefixes: Sequence[str]) -> None:
         if not frozen:
             raise ValueError(
                 "`freeze` must name the beginning of a layer with weights."
-                f"{did_you_mean(prefix, known)} Received: {prefix!r}"
+                f"{did_you_mean(prefix, known)} The first of {len(known)}: "
+                f"{', '.join(list(known)[:10])}. Received: {prefix!r}"
             )
         for layer in frozen:
             layer.trainable = False
