@@ -54,7 +54,9 @@ def own_arrays(name: str) -> tuple[Arrays, Arrays, DatasetSpec]:
             f"Received: {type(found).__name__}"
         )
     train, test = (_pair(name, pair) for pair in found[:2])
-    known = found[2] if len(found) == 3 else _described(name, train[0], train[1], test[1])
+    known = (
+        found[2] if len(found) == 3 else _described(name, train[0], train[1], test[1])
+    )
     expected = (known.shape, range(known.num_classes))
     for images, labels in (train, test):
         if images.shape[1:] != expected[0] or not set(labels) <= set(expected[1]):
