@@ -82,7 +82,7 @@ def _load(file):
 
 def _classes(record):
     """Those of the set; of photographs the run has noted them."""
-    return record.config.get("classes") or data.spec(record.dataset).classes
+    return record.config.get("classes") or data.spec_of_name(record.dataset).classes
 
 
 def run():

@@ -9,6 +9,9 @@ from .labels import hits as hits
 from .loading import Split as Split
 from .loading import Splits as Splits
 from .loading import load as load
+from .own import is_own as is_own
+from .own import own_arrays as own_arrays
+from .own import spec_of_name as spec_of_name
 from .photographs.catalogue import is_photographs as is_photographs
 from .photographs.photographs import Photographs as Photographs
 from .photographs.photographs import PhotographSplit as PhotographSplit

@@ -4,9 +4,10 @@ import dataclasses
 from typing import Any
 
 from nfm_keras.data import loading
+from nfm_keras.data.own import spec_of_name
 from nfm_keras.data.photographs import catalogue
 from nfm_keras.data.photographs.photographs import Reading
-from nfm_keras.data.specs import DatasetSpec, spec
+from nfm_keras.data.specs import DatasetSpec
 from nfm_keras.types import StrPath
 
 _READING = ("image_size", "eval_crop", "antialias")
@@ -48,7 +49,7 @@ def described(
 def spec_of(config: Any) -> DatasetSpec:
     """Returns the `DatasetSpec` of a config that is `described`."""
     if config.classes is None:
-        return spec(config.dataset)
+        return spec_of_name(config.dataset)
     return catalogue.describe(config.dataset, config.classes, config.image_size)
 
 

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nfm_keras.checks import check_count
+from nfm_keras.data import own
 from nfm_keras.data.photographs import catalogue
 from nfm_keras.data.photographs.photographs import PhotographSplit, Reading
-from nfm_keras.data.specs import DatasetSpec, spec
+from nfm_keras.data.specs import DatasetSpec
 from nfm_keras.types import StrPath
 
 
@@ -61,7 +62,9 @@ def load(
             part of the installation; the others are TensorFlow Datasets. Or
             photographs: `folder:PATH`, a folder of class folders or one with such in
             `train` and `val`; `tfds:NAME`, a set of TensorFlow Datasets;
-            `imagenet2012`, `imagenette`, `restricted_imagenet`.
+            `imagenet2012`, `imagenette`, `restricted_imagenet`. Or a function of
+            your own, `module:function`, such as `keras.datasets.cifar10:load_data`: see
+            `nfm_keras.data.own.own_arrays`.
         data_dir: Folder of TensorFlow Datasets; `None` for `TFDS_DATA_DIR`,
             else `~/tensorflow_datasets`.
         download: Whether a set that is not there may be downloaded.
@@ -88,12 +91,14 @@ def load(
     if catalogue.is_photographs(name):
         place = data_dir, download, limit, validation
         return Splits(*catalogue.open_splits(name, *place, Reading(**reading)))
-    known = spec(name)
+    known = own.spec_of_name(name)
     catalogue.refuse_settings(name, reading)
     if limit is not None:
         check_count("limit", limit)
     if name == "digits":
         train, test = _load_digits()
+    elif own.is_own(name):
+        train, test, _ = own.own_arrays(name)
     else:
         train, test = _load_tfds(name, data_dir, download)
     train, test = (Split(x[:limit], y[:limit], known) for x, y in (train, test))

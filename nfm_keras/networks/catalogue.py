@@ -1,6 +1,7 @@
 """The networks by name."""
 
 import functools
+import inspect
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import keras
 
 from nfm_keras.checks import unknown
+from nfm_keras.imported import imported, is_imported
 from nfm_keras.networks import backbones
 from nfm_keras.networks.perceptron import mlp
 from nfm_keras.networks.plain_vit import vit_s16
@@ -54,7 +56,9 @@ def build(
     """Builds a network by name.
 
     Args:
-        name: One of `names()`.
+        name: One of `names()`; or `"module:function"`, a function of your own that
+            takes `(input_shape, num_classes)` and what it has arguments for of
+            `width`, `mean`, `std` and the options, and returns such a model.
         input_shape: Shape of one sample, `(height, width, channels)` or `(features,)`.
         num_classes: Number of logits.
         width: Multiplies the channels: 1 is the published network, 2 its
@@ -74,9 +78,7 @@ def build(
     >>> model = build("preact_resnet18", (32, 32, 3), 10, width=0.25)
     >>> model = build("applications/mobilenet_v2", (32, 32, 3), 10)
     """
-    if name not in names():
-        raise unknown("network", name, names())
-    builder = NETWORKS.get(name) or functools.partial(backbones.backbone, name)
+    builder = _builder(name)
     try:
         return builder(tuple(input_shape), num_classes, width=width, **options)
     except TypeError as error:
@@ -85,3 +87,33 @@ def build(
         raise ValueError(
             f"Network '{name}' must have the options it is given. Received: {error}"
         ) from None
+
+
+def _builder(name):
+    if name in NETWORKS:
+        return NETWORKS[name]
+    if name in backbones.names():
+        return functools.partial(backbones.backbone, name)
+    if is_imported(name):
+        return functools.partial(_own, name)
+    raise unknown("network", name, names())
+
+
+def _own(name, input_shape, num_classes, **options):
+    """The network of somebody's own function, which gets what it has arguments for."""
+    function = imported("network", name)
+    taken = inspect.signature(function).parameters
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in taken.values())
+    usual = "width", "mean", "std"
+    options = {
+        key: value
+        for key, value in options.items()
+        if takes_all or key in taken or key not in usual
+    }
+    model = function(input_shape, num_classes, **options)
+    if not isinstance(model, keras.Model) or model.output_shape[1:] != (num_classes,):
+        raise ValueError(
+            f"{name!r} must return a keras.Model with {num_classes} logits. "
+            f"Received: {getattr(model, 'output_shape', type(model).__name__)}"
+        )
+    return model

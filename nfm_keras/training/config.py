@@ -7,6 +7,7 @@ a network, is asked of the module that knows when a `Config` is made.
 import dataclasses
 
 from nfm_keras.checks import check_count, check_number, unknown
+from nfm_keras.imported import is_imported
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 ON_NAN = ("stop", "skip", "rollback")
@@ -144,7 +145,7 @@ class Config:
         for name, known in choices().items():
             value = getattr(self, name)
             if value is not None and value not in known:
-                if name == "dataset" and _is_photographs(value):
+                if _is_ones_own(name, value):
                     continue
                 raise unknown(name, value, known)
 
@@ -186,10 +187,13 @@ class Config:
             )
 
 
-def _is_photographs(dataset):
+def _is_ones_own(name, value):
+    """Whether a data set or network that no table has may be there all the same."""
     from nfm_keras import data
 
-    return data.is_photographs(dataset)
+    if name == "network":
+        return is_imported(value)
+    return name == "dataset" and (data.is_photographs(value) or data.is_own(value))
 
 
 def choices() -> dict:
