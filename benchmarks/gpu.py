@@ -227,12 +227,12 @@ def table(report):
     """The text of the report."""
     lines = [f"on {', '.join(report['hardware']['accelerators']) or 'the CPU'}"]
     for precision, rows in report["precisions"].items():
-        lines.append(f"\n{precision:<16}ms a step{'':<15}over erm{'':<14}first, MiB")
+        lines.append(f"\n{precision:<16}ms a step{'':<19}over erm{'':<14}first, MiB")
         for name, row in rows.items():
             told = "" if row["finite"] else "  its loss is no number"
             peak = "" if row["peak_mib"] is None else f", {row['peak_mib']:.0f}"
             lines.append(
-                f"{name:<16}{timing.spread(row['milliseconds']):<24}"
+                f"{name:<16}{timing.spread(row['milliseconds']):<28}"
                 f"{timing.spread(row['over_erm'], 3):<22}{row['first_round']:.0f} s"
                 f"{peak}{f'  bar {BAR}' if name == 'nfm' else ''}{told}"
             )
