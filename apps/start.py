@@ -17,6 +17,9 @@ BACKENDS = ("tensorflow", "jax", "torch")
 # TensorFlow says much when it is imported, before an app's own first line.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+# Where a CPU lacks neural-network instructions TensorFlow leaves oneDNN off, which
+# doubles the time of a step (benchmarks/onednn.py).
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 
 class _Terminated(SystemExit):

@@ -74,9 +74,17 @@ class Stream(EndlessBatches):
         self.order = rng.permutation(len(self.plan.images))
 
     def _crops(self, index, dy, dx, mirror):
-        height, width, _ = self.plan.shape
+        images, pad = self.plan.images, self.plan.pad
+        _, height, width, _ = images.shape
         ascending = np.arange(width)
-        columns = dx + np.where(mirror > 0, width - 1 - ascending, ascending)
-        rows = dy + np.arange(height)
-        images = self.plan.images
-        return images[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+        columns = dx - pad + np.where(mirror > 0, width - 1 - ascending, ascending)
+        rows = dy - pad + np.arange(height)
+        inside = _within(rows, height)[:, :, None] & _within(columns, width)[:, None, :]
+        rows, columns = rows.clip(0, height - 1), columns.clip(0, width - 1)
+        crops = images[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+        crops[~inside] = 0
+        return crops
+
+
+def _within(places, size):
+    return (places >= 0) & (places < size)

@@ -17,10 +17,11 @@ class Plan(NamedTuple):
     """What a stream of batches needs to know.
 
     Attributes:
-        images: uint8 `(n, height + 2 * pad, width + 2 * pad, channels)`.
+        images: uint8 `(n, height, width, channels)`.
         labels: int64 `(n,)`.
-        shape: `(height, width, channels)` of an image of a batch.
-        pad: Pixels by which the images were padded on each side.
+        pad: Pixels, 0 each, by which an image is padded on each side before it is cut
+            to its size again at a random place. No padded image is kept: it would be
+            half as large again.
         flip: bool. Whether half of them are mirrored.
         batch_size: int.
         steps: int, batches in an epoch.
@@ -33,7 +34,6 @@ class Plan(NamedTuple):
 
     images: np.ndarray
     labels: np.ndarray
-    shape: tuple
     pad: int
     flip: bool
     batch_size: int
@@ -101,11 +101,9 @@ def batches(
         )
     known = split.spec
     pad, flip = (known.pad, known.flip) if augment else (0, False)
-    borders = ((0, 0), (pad, pad), (pad, pad), (0, 0))
     plan = Plan(
-        images=np.pad(split.images, borders),
+        images=split.images,
         labels=split.labels,
-        shape=known.shape,
         pad=pad,
         flip=flip,
         batch_size=batch_size,

@@ -14,6 +14,10 @@ from nfm_keras.data.specs import DatasetSpec
 from nfm_keras.types import StrPath
 
 
+_SLICE = 1000
+"""Images that are read at once."""
+
+
 class Split(NamedTuple):
     """Images with their labels.
 
@@ -139,13 +143,23 @@ def _load_tfds(name, data_dir, download):
                 "--download (download=True)."
             )
         builder.download_and_prepare()
-    return tuple(
-        (part["image"], part["label"].astype(np.int64))
-        for part in (
-            tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
-            for split in ("train", "test")
-        )
-    )
+    return tuple(_read_tfds(builder, split) for split in ("train", "test"))
+
+
+def _read_tfds(builder, split):
+    """Images and labels of a split, read in slices: one batch would be there twice."""
+    import tensorflow_datasets as tfds
+
+    count = builder.info.splits[split].num_examples
+    shape = builder.info.features["image"].shape
+    images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.int64)
+    first = 0
+    parts = builder.as_dataset(split=split, batch_size=_SLICE)
+    for part in tfds.as_numpy(parts):
+        rows = slice(first, first + len(part["label"]))
+        images[rows], labels[rows] = part["image"], part["label"]
+        first = rows.stop
+    return images, labels
 
 
 def _hold_out(train, count):

@@ -14,7 +14,10 @@ def stream(plan):
     import tensorflow as tf
 
     with tf.device("CPU:0"):
-        pixels = tf.constant(plan.images.reshape(-1, plan.images.shape[-1]))
+        channels = plan.images.shape[-1]
+        pixels = tf.constant(plan.images.reshape(-1, channels))
+        # One more pixel, black: that of all borders.
+        pixels = tf.concat([pixels, tf.zeros((1, channels), tf.uint8)], axis=0)
         labels = tf.constant(plan.labels)
     roots = tf.random.split(tf.constant([plan.seed & 0x7FFFFFFF, 0], tf.int32), 2)
 
@@ -60,7 +63,8 @@ def _crops(plan, key, index):
     """The images of this part of a batch, and the places of their pixels."""
     import tensorflow as tf
 
-    (_, tall, wide, _), (height, width, _) = plan.images.shape, plan.shape
+    count, height, width, _ = plan.images.shape
+    border = count * height * width
     size, draw = (tf.shape(index)[0], 1), tf.random.stateless_uniform
     keys = tf.unstack(tf.random.split(key, 3))
     dy = draw(size, keys[0], maxval=2 * plan.pad + 1, dtype=tf.int32)
@@ -68,16 +72,19 @@ def _crops(plan, key, index):
     mirror = draw(size, keys[2], maxval=1 + plan.flip, dtype=tf.int32)
     # All rows are drawn, so that a row does not depend on the part.
     index, dy, dx, mirror = (rows[plan.part] for rows in (index, dy, dx, mirror))
-    rows = index[:, None] * tall + dy + tf.range(height)
     ascending = tf.range(width)
-    columns = dx + tf.where(mirror > 0, width - 1 - ascending, ascending)
-    return index, rows[:, :, None] * wide + columns[:, None, :]
+    columns = dx - plan.pad + tf.where(mirror > 0, width - 1 - ascending, ascending)
+    rows = dy - plan.pad + tf.range(height)
+    firsts = (index[:, None] * height + rows) * width
+    firsts = tf.where((rows >= 0) & (rows < height), firsts, border)
+    columns = tf.where((columns >= 0) & (columns < width), columns, border)
+    return index, tf.minimum(firsts[:, :, None] + columns[:, None, :], border)
 
 
 def _varied(plan, images, epoch, index):
     if plan.vary is None:
         return images
-    kinds = [((None, *plan.shape), "uint8")]
+    kinds = [((None, *plan.images.shape[1:]), "uint8")]
     (varied,) = call_from_tensorflow(
         lambda *arrays: (plan.vary(*arrays),), kinds, (images, epoch, index)
     )
