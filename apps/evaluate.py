@@ -245,14 +245,14 @@ def _transfer(loaded, test, folder):
 
 
 def _report(loaded, evaluations, test, folder):
-    path = reports.suite.write(evaluations, folder)
-    reports.pictures.samples(test.images, path.parent, frost_dir=_FROST.value)
+    reports.pictures.samples(test.images, folder, frost_dir=_FROST.value)
     for one in loaded:
         name = f"adversaries_{one.name.replace('/', '_')}.png"
-        drawing = path.parent / name
+        drawing = pathlib.Path(folder, name)
         given = {"name": one.name, "from_logits": _from_logits()}
         reports.pictures.adversaries(one.classifier, test, drawing, **given)
-    print(f"Report: {path}")
+    path = reports.suite.write(evaluations, folder)
+    print(f"Report: {path} and {path.with_name(reports.suite.PAGE).name}")
 
 
 def run():
