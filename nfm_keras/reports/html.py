@@ -23,19 +23,23 @@ pre { background: #f4f4f4; padding: 0.7em; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 div.figure { overflow-x: auto; margin: 0.6em 0; }
 img.figure { display: block; max-width: 100%; }
+summary { cursor: pointer; margin: 0.6em 0; }
 p.note { color: #555; font-size: 0.93em; }
 td.number { white-space: nowrap; }
 div.batches { display: grid; grid-template-columns: 1fr 1fr; gap: 0.5em 2em; }
 div.batch { display: grid; grid-template-columns: repeat(4, 1fr); gap: 0.7em;
   align-content: start; }
 div.batch p { grid-column: 1 / -1; margin: 0.5em 0 0; min-height: 2.9em; }
+div.examples { display: grid; grid-template-columns: repeat(8, 1fr); gap: 0.7em; }
 figure { margin: 0; }
 figure img { width: 100%; image-rendering: pixelated; }
 figcaption { font-size: 0.8em; line-height: 1.25; white-space: pre-line; }
 @media (max-width: 45em) {
   body { margin: 0.7em auto; }
   table { display: block; overflow-x: auto; }
+  td:last-child:not(.number) { min-width: 14em; }
   div.batches { grid-template-columns: 1fr; }
+  div.examples { grid-template-columns: repeat(4, 1fr); }
 }
 @media print {
   body { margin: 0; max-width: none; font-size: 11px; }
