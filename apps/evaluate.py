@@ -9,8 +9,8 @@
 Prints a line a score. What is finished is kept in `evaluation.json`, in the folder of
 the run or, for `--model` (a Keras file or a SavedModel, as PATH or NAME=PATH), below
 `--output`; the same command goes on from there. `--output` gets a report of all
-classifiers side by side, with a paired test against the first; it is
-evaluations/<data set> for a suite or a model unless told otherwise. With
+classifiers side by side (report.md and comparison.html), with a paired test against the
+first; it is evaluations/<data set> for a suite or a model unless told otherwise. With
 `--transfer=pgd@8/255` the images that this attack makes with each classifier are scored
 on all (`transfer.md`); `--save_adversaries=FOLDER` keeps the images of every attack.
 """
