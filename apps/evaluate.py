@@ -9,8 +9,8 @@
 Prints a line a score. What is finished is kept in `evaluation.json`, in the folder of
 the run or, for `--model` (a Keras file or a SavedModel, as PATH or NAME=PATH), below
 `--output`; the same command goes on from there. `--output` gets a report of all
-classifiers side by side, with a paired test against the first; it is
-evaluations/<data set> for a suite or a model unless told otherwise. With
+classifiers side by side (report.md and comparison.html), with a paired test against the
+first; it is evaluations/<data set> for a suite or a model unless told otherwise. With
 `--transfer=pgd@8/255` the images that this attack makes with each classifier are scored
 on all (`transfer.md`); `--save_adversaries=FOLDER` keeps the images of every attack.
 """
@@ -245,14 +245,14 @@ def _transfer(loaded, test, folder):
 
 
 def _report(loaded, evaluations, test, folder):
-    path = reports.suite.write(evaluations, folder)
-    reports.pictures.samples(test.images, path.parent, frost_dir=_FROST.value)
+    reports.pictures.samples(test.images, folder, frost_dir=_FROST.value)
     for one in loaded:
         name = f"adversaries_{one.name.replace('/', '_')}.png"
-        drawing = path.parent / name
+        drawing = pathlib.Path(folder, name)
         given = {"name": one.name, "from_logits": _from_logits()}
         reports.pictures.adversaries(one.classifier, test, drawing, **given)
-    print(f"Report: {path}")
+    path = reports.suite.write(evaluations, folder)
+    print(f"Report: {path} and {path.with_name(reports.suite.PAGE).name}")
 
 
 def run():

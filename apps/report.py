@@ -15,8 +15,8 @@ there is, finished or not, and prints the paths.
 
 python -m apps.report --side_by_side --runs=runs/erm,runs/nfm --output=report
 
-writes report.md, its figures and its paired tests from the runs' evaluations, as
-`nfm-evaluate` does, and measures nothing.
+writes report.md, the same as one page, comparison.html, its figures and its paired
+tests from the runs' evaluations, as `nfm-evaluate` does, and measures nothing.
 
 python -m apps.report --leaderboard --runs=results/cifar10,results/table1 --output=board
 

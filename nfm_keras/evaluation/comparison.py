@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import numpy as np
 import scipy.special
 import scipy.stats
 
-from nfm_keras.evaluation.statistics import mean_interval, wilson_interval
+from nfm_keras.evaluation.statistics import holm, mean_interval, wilson_interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,28 +93,63 @@ def _pair(first, other, name):
 
 
 def _compare(label, first, second, pairs):
-    n = len(pairs[0][0])
     if len(pairs) == 1:
-        test = mcnemar(*pairs[0][::-1])
-        values = test.difference, test.low, test.high, test.p_value
-        return Comparison(label, first, second, n, *values)
-    gain = 100.0 * np.mean([b.astype(float) - a for a, b in pairs], axis=0)
+        test = paired(*pairs[0][::-1])
+    else:
+        test = paired(*(np.mean(right, axis=0) for right in (*zip(*pairs),)[::-1]))
+    values = test.difference, test.low, test.high, test.p_value
+    return Comparison(label, first, second, len(pairs[0][0]), *values)
+
+
+class Paired(NamedTuple):
+    """A paired difference in percent points: the first minus the second.
+
+    Attributes:
+        difference, low, high: floats, with the ends of the 95 % interval.
+        p_value: float. Of no difference.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def paired(first, second):
+    """Returns by how much one classifier is better than another on the same images.
+
+    McNemar's exact test of hits; of shares of several perturbations, the t test of the
+    mean over images.
+
+    Args:
+        first, second: `(n,)` bools, of each image whether it was right, or floats, the
+            share of perturbations under which it was.
+
+    Returns:
+        `Paired`.
+
+    Example:
+
+    >>> paired(np.array([True, True, False]), np.array([True, False, False])).p_value
+    1.0
+    """
+    if first.dtype == second.dtype == bool:
+        test = mcnemar(first, second)
+        return Paired(test.difference, test.low, test.high, test.p_value)
+    gain = 100.0 * (np.asarray(first, float) - second)
     if np.ptp(gain) == 0:  # no test: every image says the same
         p_value = float(gain[0] == 0)
     else:
         p_value = float(scipy.stats.ttest_1samp(gain, 0).pvalue)
-    return Comparison(label, first, second, n, *mean_interval(gain), p_value)
+    return Paired(*mean_interval(gain), p_value)
 
 
 def _holm(comparisons):
-    """Holm's step-down adjustment: the chance of one false alarm among all."""
-    count = len(comparisons)
-    order = sorted(range(count), key=lambda i: comparisons[i].p_value)
-    adjusted, highest = list(comparisons), 0.0
-    for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (count - rank) * comparisons[i].p_value))
-        adjusted[i] = dataclasses.replace(comparisons[i], adjusted=highest)
-    return adjusted
+    adjusted = holm([comparison.p_value for comparison in comparisons])
+    return [
+        dataclasses.replace(comparison, adjusted=value)
+        for comparison, value in zip(comparisons, adjusted, strict=True)
+    ]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from nfm_keras.evaluation.progress import Meter
 from nfm_keras.evaluation.statistics import wilson_interval
 from nfm_keras.evaluation.store import Store
 from nfm_keras.evaluation.subject import LabelledImages, subject_of
+from nfm_keras.records.answers import pack_classes
 from nfm_keras.records.environment import environment
 from nfm_keras.records.evaluation import Evaluation
 from nfm_keras.records.ids import ATTACKS, kind
@@ -209,6 +210,7 @@ def _measure(subject, planned, scores, store, meter):
                 subject.saved.finish(ready, store.evaluation)
         if condition.severity == 0:
             store.put(reliability=_reliability(subject, store))
+            store.put(**_answers(subject, store))
         store.add_score(ready)
         meter.ready(index, ready)
 
@@ -229,6 +231,16 @@ def _reliability(subject, store):
         return known
     clean = calibration.reliability(subject.clean_logits, subject.labels)
     return extras.as_json(clean)
+
+
+def _answers(subject, store):
+    """The true class of each clean image, and the one that the classifier gives it."""
+    fields = {"classes": subject.classes, "labels": pack_classes(subject.labels)}
+    earlier = store.earlier
+    if earlier.predicted and earlier.labels == fields["labels"]:
+        return fields | {"predicted": earlier.predicted}
+    predicted = subject.clean_logits.argmax(axis=1)
+    return fields | {"predicted": pack_classes(predicted)}
 
 
 def _unmeasured(condition, subject):

@@ -118,3 +118,27 @@ def mean_accuracy(scores):
     shares = 100.0 * np.mean([score.right for score in scores], axis=0)
     mean, low, high = mean_interval(shares)
     return mean, max(low, 0.0), min(high, 100.0)
+
+
+def holm(p_values):
+    """Returns p values adjusted by Holm's method: one false alarm among all of them.
+
+    Args:
+        p_values: list of float.
+
+    Returns:
+        List of float in the same order, none above 1.
+
+    Example:
+
+    >>> holm([0.01, 0.5, 0.02])
+    [0.03, 0.5, 0.04]
+
+    Reference: S. Holm, *A simple sequentially rejective multiple test procedure*,
+    Scandinavian Journal of Statistics 6 (1979).
+    """
+    count, highest, adjusted = len(p_values), 0.0, [*p_values]
+    for rank, i in enumerate(sorted(range(count), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (count - rank) * p_values[i]))
+        adjusted[i] = highest
+    return adjusted

@@ -52,6 +52,7 @@ class Subject:
         stochastic: bool, whether it may change from pass to pass.
         name: str, what the user calls the classifier; empty without.
         saved: `adversaries.Saved`, which is given the images that attacks find; None.
+        classes: tuple of str, the names of the classes, empty where they have none.
     """
 
     classifier: PlainClassifier
@@ -65,6 +66,7 @@ class Subject:
     stochastic: bool = False
     name: str = ""
     saved: Any = None
+    classes: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -230,6 +232,7 @@ def subject_of(
         std=std,
         protocol=protocol or ("pixel" if std is None else "reference"),
         batch_size=batch_size,
+        classes=tuple(map(str, getattr(spec, "classes", ()))),
         **settings,
     )
 

@@ -1,4 +1,7 @@
 from .accuracy import accuracy_curves as accuracy_curves
+from .comparison import clean_against_worst as clean_against_worst
+from .comparison import confusions as confusions
+from .comparison import differences as differences
 from .corruptions import corruption_bars as corruption_bars
 from .corruptions import heat_map as heat_map
 from .images import adversarial_examples as adversarial_examples

@@ -95,17 +95,22 @@ def draw_points(axis, points, places, label, style):
     axis.errorbar(places, means, whiskers, label=label, **marks, **look)
 
 
-def widen(axis, least=20.0):
-    """Makes a vertical axis in percent show a range of at least so many points.
+def widen(axis, least=20.0, which="y"):
+    """Makes an axis in percent show a range of at least so many points.
 
     On a shorter one the chance of a thousand images looks like a trend.
+
+    Args:
+        axis: `matplotlib.axes.Axes`.
+        least: float, the shortest range in percent points.
+        which: str, `"y"` or `"x"`.
     """
-    low, high = axis.get_ylim()
+    low, high = getattr(axis, f"get_{which}lim")()
     if high - low < least:
         middle = (low + high) / 2
         middle = min(max(middle, least / 2 - 1), 101 - least / 2)
-        axis.set_ylim(middle - least / 2, middle + least / 2)
-        axis.locator_params(axis="y", steps=[1, 2, 5, 10])
+        getattr(axis, f"set_{which}lim")(middle - least / 2, middle + least / 2)
+        axis.locator_params(axis=which, steps=[1, 2, 5, 10])
 
 
 def finish(figure, path, title, caption, *, grid="both", order=()):
@@ -114,7 +119,8 @@ def finish(figure, path, title, caption, *, grid="both", order=()):
     Args:
         figure: `matplotlib.figure.Figure` with its panels drawn; everything that has a
             label is in the legend, once.
-        path: PNG, PDF or SVG file to write; its folder is created.
+        path: PNG, PDF or SVG file to write; its folder is created. None to write
+            nothing.
         title: str or None.
         caption: str, small under the title.
         grid: str. `"both"`, `"x"` or `"y"`.
@@ -155,7 +161,8 @@ def save(figure, path, title, caption):
 
     Args:
         figure: `matplotlib.figure.Figure`.
-        path: PNG, PDF or SVG file to write; its folder is created.
+        path: PNG, PDF or SVG file to write; its folder is created. None to write
+            nothing.
         title: str or None.
         caption: str, small under the title.
 
@@ -165,8 +172,9 @@ def save(figure, path, title, caption):
     width = figure.get_size_inches()[0]
     parts = [textwrap.fill(part, int(width * 13)) for part in (title, caption) if part]
     figure.suptitle("\n".join(parts), fontsize=9)
-    with whole(path) as hidden:
-        figure.savefig(hidden)
+    if path is not None:
+        with whole(path) as hidden:
+            figure.savefig(hidden)
     return figure
 
 

@@ -7,12 +7,22 @@ import numpy as np
 import scipy.stats
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
-from nfm_keras.figures.base import Point, check_any, draw, finish, panel_grid
+from nfm_keras.figures.base import (
+    Point,
+    check_any,
+    draw,
+    finish,
+    panel_grid,
+    widen,
+)
 from nfm_keras.figures.styles import STYLES
 from nfm_keras.types import StrPath
 
 SHOWN = 16
 """The most images on a contact sheet."""
+
+_NATS = 0.5
+"""The least that an axis of a loss spans."""
 
 _COLORS = [color for color, _ in STYLES]
 _PANELS = {
@@ -47,7 +57,7 @@ def curves(history, watched):
             factor = 100 if "accuracy" in name else 1
             values = factor * np.asarray(history[name], "float64")
             _line(axis, values, series_name(name, watched), color)
-        _widen(axis, 5 if "accuracy" in label else None)
+        _widen(axis, label)
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
         axis.locator_params(axis="x", integer=True)
@@ -90,6 +100,7 @@ def histories(
         for run, points in lines.items():
             draw(axis, points, run, styles[run])
         axis.set_ylabel(label)
+        _widen(axis, label)
         axis.set_xlabel("epoch")
         axis.locator_params(axis="x", integer=True)
     return finish(figure, path, title, caption, order=styles)
@@ -224,20 +235,21 @@ def _line(axis, values, label, color):
     axis.plot(epochs[there], values[there], label=label, color=color, marker=marker)
 
 
-def _widen(axis, least=None):
+def _widen(axis, label):
     """Keeps an axis from showing what hardly changes as if it changed much.
 
-    Args:
-        axis: Matplotlib's.
-        least: Smallest extent; by default a tenth of the largest value.
+    Percent span 20 points at least, and losses half a nat; rates begin at 0.
     """
     low, high = axis.dataLim.y0, axis.dataLim.y1
     if not np.isfinite([low, high]).all():
         return
-    least = least or 0.1 * max(abs(low), abs(high))
-    if high - low < least:
-        middle = (low + high) / 2
-        axis.set_ylim(middle - 0.55 * least, middle + 0.55 * least)
+    if "%" in label:
+        widen(axis)
+    elif "rate" in label:
+        axis.set_ylim(min(0, low), 1.1 * high if high > 0 else 1)
+    elif high - low < _NATS:
+        bottom = max(0, (low + high - _NATS) / 2)
+        axis.set_ylim(bottom - 0.05 * _NATS, bottom + 1.05 * _NATS)
 
 
 def _sites(axis, sites, names, active):

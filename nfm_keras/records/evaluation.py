@@ -4,8 +4,11 @@ import collections.abc
 import dataclasses
 from typing import Any, overload
 
+import numpy as np
+
 from nfm_keras.checks import did_you_mean
 from nfm_keras.records import ids, schema, views
+from nfm_keras.records.answers import unpack_classes
 from nfm_keras.records.score import Score
 from nfm_keras.types import StrPath
 
@@ -14,6 +17,8 @@ FORMAT = 4
 
 EVALUATION_FILE = "evaluation.json"
 """Name of an evaluation inside the folder of its run or model."""
+
+_LATER = ("skipped", "classes", "labels", "predicted")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -49,6 +54,10 @@ class Evaluation(collections.abc.Sequence[Score]):
         checks: tuple of dicts, the gradient-masking report.
         skipped: tuple of str. Names of the image files that could not be read and are
             not among the images.
+        classes: tuple of str, the names of the classes; empty where they have none.
+        labels, predicted: str. The true class of each image, and the one that the
+            classifier gives the image as it is, as `records.pack_classes` writes them.
+            Empty where they were not recorded, as in files of before.
 
     Example:
 
@@ -75,6 +84,9 @@ class Evaluation(collections.abc.Sequence[Score]):
     certifications: tuple[dict, ...] = ()
     checks: tuple[dict, ...] = ()
     skipped: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    labels: str = ""
+    predicted: str = ""
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -109,6 +121,16 @@ class Evaluation(collections.abc.Sequence[Score]):
 
     def _repr_markdown_(self) -> str:
         return views.short(self.scores).to_markdown()  # for notebooks
+
+    @property
+    def answers(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """True and predicted classes of the images as they are, `(n,)` int64 each.
+
+        None where they were not recorded.
+        """
+        if not (self.labels and self.predicted):
+            return None
+        return unpack_classes(self.labels), unpack_classes(self.predicted)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns all of it as a dict of JSON values, `scores` by their ids.
@@ -172,7 +194,7 @@ def load_evaluation(path: StrPath) -> Evaluation:
         ValueError: If the file is truncated, of a newer format or not an evaluation.
     """
     older = {1: _with_scores, 2: _with_warnings, 3: _with_revisions}
-    return schema.read(path, Evaluation, FORMAT, older=older, optional=("skipped",))
+    return schema.read(path, Evaluation, FORMAT, older=older, optional=_LATER)
 
 
 def _with_scores(content):

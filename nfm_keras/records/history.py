@@ -112,8 +112,23 @@ def shown(history: dict, config: dict) -> dict:
     >>> shown({"loss": [2.0], "val_loss": [1.9]}, {"validation": 0})
     {'loss': [2.0], 'test_loss': [1.9]}
     """
-    rename = _SHOWN[watched(config)]
-    return {rename(name): values for name, values in history.items()}
+    return names(history, watched(config))
+
+
+def names(logs: dict, measured_on: str) -> dict:
+    """Returns logs by the names that are shown, `test_...` for the test's.
+
+    Args:
+        logs: Dict by Keras' names.
+        measured_on: `"validation"` or `"test"`.
+
+    Example:
+
+    >>> names({"val_loss": 1.9}, "test"), names({"val_loss": 1.9}, "validation")
+    ({'test_loss': 1.9}, {'val_loss': 1.9})
+    """
+    rename = _SHOWN[measured_on]
+    return {rename(name): value for name, value in logs.items()}
 
 
 def _test_name(name):

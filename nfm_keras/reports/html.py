@@ -21,20 +21,25 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 tr.differs td { font-weight: bold; }
 pre { background: #f4f4f4; padding: 0.7em; white-space: pre-wrap;
   overflow-wrap: anywhere; }
-img.figure { max-width: 100%; }
+div.figure { overflow-x: auto; margin: 0.6em 0; }
+img.figure { display: block; max-width: 100%; }
+summary { cursor: pointer; margin: 0.6em 0; }
 p.note { color: #555; font-size: 0.93em; }
 td.number { white-space: nowrap; }
 div.batches { display: grid; grid-template-columns: 1fr 1fr; gap: 0.5em 2em; }
 div.batch { display: grid; grid-template-columns: repeat(4, 1fr); gap: 0.7em;
   align-content: start; }
 div.batch p { grid-column: 1 / -1; margin: 0.5em 0 0; min-height: 2.9em; }
+div.examples { display: grid; grid-template-columns: repeat(8, 1fr); gap: 0.7em; }
 figure { margin: 0; }
 figure img { width: 100%; image-rendering: pixelated; }
 figcaption { font-size: 0.8em; line-height: 1.25; white-space: pre-line; }
 @media (max-width: 45em) {
   body { margin: 0.7em auto; }
   table { display: block; overflow-x: auto; }
+  td:last-child:not(.number) { min-width: 14em; }
   div.batches { grid-template-columns: 1fr; }
+  div.examples { grid-template-columns: repeat(4, 1fr); }
 }
 @media print {
   body { margin: 0; max-width: none; font-size: 11px; }
@@ -43,6 +48,9 @@ figcaption { font-size: 0.8em; line-height: 1.25; white-space: pre-line; }
 }
 """
 
+
+_WIDE = 40
+"""Letters that a picture may be wide and still shrink to the width of a phone."""
 
 _TAGS = {"": "span", "aside": "em", "code": "code"}
 
@@ -120,9 +128,21 @@ def table(body, content):
 def figure(body, drawing, alt):
     """Adds a `matplotlib.figure.Figure`; nothing for `None`."""
     if drawing is not None:
-        element = image(body, png(drawing), alt)
-        element.set("class", "figure")
-        element.set("style", f"width: {5.5 * drawing.get_size_inches()[0]:.0f}em")
+        picture(body, png(drawing), alt)
+
+
+def picture(body, content, alt):
+    """Adds the bytes of a PNG file in the size in which its letters are read.
+
+    Where the page is narrow, a wide one can be moved sideways instead of shrinking.
+    """
+    with Image.open(io.BytesIO(content)) as opened:
+        dots = opened.info.get("dpi", (150, 150))[0]
+        width = 5.5 * opened.width / dots
+    element = image(add(body, "div", **{"class": "figure"}), content, alt)
+    element.set("class", "figure")
+    least = " min-width: 46em;" if width > _WIDE else ""
+    element.set("style", f"width: {width:.0f}em;{least}")
 
 
 def image(parent, content, alt):

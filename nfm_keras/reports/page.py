@@ -9,6 +9,7 @@ from nfm_keras import records
 from nfm_keras.figures import training as figures
 from nfm_keras.records import history
 from nfm_keras.reports import html, seen
+from nfm_keras.reports.pages import measured
 from nfm_keras.table import Table
 from nfm_keras.training import inputs
 from nfm_keras.types import StrPath
@@ -27,12 +28,14 @@ class Run(NamedTuple):
         config: Dict.
         history: Dict of str to list of float.
         record: `Record`; `None` of a run that is not finished.
+        evaluation: `Evaluation` beside the record; `None` without one.
     """
 
     folder: pathlib.Path
     config: dict
     history: dict
     record: records.Record | None
+    evaluation: records.Evaluation | None = None
 
 
 def read(folder) -> Run:
@@ -49,14 +52,16 @@ def read(folder) -> Run:
     folder = pathlib.Path(folder)
     if (folder / records.FILE).exists():
         record = records.load(folder / records.FILE)
-        return Run(folder, record.config, record.history, record)
+        beside = folder / records.EVALUATION_FILE
+        evaluation = records.load_evaluation(beside) if beside.exists() else None
+        return Run(folder, record.config, record.history, record, evaluation)
     if not (folder / CONFIG).exists():
         raise FileNotFoundError(
             f"A run's folder must hold {records.FILE} or {CONFIG}. Received: {folder}"
         )
     table = folder / history.FILE
-    measured = history.read_history(table) if table.exists() else {}
-    return Run(folder, records.read_json(folder / CONFIG), measured, None)
+    logged = history.read_history(table) if table.exists() else {}
+    return Run(folder, records.read_json(folder / CONFIG), logged, None)
 
 
 def find(folder):
@@ -80,10 +85,11 @@ def find(folder):
 def write(folder, data_dir=None):
     """Writes `report.html` of a run: one page that needs no other file.
 
-    What was trained and how to repeat it, curves, results with their intervals, the
-    images as the network sees them after mixing, and which sites and weights were
-    drawn. The network is built again from the config; images come from the data set,
-    and where that is not at hand, the page says so and goes without.
+    What was trained and how to repeat it, curves, the images as the network sees them
+    after mixing, which sites and weights were drawn, and, once it is evaluated, scores
+    with their intervals and curves, the confusion matrix and images that are wrong. The
+    network is built again from the config; images come from the data set, and where
+    that is not at hand, the page says so and goes without.
 
     Args:
         folder: The run's, finished or not (`read`).
@@ -153,7 +159,8 @@ def page(run, data_dir=None) -> str:
             backend=run.record and run.record.versions.get("backend"),
             data_dir=data_dir,
         )
-    _add_scores(body, run)
+    measured.add_scores(body, run)
+    measured.add_classes(body, run, config, data_dir)
     _add_settings(body, run, config, model)
     _add_origin(body, run)
     return html.text(whole)
@@ -182,19 +189,19 @@ def _add_heading(body, run):
 
 def _add_training(body, run):
     html.add(body, "h2", "Training")
-    measured = {
+    logged = {
         name: values
         for name, values in run.history.items()
         if name not in ("seconds", "learning_rate") and any(map(math.isfinite, values))
     }
-    if not measured:
+    if not logged:
         html.note(body, "No epoch is over yet, or none is recorded.")
         return
     watched, order = (
         history.watched(run.config),
-        sorted(measured, key=lambda n: ("loss" in n, n)),
+        sorted(logged, key=lambda n: ("loss" in n, n)),
     )
-    rows = [_extremes(name, measured[name], watched) for name in order]
+    rows = [_extremes(name, logged[name], watched) for name in order]
     html.table(body, Table(["", "last", "epoch", "best", "epoch"], rows, "lr"))
     html.note(
         body,
@@ -213,30 +220,6 @@ def _extremes(name, values, watched):
     for value, epoch in (points[-1], best):
         cells += [f"{100 * value:.2f}" if accuracy else f"{value:.4f}", str(epoch)]
     return cells
-
-
-def _add_scores(body, run):
-    if run.record is None or not run.record.scores:
-        return
-    html.add(body, "h2", "Robustness")
-    head = "perturbation", "protocol", "accuracy (%)", "95 % interval", "images"
-    rows = [
-        (
-            score.perturbation,
-            score.protocol,
-            f"{score.value:.2f}",
-            f"{score.low:.2f} to {score.high:.2f}",
-            score.n,
-            _settings_text(score.settings),
-        )
-        for score in run.record.scores
-    ]
-    html.table(body, Table([*head, "settings"], rows, "llrrrl"))
-
-
-def _settings_text(settings):
-    words = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in settings.items()}
-    return ", ".join(f"{name} {value}" for name, value in words.items())
 
 
 def _rebuilt(run):

@@ -1,39 +1,42 @@
-"""The report of evaluations side by side: one Markdown page, CSV files and figures.
+"""The report of evaluations side by side: one page, CSV files and figures.
 
-Everything is made from `nfm_keras.records.Evaluation`s alone, never from a model.
+The page is written as Markdown and as HTML, which say the same. Everything is made from
+`nfm_keras.records.Evaluation`s alone, never from a model.
 """
 
 import dataclasses
 import json
 import pathlib
 import types
-import urllib.parse
-
-import numpy as np
 
 from nfm_keras import records
 from nfm_keras.attacks.doubts import DOUBTS
-from nfm_keras.corruptions.constants import NAMES, SEVERITIES, STANDARD
-from nfm_keras.evaluation import corruption_error, masking
+from nfm_keras.evaluation import masking
 from nfm_keras.evaluation.comparison import compare
-from nfm_keras.evaluation.statistics import wilson_interval
-from nfm_keras.records import ids
 from nfm_keras.reports import captions, suite_figures
-from nfm_keras.reports.cells import MEANS, corruption_mean
-from nfm_keras.reports.columns import MISSING, headlines, order
-from nfm_keras.reports.suite_figures import by_kind, certification
+from nfm_keras.reports.comparisons import classes, drawings, tables
+from nfm_keras.reports.comparisons.blocks import (
+    Code,
+    Heading,
+    Items,
+    Paragraph,
+    Picture,
+    to_html,
+)
+from nfm_keras.reports.comparisons.blocks import to_markdown as markdown
+from nfm_keras.reports.comparisons.verdict import verdict
+from nfm_keras.reports.comparisons.worst import worst_case
 from nfm_keras.table import Table
 
-_CALIBRATION = {
-    "nll": "clean: negative log-likelihood (nats)",
-    "brier": "clean: Brier score",
-    "ece": "clean: expected calibration error, 15 bins",
-    "rms": "clean: RMS calibration error, bins of 100",
-}
+PAGE = "comparison.html"
+"""Name of the page as HTML; a run's own page is report.html."""
 
 
 def write(evaluations, folder, *, title=None):
-    """Writes report.md, scores.csv, comparison.csv and the figures.
+    """Writes report.md, comparison.html, scores.csv, comparison.csv and the figures.
+
+    Pictures of samples and of adversaries that stand in the folder already, as
+    `nfm_keras.reports.pictures` draws them, are shown too.
 
     Args:
         evaluations: list of `nfm_keras.records.Evaluation` on the same images. The
@@ -55,16 +58,19 @@ def write(evaluations, folder, *, title=None):
             f"Received: {[(e.model, len(e)) for e in evaluations]}"
         )
     folder = pathlib.Path(folder)
-    compared = compare(evaluations, _groups(evaluations))
+    compared = compare(evaluations, tables.groups(evaluations))
     records.write_text(folder / "scores.csv", scores(evaluations).to_csv())
     if compared:
         table = Table.from_dicts(map(dataclasses.asdict, compared))
         records.write_text(folder / "comparison.csv", table.to_csv())
-    figures = suite_figures.draw(evaluations, folder)
-    path = folder / "report.md"
-    text = to_markdown(evaluations, compared, title=title, figures=figures)
-    records.write_text(path, text)
-    return path
+    worst = worst_case(evaluations)
+    figures = drawings.draw(evaluations, compared, worst, folder)
+    figures |= suite_figures.draw(evaluations, folder)
+    figures |= _pictures(evaluations, folder)
+    title, blocks = _titled(title), _blocks(evaluations, compared, figures, worst)
+    records.write_text(folder / PAGE, to_html(title, blocks, folder))
+    records.write_text(folder / "report.md", markdown(title, blocks))
+    return folder / "report.md"
 
 
 def to_markdown(evaluations, compared=(), *, title=None, figures=()):
@@ -76,39 +82,148 @@ def to_markdown(evaluations, compared=(), *, title=None, figures=()):
         title: str.
         figures: dict from file name to what it shows.
     """
-    parts = [f"# {title or 'How robust?'}", _facts(evaluations)]
-    parts.append(_summary(evaluations).to_markdown().strip())
-    parts += _doubts(evaluations)
-    if _all_kinds(evaluations):
-        table = _by_corruption(evaluations)
-        parts += ["## By corruption", table.to_markdown().strip()]
-    if compared:
-        table = _compared(compared).to_markdown().strip()
-        parts += ["## Compared image by image", _how_compared(compared), table]
-    checked = [evaluation for evaluation in evaluations if evaluation.checks]
-    if checked:
-        parts.append("## Is the gradient masked?")
-    for evaluation in checked:
-        checks = [types.SimpleNamespace(**check) for check in evaluation.checks]
-        parts.append(f"**{evaluation.model}**: {masking.verdict(checks)}")
-        parts.append(masking.to_markdown(checks).strip())
-    pictures = dict(figures).items()
-    parts += [f"![{what}]({urllib.parse.quote(name)})" for name, what in pictures]
-    return "\n\n".join(parts) + "\n"
+    worst = worst_case(evaluations)
+    blocks = _blocks(evaluations, compared, dict(figures), worst)
+    return markdown(_titled(title), blocks)
+
+
+def _titled(title):
+    return title or "How robust?"
+
+
+def _blocks(evaluations, compared, figures, worst):
+    """The page, in its order."""
+
+    def shown(*starts):
+        return [Picture(n, what) for n, what in figures.items() if n.startswith(starts)]
+
+    told, limits = verdict(evaluations, worst)
+    return [
+        Paragraph(told, "verdict"),
+        *shown(drawings.TRADE_OFF),
+        *([Items(tuple(limits))] if limits else []),
+        Paragraph(captions.of_evaluations(evaluations), "note"),
+        *_random(evaluations),
+        Heading("Accuracy"),
+        *shown("curves"),
+        tables.summary(evaluations),
+        *_corruptions(evaluations, compared, shown),
+        *_compared(compared),
+        *_classes(evaluations, worst, shown),
+        *_section("Calibration and certificates", shown("reliability", "certified")),
+        *_section("Samples and adversaries", _seen(evaluations, shown)),
+        *_doubts(evaluations),
+        *_masking(evaluations),
+        *_origin(evaluations),
+    ]
+
+
+def _section(title, blocks):
+    return [Heading(title), *blocks] if blocks else []
+
+
+def _corruptions(evaluations, compared, shown):
+    if not tables.all_kinds(evaluations):
+        return []
+    blocks = [*shown(drawings.RELATIVE), tables.by_corruption(evaluations)]
+    relative = [one for one in compared if tables.is_corruption(one.label)]
+    if relative:
+        text = f"The same in points more than {compared[0].first}, paired:"
+        blocks += [Paragraph(text), tables.compared_table(relative)]
+    others = shown("corruptions.png", "heat_map")
+    return [Heading("By corruption"), *blocks, *others]
+
+
+def _compared(compared):
+    rest = [one for one in compared if not tables.is_corruption(one.label)]
+    if not rest:
+        return []
+    how = Paragraph(tables.how_compared(compared))
+    return [Heading("Compared image by image"), how, tables.compared_table(rest)]
+
+
+def _classes(evaluations, worst, shown):
+    blocks, missing = [], classes.missing(evaluations)
+    if missing:
+        blocks.append(Paragraph(missing, "note"))
+    known = [e for e in evaluations if e.answers]
+    if known:
+        rights = {e.model: e.answers[0] == e.answers[1] for e in known}
+        count = max(map(classes.number, known))
+        many = "" if count <= classes.MOST else f", the worst of {count} classes"
+        text = f"Accuracy by class on images as they are{many}:"
+        blocks += [Paragraph(text), classes.accuracy(evaluations, rights)]
+        if worst:
+            rights = {model: one.right for model, one in worst.found.items()}
+            text = f"Accuracy by class under {worst.what}{many}:"
+            blocks += [Paragraph(text), classes.accuracy(evaluations, rights)]
+        blocks += shown(drawings.CONFUSIONS)
+        blocks += [classes.pairs(evaluations)] if many else []
+    return _section("By class", blocks)
+
+
+def _seen(evaluations, shown):
+    blocks = shown("samples", "adversaries")
+    if blocks:
+        return blocks
+    text = "Not drawn: `nfm-evaluate` draws them, which has images and models at hand."
+    return [Paragraph(text, "note")] if evaluations else []
+
+
+def _pictures(evaluations, folder):
+    """What `nfm_keras.reports.pictures` drew of these models, by file name."""
+    known = {"samples.png": "One image under each corruption"}
+    for one in evaluations:
+        name = f"adversaries_{one.model.replace('/', '_')}.png"
+        known[name] = (
+            f"Images, what an attack made of them, and the difference: {one.model}"
+        )
+    return {name: what for name, what in known.items() if (folder / name).exists()}
 
 
 def _doubts(evaluations):
     lines = [
-        f"* **{evaluation.model}**, `{score.perturbation}`: {count} of {score.n} "
+        f"**{evaluation.model}**, `{score.perturbation}`: {count} of {score.n} "
         f"images {DOUBTS.get(doubt, doubt)}"
         for evaluation in evaluations
         for score in evaluation
         for doubt, count in score.warnings.items()
     ]
-    head = (
-        "## Doubtful\n\nThe attack was hindered: robustness may be lower than it seems."
-    )
-    return [head, "\n".join(lines)] if lines else []
+    text = "The attack was hindered: robustness may be lower than it seems."
+    return _section("Doubtful", [Paragraph(text), Items(tuple(lines))] if lines else [])
+
+
+def _masking(evaluations):
+    blocks = []
+    for evaluation in evaluations:
+        checks = [types.SimpleNamespace(**check) for check in evaluation.checks]
+        if checks:
+            text = f"**{evaluation.model}**: {masking.verdict(checks)}"
+            blocks += [Paragraph(text), masking.to_table(checks)]
+    return _section("Is the gradient masked?", blocks)
+
+
+def _random(evaluations):
+    lines = [
+        f"**{e.model}** stays random, so that a score is of one draw."
+        for e in evaluations
+        if e.stochastic
+    ]
+    return [Items(tuple(lines))] if lines else []
+
+
+def _origin(evaluations):
+    """What it took, and the commands, each once."""
+    lines = []
+    for e in evaluations:
+        share = e.model_seconds / e.seconds if e.seconds else 0
+        lines.append(
+            f"**{e.model}**: {e.seconds / 60:.1f} min, {share:.0%} of it in compiled "
+            "passes of the classifier"
+        )
+    commands = dict.fromkeys(e.command for e in evaluations if e.command)
+    code = [Code("\n".join(commands))] if commands else []
+    return [Heading("To repeat it"), Items(tuple(lines)), *code]
 
 
 def scores(evaluations):
@@ -127,164 +242,3 @@ def scores(evaluations):
             row["warnings"] = json.dumps(score.warnings) if score.warnings else ""
             rows.append(row | score.calibration)
     return Table.from_dicts(rows)
-
-
-def _facts(evaluations):
-    lines = [captions.of_evaluations(evaluations), ""]
-    for e in evaluations:
-        share = e.model_seconds / e.seconds if e.seconds else 0
-        line = f"* **{e.model}**: {e.seconds / 60:.1f} min, {share:.0%} of it in "
-        line += "compiled passes of the classifier"
-        if e.stochastic:
-            line += "; it stays random, so that a score is of one draw"
-        lines.append(f"{line}; `{e.command}`" if e.command else line)
-    return "\n".join(lines)
-
-
-def _summary(evaluations):
-    """Rows of figures, a column a model; accuracy with its 95 % interval."""
-    rows = [
-        (name, [_accuracy(e.score(name)) for e in evaluations])
-        for name in _headlines(evaluations)
-    ]
-    for label, kinds in MEANS.items():
-        rows.append((f"mean over {label}", [_mean(e, kinds) for e in evaluations]))
-    errors = [imagenet_errors(e) for e in evaluations]
-    for name in dict.fromkeys(name for values in errors for name in values):
-        rows.append((name, [_number(values.get(name)) for values in errors]))
-    clean = [e.score("clean") for e in evaluations]
-    for name, label in _CALIBRATION.items():
-        values = [score.calibration.get(name) if score else None for score in clean]
-        rows.append((label, [_number(value, 4) for value in values]))
-    rows += _certified_rows(evaluations)
-    return _by_model("accuracy in percent, unless said", evaluations, rows)
-
-
-def _by_model(head, evaluations, rows):
-    """The table of `(label, a text or None for each model)`, without empty rows."""
-    rows = [
-        [label, *(cell or MISSING for cell in cells)]
-        for label, cells in rows
-        if any(cells)
-    ]
-    return Table([head, *(e.model for e in evaluations)], rows, "lr")
-
-
-def _headlines(evaluations):
-    names = {score.perturbation for e in evaluations for score in e}
-    return headlines(sorted(names, key=lambda name: _order(*ids.split(name))))
-
-
-def _order(kind, severity):
-    return order(kind, severity or 0.0)
-
-
-def _accuracy(score):
-    if score is None:
-        return None
-    return f"{_interval(score.value, score.low, score.high)} n={score.n}"
-
-
-def _mean(evaluation, kinds):
-    by_id = {score.perturbation: score for score in evaluation}
-    mean = corruption_mean(by_id, kinds)
-    sizes = [score.n for score in evaluation if ids.kind(score.perturbation) in kinds]
-    return mean and f"{_interval(*mean)} n={min(sizes)}"
-
-
-def _interval(value, low, high):
-    return f"{value:.1f}" if low is None else f"{value:.1f} [{low:.1f}, {high:.1f}]"
-
-
-def _number(value, digits=1):
-    return None if value is None else f"{value:.{digits}f}"
-
-
-def imagenet_errors(evaluation):
-    clean, errors = evaluation.score("clean"), {}
-    for kind, values in by_kind(evaluation).items():
-        pairs = enumerate(values, start=1)
-        errors |= {(kind, s): 1 - v / 100 for s, v in pairs if v is not None}
-    complete = all((k, s) in errors for k in STANDARD for s in SEVERITIES)
-    # AlexNet's errors are on the 1,000 classes of ImageNet.
-    if not (len(evaluation.probe[0]) == 1000 and clean and complete):
-        return {}
-    values = corruption_error.summarise(errors, 1 - clean.value / 100, True)
-    told = {name: _harder(evaluation) for name in values if "mce" in name}
-    return {name + told.get(name, ""): value for name, value in values.items()}
-
-
-def _harder(evaluation):
-    """Says so where images were not stored as the files of ImageNet-C were."""
-    settings = [s.settings for s in evaluation if ids.kind(s.perturbation) in STANDARD]
-    made = [s for s in settings if s.get("source") == "generated"]
-    # The step is there since version 2.
-    if all(s.get("jpeg", s.get("version", 1) > 1) for s in made):
-        return ""
-    return " (of images without the JPEG step: harder than the published files)"
-
-
-def _certified_rows(evaluations):
-    rows = []
-    for sigma in suite_figures.sigmas(evaluations):
-        made = [certification(e, sigma) for e in evaluations]
-        images = captions.joined(sorted({c["images"] for c in made if c}))
-        for radius in (0.0, sigma / 2, sigma, 2 * sigma):
-            label = f"certified at l2 radius {radius:g}, sigma {sigma:g}, n={images}"
-            rows.append((label, [_certified(c, radius) for c in made]))
-    return rows
-
-
-def _certified(made, radius):
-    if made is None:
-        return None
-    radii = np.asarray(made["radii"])
-    held = int(np.sum((radii >= radius) & made["correct"]))
-    return _interval(100 * held / len(radii), *wilson_interval(held, len(radii)))
-
-
-def _by_corruption(evaluations):
-    rows = [
-        (kind.replace("_", " "), [_mean(e, [kind]) for e in evaluations])
-        for kind in _all_kinds(evaluations)
-    ]
-    return _by_model("mean over 5 severities", evaluations, rows)
-
-
-def _all_kinds(evaluations):
-    kinds = {kind for e in evaluations for kind in by_kind(e)}
-    return [kind for kind in NAMES if kind in kinds]
-
-
-def _groups(evaluations):
-    """What is compared: the summary's rows, each corruption, and their means."""
-    groups = {name: [name] for name in _headlines(evaluations)}
-    for kind in _all_kinds(evaluations):
-        groups[f"{kind} (mean)"] = [f"{kind}@{s}" for s in SEVERITIES]
-    for label, kinds in MEANS.items():
-        names = [f"{kind}@{s}" for kind in kinds for s in SEVERITIES]
-        groups[f"mean over {label}"] = names
-    return groups
-
-
-def _how_compared(compared):
-    return (
-        f"Points by which a model differs from {compared[0].first} on the same images, "
-        "with the 95 % interval; in brackets where Holm's adjustment over all "
-        f"{len(compared)} comparisons leaves p at 0.05 or above. McNemar's exact test; "
-        "for means, the t test over images."
-    )
-
-
-def _compared(compared):
-    labels = dict.fromkeys(c.label for c in compared)
-    others = dict.fromkeys(c.second for c in compared)
-    cells = {(c.label, c.second): _difference(c) for c in compared}
-    rows = [[name, *(cells.get((name, o), MISSING) for o in others)] for name in labels]
-    return Table(["", *others], rows, "lr")
-
-
-def _difference(comparison):
-    text = f"{comparison.difference:+.1f} "
-    text += f"[{comparison.low:+.1f}, {comparison.high:+.1f}]"
-    return text if comparison.adjusted < 0.05 else f"({text})"

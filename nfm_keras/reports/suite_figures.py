@@ -118,7 +118,7 @@ def _corruptions(evaluations, folder, looks):
         return {}
     path = folder / "corruptions.png"
     caption = captions.of_evaluations(evaluations, NAMES)
-    ends = {e.model: _ends(e) for e in evaluations}
+    ends = {e.model: mean_ends(e) for e in evaluations}
     figures.corruption_bars(
         *(models, path),
         extra=EXTRA,
@@ -134,9 +134,13 @@ def _corruptions(evaluations, folder, looks):
     return shown
 
 
-def _ends(evaluation):
-    """The ends of the intervals of means: by corruption, and by severity."""
-    by_id = {score.perturbation: score for score in evaluation}
+def mean_ends(scores):
+    """Returns the ends of the intervals of means: by corruption, and by severity.
+
+    Args:
+        scores: iterable of `nfm_keras.records.Score`, of one classifier.
+    """
+    by_id = {score.perturbation: score for score in scores}
     means = {kind: corruption_mean(by_id, [kind]) for kind in NAMES} | {
         severity: corruption_mean(by_id, STANDARD, [severity])
         for severity in SEVERITIES

@@ -171,3 +171,38 @@ class TimeLeft(keras.callbacks.Callback):
         left = (self.epochs - epoch - 1) * seconds
         minutes = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
         print(f"epoch {epoch + 1}/{self.epochs} done, {minutes} left", file=sys.stderr)
+
+
+class ProgressBar(keras.callbacks.ProgbarLogger):
+    """Keras' bar, which says `test_...`, not `val_...`, of what test images measure.
+
+    `fit` adds none of its own where this one is among the callbacks.
+
+    Args:
+        measured_on: `"validation"` or `"test"`, as in `records.history.write_history`.
+
+    Example:
+
+    >>> callback = ProgressBar("test")
+    """
+
+    # As Keras' own: a step does not wait until its numbers are printed.
+    async_safe = True
+
+    def __init__(self, measured_on):
+        super().__init__()
+        self.measured_on = measured_on
+
+    def on_epoch_end(self, epoch, logs=None):
+        names = history.names(logs or {}, self.measured_on)
+        super().on_epoch_end(epoch, names)
+
+
+def progress_callbacks(epochs, measured_on):
+    """Returns the callbacks that say on a terminal how far a run is.
+
+    Args:
+        epochs: int, length of the run.
+        measured_on: As in `ProgressBar`.
+    """
+    return [TimeLeft(epochs), ProgressBar(measured_on)]

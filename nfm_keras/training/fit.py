@@ -25,7 +25,7 @@ from nfm_keras.training.callbacks import (
     HistoryFile,
     LearningRate,
     NoisyAccuracy,
-    TimeLeft,
+    progress_callbacks,
 )
 from nfm_keras.training.config import Config
 from nfm_keras.training.distribution.agreement import Agreement, StopRequest
@@ -293,7 +293,7 @@ def _callbacks(job, checkpoint, logs):
     if job.engine.is_chief:
         callbacks.append(HistoryFile(job.history_file, checkpoint, job.measured_on))
     if job.verbose:
-        callbacks.append(TimeLeft(config.epochs))
+        callbacks += progress_callbacks(config.epochs, job.measured_on)
     if config.ema:
         # For the validation only: a checkpoint holds weights and averages apart.
         callbacks.append(keras.callbacks.SwapEMAWeights())

@@ -75,6 +75,27 @@ def changed(dataset, **changes):
 ROWS = ["clean", "fog@3", "white_noise@0.3", "pgd@0.1"]
 
 
+def test_predicted_classes_are_kept_and_added_to_files_of_before(
+    network, dataset, store, unmeasured, silent
+):
+    found = evaluate(network, dataset, ["clean", "pgd@0.1"], store=store, **MINE)
+    labels, predicted = found.answers
+    np.testing.assert_array_equal(labels, dataset.labels)
+    np.testing.assert_array_equal(labels == predicted, found["clean"].right)
+    assert load_evaluation(store) == found
+    content = json.loads(store.read_text())
+    for name in ("classes", "labels", "predicted"):
+        del content[name]
+    store.write_text(json.dumps(content))
+    assert load_evaluation(store).answers is None
+    unmeasured()
+    again = evaluate(network, dataset, ["clean"], store=store, **MINE)
+    assert again.predicted == found.predicted == load_evaluation(store).predicted
+    # What is measured later, without clean images, leaves them there.
+    evaluate(network, dataset, ["pgd@0.1"], store=store, **MINE)
+    assert load_evaluation(store).predicted == found.predicted
+
+
 def test_an_interrupted_evaluation_goes_on_where_it_was(
     network, dataset, store, unmeasured, silent
 ):

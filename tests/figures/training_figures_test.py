@@ -55,3 +55,18 @@ def test_what_hardly_changes_looks_like_that():
             drawn = np.ptp(line.get_ydata()) / (high - low)
             assert drawn < share and drawn > (share > 0.5) * 0.8
             assert low < line.get_ydata().min() <= line.get_ydata().max() < high
+
+
+def test_a_loss_within_a_tenth_does_not_fill_its_axis(tmp_path):
+    """Nor an error of some points, of one run or of many."""
+    history = {"loss": [0.1, 0.02], "learning_rate": [0.1, 0.09]}
+    loss, rate = figures.curves(history, "test").axes
+    assert np.ptp(loss.get_ylim()) >= 0.5 and rate.get_ylim()[0] == 0
+    points = [(1, 5.0, 4.9, 5.1), (2, 4.0, 3.9, 4.1)]
+    panels = {
+        "test error (%)": {"a": points},
+        "training loss (nats)": {"a": points[:1]},
+    }
+    styles = {"a": {"color": "red"}}
+    error, loss = public.histories(panels, tmp_path / "x.png", styles).axes
+    assert np.ptp(error.get_ylim()) >= 20 and np.ptp(loss.get_ylim()) >= 0.5

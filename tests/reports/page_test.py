@@ -8,7 +8,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from conftest import BACKEND, save_run
+from conftest import BACKEND, save_run, score
 from PIL import Image
 
 from nfm_keras import data, records
@@ -17,6 +17,7 @@ from nfm_keras.mixing.seen import mixed_images, site_names
 from nfm_keras.records import Record, Score, history
 from nfm_keras.reports import html as html_page
 from nfm_keras.reports import page as run_page
+from nfm_keras.reports.pages import measured
 from nfm_keras.table import Table, Text
 from nfm_keras.training import inputs
 from nfm_keras.training.config import Config
@@ -147,6 +148,57 @@ def test_the_numbers_are_the_record_s(page):
     assert page.row("pgd@8/255") == expected
     assert page.row("clean") == ["none", "70.25", "65.10 to 74.90", "400", ""]
     assert "5 epochs in 5 min" in page.text and "1,234 parameters" in page.text
+
+
+def evaluated(folder, **fields):
+    """The run with an evaluation of its first test images, of which three are wrong."""
+    test = data.load("digits", limit=300).test
+    labels, predicted = test.labels[:50], np.array(test.labels[:50])
+    predicted[[4, 9, 30]] = (predicted[[4, 9, 30]] + 1) % 10
+    scores = [*SCORES, *(score(f"white_noise@0.{i}", 90 - i) for i in range(1, 4))]
+    evaluation = records.Evaluation(
+        *("mine", "digits", "", [[0.0]]),
+        scores=(*scores, score("fog@1", 55.0)),
+        **{
+            "classes": test.spec.classes,
+            "labels": records.pack_classes(labels),
+            "predicted": records.pack_classes(predicted),
+        }
+        | fields,
+    )
+    record = dataclasses.replace(
+        records.load(folder / "record.json"), scores=evaluation.scores
+    )
+    run = run_page.Run(folder, record.config, record.history, record, evaluation)
+    whole, body = html_page.start("A page")
+    measured.add_scores(body, run)
+    measured.add_classes(body, run, CONFIG, None)
+    return test, Page(html_page.text(whole))
+
+
+def test_an_evaluated_run_shows_curves_confusions_and_wrong_images(folder):
+    test, shown = evaluated(folder)
+    # Curves, bars of the corruption, the confusion matrix and three images.
+    assert len(shown.images) == 3 + 3
+    assert "The first 3 of the 3 that are wrong among 50" in shown.text
+    true = test.labels[4]
+    assert f"true: {true}\npredicted: {(true + 1) % 10}" in shown.text
+    content = base64.b64decode(shown.images[-3].partition(",")[2])
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(io.BytesIO(content))), test.images[4, ..., 0]
+    )
+    assert "The other 1 scores" in shown.text and shown.row("fog@1")
+    count, wrong = (test.labels[:50] == true).sum(), test.labels[[4, 9, 30]] == true
+    share = 100 * (count - wrong.sum()) / count
+    assert shown.row(str(true))[0].startswith(f"{share:.1f} [")
+
+
+def test_what_an_evaluation_does_not_record_is_called_so(folder):
+    _, shown = evaluated(folder, labels="", predicted="")
+    assert "Not recorded" in shown.text and "Wrong images" not in shown.text
+    other = records.pack_classes([0] * 50)
+    _, shown = evaluated(folder, labels=other)
+    assert "other images than the test images of the run" in shown.text
 
 
 def test_settings_that_differ_come_first(page):

@@ -8,7 +8,12 @@ from nfm_keras import data
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.data import hits
 from nfm_keras.evaluation.noise import parse
-from nfm_keras.training.callbacks import LearningRate, NoisyAccuracy, TimeLeft
+from nfm_keras.training.callbacks import (
+    LearningRate,
+    NoisyAccuracy,
+    TimeLeft,
+    progress_callbacks,
+)
 
 pytestmark = pytest.mark.backends
 
@@ -78,8 +83,7 @@ def fit(model, callbacks, epochs=4, initial_epoch=0, **settings):
         validation_freq=2,
         callbacks=callbacks,
         shuffle=False,
-        verbose=0,
-        **settings,
+        **{"verbose": 0} | settings,
     )
 
 
@@ -149,3 +153,13 @@ def test_the_time_left_is_that_of_the_epochs_so_far(monkeypatch, capsys):
         "epoch 4/8 done, 40 s left",
         "epoch 5/8 done, 4 min left",
     ]
+
+
+def test_the_bar_calls_what_test_images_measure_test(capsys):
+    model = model_of()
+    for verbose, on, name in ((1, "test", "test_"), (2, "validation", "val_")):
+        fit(model, progress_callbacks(2, on), epochs=2, verbose=verbose)
+        shown = capsys.readouterr().out
+        assert f"{name}loss" in shown and f"{name}accuracy" in shown
+        assert ("val_" in shown) == (name == "val_")
+        assert shown.count("Epoch 2/2") == 1  # Keras adds no bar of its own

@@ -73,6 +73,15 @@ def to_markdown(checks: Iterable[Check]) -> str:
     |---|---|---|---|---|---|
     | finite | Are all logits finite? | yes | 0 | 0 | 100 images |
     """
+    return to_table(checks).to_markdown()
+
+
+def to_table(checks: Iterable[Check]) -> Table:
+    """Returns the report as a `nfm_keras.table.Table`, a row a check.
+
+    Args:
+        checks: The `Check`s of a report.
+    """
     rows = []
     for check in checks:
         passed = {True: "yes", False: "no", None: "not run"}[check.passed]
@@ -80,4 +89,4 @@ def to_markdown(checks: Iterable[Check]) -> str:
         cells = check.name, check.question, passed, value, check.expected, check.detail
         rows.append(cells)
     header = "check", "question", "passed", "value", "expected", "detail"
-    return Table(header, rows).to_markdown()
+    return Table(header, rows)

@@ -188,6 +188,7 @@ class Store:
                 ),
                 reliability=ours.reliability or old.reliability,
                 checks=ours.checks or old.checks,
+                **_answers(ours if ours.predicted else old),
                 seconds=old.seconds + ours.seconds - before.seconds,
                 model_seconds=old.model_seconds
                 + ours.model_seconds
@@ -233,6 +234,11 @@ def _entries(score):
     """What determines a score, as a dict."""
     entries = {"protocol": score.protocol, "n": score.n, "seed": score.seed}
     return score.settings | entries | {"revision": score.revision}
+
+
+def _answers(evaluation):
+    names = "classes", "labels", "predicted"
+    return {name: getattr(evaluation, name) for name in names}
 
 
 def _joined(old, new, place):
