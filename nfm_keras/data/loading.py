@@ -13,7 +13,6 @@ from nfm_keras.data.photographs.photographs import PhotographSplit, Reading
 from nfm_keras.data.specs import DatasetSpec
 from nfm_keras.types import StrPath
 
-
 _SLICE = 1000
 """Images that are read at once."""
 
