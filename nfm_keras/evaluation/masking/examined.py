@@ -1,8 +1,9 @@
 """What the gradient-masking checks share: a classifier, images, attacks done once.
 
 An attack is judged by the margins that it leaves: logit of the label minus the largest
-other one, on the worst point that it visits. It is positive where the image is still
-right, and tells two attacks apart where both break an image, or neither does.
+other one, on the worst point that it visits, which for a broken image is the first one
+that is misclassified. It is positive where the image is still right, and tells two
+attacks apart where neither breaks an image.
 """
 
 import functools
