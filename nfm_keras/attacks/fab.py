@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from nfm_keras.attacks import balls, losses
 from nfm_keras.attacks.attack import Attack, check_settings, prepared
-from nfm_keras.attacks.search import Search
+from nfm_keras.attacks.search import LATE, Search
 from nfm_keras.types import Classifier
 
 ALPHA_MAX = 0.1
@@ -38,13 +38,13 @@ class _FABSearch(Search):
         super().__init__(attack, *given)
         self.calls = attack.steps + 1
         self.distances = np.full(len(self.images), np.inf, "float32")
+        self.ranks = self.distances.copy()
 
     def run(self):
         self.nearest()
-        images = np.where(
-            balls.per_image(self.broken, self.images), self.adversaries, self.images
-        )
-        return dataclasses.replace(self.result(), images=images)
+        stands = balls.per_image(~self.broken, self.images)
+        np.copyto(self.adversaries, self.images, where=stands)
+        return self.result()
 
     def nearest(self):
         scores = self.judge_clean()
@@ -53,7 +53,8 @@ class _FABSearch(Search):
         self.walk(np.flatnonzero(self.distances > 0))
         reached = np.isfinite(self.distances) & (self.distances > 0)
         left = reached & ~self.broken if self.early_stop else reached
-        self.shorten(np.flatnonzero(left), scores)
+        for part in self.parts(np.flatnonzero(left)):
+            self.shorten(part, scores)
 
     def begin(self, where, rounds):
         images, restarts = self.images[where], self.attack.restarts
@@ -74,13 +75,22 @@ class _FABSearch(Search):
         moved, logits, health = step(*state)
         return state._replace(points=moved), state.points, logits, health
 
-    def keep(self, where, points):
+    def keep(self, where, points, rounds=None):
         """Keeps the nearest; an image is broken once that lies in the ball."""
         distances = balls.distances(points, self.images[where], self.attack.norm)
-        closer = distances < self.distances[where]
-        where = where[closer]
-        self.adversaries[where] = points[closer]
-        self.distances[where] = distances[closer]
+        ranks, old = distances, self.distances[where]
+        if rounds is not None:
+            # Whoever is broken leaves: of points in the ball, the first one counts.
+            within = self.early_stop & (distances <= self.attack.epsilon)
+            ranks, old = np.where(within, 0, distances), self.ranks[where]
+        rounds = np.full(len(where), LATE) if rounds is None else rounds
+        equal = (ranks == old) & (rounds < self.won[where])
+        better = np.flatnonzero((ranks < old) | equal)
+        # What is written last stays, where an image stands in several rounds.
+        better = better[np.lexsort((-rounds[better], -ranks[better]))]
+        where = where[better]
+        self.adversaries[where], self.won[where] = points[better], rounds[better]
+        self.distances[where], self.ranks[where] = distances[better], ranks[better]
         self.broken[where] = self.distances[where] <= self.attack.epsilon
 
     def shorten(self, where, scores):
@@ -88,8 +98,6 @@ class _FABSearch(Search):
 
         As if the margin were linear there: the ends move to where it would vanish.
         """
-        if not len(where):
-            return
         near, far = self.images[where], self.adversaries[where]
         near_margin = self.margins(scores[where], where)
         far_margin = self.margins(self.scores(where, far), where)

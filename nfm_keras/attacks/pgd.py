@@ -48,13 +48,13 @@ class _PGDSearch(Search):
             count = self.attack.restarts
             with progress.part(restart / count, (restart + 1) / count):
                 self.walk(self.unbroken() if self.early_stop else everyone)
-            left = self.unbroken()
-            self.judge(left, self.adversaries[left])
+            for left in self.parts(self.unbroken()):
+                self.judge(left, self.adversaries[left])
         # The image itself counts as well. It is tried last: few images are left then,
         # and a start near a misclassified image is nearly always misclassified too.
         if self.attack.random_start:
-            left = self.unbroken()
-            self.judge(left, self.images[left])
+            for left in self.parts(self.unbroken()):
+                self.judge(left, self.images[left])
         self.settle()
         return self.result()
 

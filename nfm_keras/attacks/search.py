@@ -2,9 +2,13 @@
 
 An attack takes each image through so many calls of one compiled step. Whether an image
 is broken is read off the logits of that step. Broken images make room for waiting ones
-at once, so that the step always runs on a full batch; what belongs to an image (its
-step size, its best point ...) is a row of the state and travels with it. No row depends
-on another, so batch size and order change nothing.
+at once; what belongs to an image (its step size, its best point ...) is a row of the
+state and travels with it.
+
+Where few images are left, one that has stood a whole round (a start, a target) goes
+through several of the others at the same time, a row each. What counts is the lowest
+round that breaks it, as if they came one after the other: higher ones then leave, lower
+ones go on. No row depends on another, so batch size and order change nothing.
 """
 
 import numpy as np
@@ -14,11 +18,13 @@ from nfm_keras.attacks import progress
 from nfm_keras.attacks.attack import AttackResult
 from nfm_keras.attacks.losses import log_mean
 from nfm_keras.attacks.watch import Shares, Watch
+from nfm_keras.backend.classifier import padded_size
 from nfm_keras.data.images import image_generators
 from nfm_keras.data.labels import hits
 
-CONFIRMATIONS = 4
-"""How often in a row a point of a random classifier must be misclassified."""
+CONFIRMATIONS = 4  # how often in a row a point of a random classifier must be wrong
+TOGETHER = 4  # one of so many parts of a batch is filled with further rounds of images
+LATE = np.iinfo(int).max - 1  # the round of what is judged outside of all rounds
 
 
 class Search:
@@ -33,16 +39,12 @@ class Search:
       None, what `nfm_keras.backend.ascent.checked` says of their gradients;
     * perhaps `leave(where, points)`, told of those that leave the batch.
 
-    Args:
-        attack: `Attack`.
-        classifier: `PlainClassifier`.
-        images, labels, indices: As checked by `attack.prepared`.
-        seed: int.
-        batch_size: int.
+    Args: The `Attack`, what `attack.prepared` returned, and the ints seed, batch_size.
     """
 
     rounds = 1  # how often an image that stays unbroken is searched
     passes = 1  # forward passes over whose mean probability an image is judged
+    together = True  # whether an image may go through several rounds at a time
     cost = 1  # gradients an image and call
     loss = ""  # what is followed, where the attack itself does not say
 
@@ -53,6 +55,8 @@ class Search:
         self.early_stop = getattr(attack, "early_stop", True)
         self.adversaries = images.copy()
         self.broken = np.zeros(len(images), bool)
+        self.won = np.full(len(images), LATE + 1)  # the round of its adversary
+        self.begun, self.done = np.zeros((2, len(images)), int)  # rounds of an image
         self.gradients = 0
         only = getattr(attack, "loss", self.loss) == "ce"
         self.watch = Watch(len(images), classifier.from_logits, only)
@@ -64,8 +68,7 @@ class Search:
     def settle(self):
         """Judges what is broken once more, where the classifier is random.
 
-        A search asks so often that some draw of an image is lucky in the end, on fresh
-        passes too. What it found is asked once, and that decides.
+        A search asks so often that some draw is lucky in the end; now one decides.
         """
         where = np.flatnonzero(self.broken)
         if self.passes > 1 and len(where):
@@ -77,66 +80,99 @@ class Search:
     def unbroken(self):
         return np.flatnonzero(~self.broken)
 
+    def parts(self, where):
+        """Yields indices a batch at a time: what is taken of all images is copied."""
+        for first in range(0, len(where), self.batch_size):
+            yield where[first : first + self.batch_size]
+
     def walk(self, waiting):
         """Searches every waiting image for `rounds` rounds, or until it is broken."""
-        done = np.zeros(len(self.images), int)  # rounds behind an image
+        self.won[self.broken] = -1
+        self.begun[:] = self.done[:] = self.rounds
+        self.begun[waiting] = self.done[waiting] = 0
         batch = _Batch(self.batch_size)
-        while len(waiting) or len(batch.where):
-            fresh, waiting = np.split(waiting, [batch.room])
-            if len(fresh):
-                batch.join(fresh, self.begin(fresh, done[fresh]))
-            where = batch.where
-            batch.state, points, logits, health = self.advance(*batch.filled())
-            self.gradients += self.cost * len(where)
-            logits = self.checked(where, _rows(logits, len(where)))
-            if health is not None:
-                self.watch.follow(where, _rows(health, len(where)))
-            wrong = ~hits(logits, self.labels[where])
-            if wrong.any():
-                self.confirm(where[wrong], _rows(points, len(where))[wrong])
-            broken = self.broken[where] & self.early_stop
-            ended = batch.taken == self.calls
-            if (broken | ended).any():
-                last = _rows(batch.state[0], len(where))[broken | ended]
-                self.leave(where[broken | ended], last)
-                done[where[ended]] += 1
-                again = where[ended & ~broken]
-                waiting = np.append(waiting, again[done[again] < self.rounds])
-                batch.drop(broken | ended)
+        while True:
+            if batch.kept is not None or not len(batch.where):
+                fresh, rounds = self.fresh(len(batch.where))
+                if len(fresh):
+                    batch.join(fresh, rounds, self.begin(fresh, rounds))
+            if not len(batch.where):
+                return
+            self._call(batch)
             if progress.heard():
-                progress.tell(self._share(done, batch))
+                progress.tell(self._share(batch, len(waiting)))
 
-    def _share(self, done, batch):
+    def _call(self, batch):
+        """Takes one step, and sees who is broken, who is through and who leaves."""
+        where, rounds = batch.where, batch.rounds
+        batch.state, points, logits, health = self.advance(*batch.filled())
+        self.gradients += self.cost * len(where)
+        logits = self.checked(where, _rows(logits, len(where)))
+        if health is not None:
+            self.watch.follow(where, _rows(health, len(where)))
+        wrong = ~hits(logits, self.labels[where])
+        if wrong.any():
+            points = _rows(points, len(where))[wrong]
+            self.confirm(where[wrong], points, rounds[wrong])
+        broken = self.stopped(where) & (rounds >= self.won[where])
+        ended = batch.taken == self.calls
+        leaving = broken | ended
+        if leaving.any():
+            self.leave(where[leaving], _rows(batch.state[0], len(where))[leaving])
+            np.add.at(self.done, where[ended], 1)
+            batch.drop(leaving)
+
+    def stopped(self, where):
+        """Which images are broken, where those are searched no further."""
+        return self.broken[where] & self.early_stop
+
+    def fresh(self, busy):
+        """Returns images that join the batch, and the round that each begins."""
+        waits = (self.begun < self.rounds) & ~self.stopped(slice(None))
+        idle = np.flatnonzero(waits & (self.begun == self.done))
+        idle = idle[np.argsort(self.begun[idle], kind="stable")]
+        fresh = idle[: self.batch_size - busy]
+        rounds = self.begun[fresh]
+        self.begun[fresh] += 1
+        space = self.batch_size // TOGETHER - busy - len(fresh)
+        if space <= 0 or not self.together:
+            return fresh, rounds
+        stood = np.flatnonzero(waits & (self.done > 0))
+        further = np.repeat(stood, self.rounds - self.begun[stood])
+        later = [np.arange(self.begun[image], self.rounds) for image in stood]
+        later = np.concatenate([rounds[:0], *later])
+        first = np.lexsort((further, later))[:space]
+        np.add.at(self.begun, further[first], 1)
+        return np.append(fresh, further[first]), np.append(rounds, later[first])
+
+    def _share(self, batch, n):
         """How much of a walk is behind, of rounds of images."""
-        behind = np.where(self.broken & self.early_stop, self.rounds, done).sum()
-        return (behind + batch.taken.sum() / self.calls) / (self.rounds * len(done))
+        left = np.where(self.stopped(slice(None)), 0, self.rounds - self.done).sum()
+        return 1 - (left - batch.taken.sum() / self.calls) / (self.rounds * n)
 
     def leave(self, where, points):
         pass
 
-    def confirm(self, where, points):
+    def confirm(self, where, points, rounds):
         """Keeps misclassified points.
 
         Where the classifier is random, it judges them on passes that the search has not
         seen, and again on others: it will ask for many points.
         """
-        if self.passes == 1:
-            self.keep(where, points)
-            return
-        for _ in range(CONFIRMATIONS):
+        for _ in range(CONFIRMATIONS if self.passes > 1 else 0):
             if len(where):
                 wrong = ~hits(self.scores(where, points), self.labels[where])
-                where, points = where[wrong], points[wrong]
-        self.keep(where, points)
+                where, points, rounds = where[wrong], points[wrong], rounds[wrong]
+        self.keep(where, points, rounds)
 
     def judge(self, where, points):
         """Keeps those of the points that are misclassified, by forward passes alone."""
-        if not len(where):
-            return None
-        scores = self.scores(where, points)
-        wrong = ~hits(scores, self.labels[where])
-        self.keep(where[wrong], points[wrong])
-        return scores
+        scores = []
+        for at in self.parts(np.arange(len(where))):
+            scores.append(self.scores(where[at], points[at]))
+            wrong = at[~hits(scores[-1], self.labels[where[at]])]
+            self.keep(where[wrong], points[wrong])
+        return np.concatenate(scores)
 
     def judge_clean(self):
         """Judges the images themselves; returns their scores `(n, classes)`."""
@@ -162,10 +198,9 @@ class Search:
     def scores(self, where, points):
         """Returns logits or, with several passes, the log of the mean probability."""
         scores = []
-        for first in range(0, len(points), self.batch_size):
-            batch = points[first : first + self.batch_size]
-            size = _padded_size(len(batch), self.batch_size)
-            now = where[first : first + self.batch_size]
+        for at in self.parts(np.arange(len(points))):
+            batch, now = points[at], where[at]
+            size = padded_size(len(batch), self.batch_size)
             passes = [
                 self.checked(now, self.classifier.logits_of(batch, size))
                 for _ in range(self.passes)
@@ -185,32 +220,36 @@ class Search:
         self.watch.see(where, logits, self.classifier.lost(logits))
         return logits
 
-    def keep(self, where, points):
-        """Keeps the first misclassified point of an image and no later one."""
-        new = ~self.broken[where]
-        self.adversaries[where[new]] = points[new]
+    def keep(self, where, points, rounds=None):
+        """Keeps the first misclassified point of the lowest round, and no other.
+
+        An image may stand in `where` several times. Without `rounds`, after all others.
+        """
+        rounds = np.full(len(where), LATE) if rounds is None else rounds
+        better = np.flatnonzero(rounds < self.won[where])
+        # What is written last stays: of the rows of an image, the lowest round.
+        better = better[np.argsort(-rounds[better], kind="stable")]
+        where = where[better]
+        self.adversaries[where], self.won[where] = points[better], rounds[better]
         self.broken[where] = True
 
 
 class _Batch:
     """The images being searched: who they are, the call each is at, and their state.
 
-    The state has a few more rows than there are images, copies of the last, so that
-    few sizes are compiled. It stays where the compiled step left it until somebody
-    joins or leaves, and only then passes through NumPy.
+    The state may have a few more rows, copies of the last, so that few sizes are
+    compiled. It stays where the compiled step left it until somebody joins or leaves,
+    and only then passes through NumPy.
     """
 
     def __init__(self, batch_size):
         self.batch_size = batch_size
-        self.where = self.taken = np.zeros(0, int)
+        self.where = self.taken = self.rounds = np.zeros(0, int)
         self.state = self.kept = None
 
-    @property
-    def room(self):
-        return self.batch_size - len(self.where)
-
-    def join(self, where, state):
+    def join(self, where, rounds, state):
         self.where = np.append(self.where, where)
+        self.rounds = np.append(self.rounds, rounds)
         self.taken = np.append(self.taken, np.zeros_like(where))
         kept = (
             np.arange(len(self.where) - len(where)) if self.kept is None else self.kept
@@ -220,6 +259,7 @@ class _Batch:
     def drop(self, leaving):
         self.kept = np.flatnonzero(~leaving)
         self.where, self.taken = self.where[self.kept], self.taken[self.kept]
+        self.rounds = self.rounds[self.kept]
 
     def filled(self):
         """Returns the arguments of the step, padded to one length; counts the call."""
@@ -231,7 +271,7 @@ class _Batch:
 
     def refill(self, kept, fresh):
         """Joins kept rows, fresh ones and copies of the last, up to a padded size."""
-        size = _padded_size(len(self.where), self.batch_size)
+        size = padded_size(len(self.where), self.batch_size)
         old = fresh if self.state is None else self.state
         fresh = [()] * len(old) if fresh is None else fresh
         columns = zip(old, fresh, strict=True)
@@ -257,13 +297,3 @@ def _rows(tensor, n):
 def _pad(batch, size):
     """Repeats the last sample until there are `size`."""
     return batch[np.minimum(np.arange(size), len(batch) - 1)]
-
-
-def _padded_size(n, batch_size):
-    """Returns the smallest of batch_size / 8, 4, 2, 1 that holds n.
-
-    Few sizes are compiled, and a last batch that is nearly empty does not cost a full
-    one.
-    """
-    sizes = (-(-batch_size // parts) for parts in (8, 4, 2, 1))
-    return next(size for size in sizes if size >= n)

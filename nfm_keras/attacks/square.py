@@ -26,6 +26,7 @@ class SquareSearch(Search):
     """One run of Square over a set of images."""
 
     cost = 0
+    together = False  # the draws of an image are kept for one round
 
     def __init__(self, attack, *given):
         super().__init__(attack, *given)

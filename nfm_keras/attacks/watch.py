@@ -49,9 +49,9 @@ class Watch:
             lost: `(batch,)` bool array, from `PlainClassifier.lost`.
         """
         self.top[where] = np.stack([logits.max(axis=1), logits.argmax(axis=1)], axis=1)
-        self.met["underflow"][where] |= lost
+        self._meet("underflow", where, lost)
         if self.cross_entropy and logits.shape[1] > 2:
-            self.met["flat"][where] |= np.ptp(logits, axis=1) < _FLAT
+            self._meet("flat", where, np.ptp(logits, axis=1) < _FLAT)
         self.rows += len(logits)
         self.low = min(self.low, logits.min(initial=np.inf))
         self.high = max(self.high, logits.max(initial=-np.inf))
@@ -65,9 +65,13 @@ class Watch:
         """
         usable = (health & USABLE) > 0
         self.asked[where] = True
-        self.usable[where] |= usable
-        self.met["no_gradient"][where] |= ~usable
-        self.met["not_finite"][where] |= (health & NOT_FINITE) > 0
+        np.logical_or.at(self.usable, where, usable)
+        self._meet("no_gradient", where, ~usable)
+        self._meet("not_finite", where, (health & NOT_FINITE) > 0)
+
+    def _meet(self, doubt, where, met):
+        # An image may stand there several times.
+        np.logical_or.at(self.met[doubt], where, met)
 
     def join(self, where, other):
         """Takes over what a `Watch` of some of the images saw."""

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from nfm_keras.backend import heads
-from nfm_keras.backend.gradients import compiled
+from nfm_keras.backend.gradients import compiled, takes_any_size
 from nfm_keras.backend.unit_range import unit_range
 
 
@@ -171,6 +171,24 @@ class PlainClassifier:
         results = run(*args)
         self.seconds += time.perf_counter() - started
         return results
+
+
+def padded_size(n, batch_size):
+    """Returns how many rows a batch of few images is filled up to.
+
+    Args:
+        n: int, images at hand.
+        batch_size: int, most images of a batch.
+
+    Returns:
+        n itself where a backend takes any size; else the smallest of batch_size / 32,
+        8, 4, 2, 1 that holds n: few sizes are compiled, and a batch that is nearly
+        empty does not cost a full one.
+    """
+    if takes_any_size():
+        return n
+    sizes = (-(-batch_size // parts) for parts in (32, 8, 4, 2, 1))
+    return next(size for size in sizes if size >= n)
 
 
 def arrays_of(classifier):

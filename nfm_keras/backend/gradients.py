@@ -86,6 +86,19 @@ def compiled(fn, variables=()):
     return lambda *args: run(*map(ops.convert_to_tensor, args))
 
 
+def takes_any_size():
+    """Returns whether a batch of a size not met before costs nothing but its images.
+
+    JAX compiles for each, and on a GPU TensorFlow lets cuDNN try its algorithms anew.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return not tf.config.list_physical_devices("GPU")
+    return backend == "torch"
+
+
 @contextlib.contextmanager
 def at_once():
     """Returns the context in which functions of constants run, amid a compilation."""

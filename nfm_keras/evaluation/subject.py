@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nfm_keras.backend.classifier import PlainClassifier
+from nfm_keras.backend.classifier import PlainClassifier, padded_size
 from nfm_keras.checks import check_count
 from nfm_keras.corruptions.cache import fingerprint
 from nfm_keras.data.images import as_images
@@ -135,9 +135,13 @@ class Subject:
         if self.stochastic:
             passes = [self._passed(images) for _ in range(probes.PASSES)]
             return np.mean(passes, axis=0), np.std(passes, axis=0)
-        # Once in other company, and once at other places in the batch.
+        # In other company, at other places in the batch, and in the small batch that
+        # few images are attacked in.
         turned = self._passed(images[::-1])[::-1]
-        for ours, again in ((first[: len(half)], self._passed(half)), (first, turned)):
+        alone = self.classifier.logits_of(images[:1], padded_size(1, self.size))
+        passes = (half, self._passed(half)), (images, turned), (images[:1], alone)
+        for some, again in passes:
+            ours = first[: len(some)]
             if not probes.alike(ours, again, probes.ROUNDING):
                 raise ValueError(
                     "The classifier must not change between two passes over the same "

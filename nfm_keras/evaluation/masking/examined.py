@@ -1,8 +1,9 @@
 """What the gradient-masking checks share: a classifier, images, attacks done once.
 
 An attack is judged by the margins that it leaves: logit of the label minus the largest
-other one, on the worst point that it visits. It is positive where the image is still
-right, and tells two attacks apart where both break an image, or neither does.
+other one, on the worst point that it visits, which for a broken image is the first one
+that is misclassified. It is positive where the image is still right, and tells two
+attacks apart where neither breaks an image.
 """
 
 import functools
@@ -15,6 +16,7 @@ from nfm_keras.attacks import losses
 from nfm_keras.attacks.attack import prepared
 from nfm_keras.attacks.pgd import STEPS
 from nfm_keras.attacks.square import SquareSearch
+from nfm_keras.backend.classifier import padded_size
 from nfm_keras.checks import check_count
 from nfm_keras.data.images import as_images, image_generators
 from nfm_keras.data.labels import check_labels
@@ -66,13 +68,20 @@ class Examined:
         self.walked = functools.cache(self._walked)
 
     def map(self, run, *arrays):
-        """Returns the rows of `run(*arrays)`, in batches filled up to one size."""
+        """Returns the rows of `run(*arrays)`, in batches filled up to few sizes.
+
+        Where it returns several arrays, the rows of each.
+        """
         n, rows = len(arrays[0]), []
         for first in range(0, n, self.batch_size):
-            where = np.minimum(first + np.arange(min(n, self.batch_size)), n - 1)
-            batch = ops.convert_to_numpy(run(*(array[where] for array in arrays)))
-            rows.append(batch[: n - first])
-        return np.concatenate(rows)
+            size = padded_size(min(n - first, self.batch_size), self.batch_size)
+            where = np.minimum(first + np.arange(size), n - 1)
+            found = run(*(array[where] for array in arrays))
+            several = isinstance(found, tuple)
+            found = found if several else (found,)
+            rows.append([ops.convert_to_numpy(part)[: n - first] for part in found])
+        joined = [np.concatenate(part) for part in zip(*rows, strict=True)]
+        return joined if several else joined[0]
 
     def forward(self, images):
         """Returns the logits of images."""
@@ -93,24 +102,33 @@ class Examined:
         return tuple(sorted({smallest, *self.attacked}))
 
     def _walked(self, epsilon, steps):
-        """Returns the margins `(n,)` that PGD leaves; with one step those of FGSM."""
+        """Returns the margins `(n,)` that PGD leaves; with one step those of FGSM.
+
+        Where it breaks an image, the margin at its first misclassified point.
+        """
         one = attacks.FGSM(epsilon).pgd
         attack = one if steps == 1 else attacks.PGD(epsilon, steps=steps)
-        step = self.classifier.compiled(STEPS["ce", attack.norm])
+        run = self.classifier.compiled(STEPS["ce", attack.norm])
         sizes = np.float32(attack.epsilon), np.float32(attack.step_size)
 
-        def least(images, labels, indices):
-            points, rows = attack.start(images, indices, self.seed), []
-            for _ in range(attack.steps):
-                points, logits, _ = step(points, images, labels, labels, *sizes)
-                rows.append(logits)
-            rows.append(self.classifier.logits(points))
-            rows = [margins(ops.convert_to_numpy(logits), labels) for logits in rows]
-            return np.min(rows, axis=0)
+        def step(points, images, labels):
+            return run(points, images, labels, labels, *sizes)[:2]
 
-        everyone = np.arange(len(self.images))
-        found = self.map(least, self.images, self.labels, everyone)
-        return np.minimum(found, self.margins)
+        least, left = self.margins.copy(), np.flatnonzero(self.right)
+        points = attack.start(self.images[left], left, self.seed)
+        for number in range(attack.steps + 1):
+            if not len(left):
+                break
+            if number < attack.steps:
+                given = points, self.images[left], self.labels[left]
+                points, logits = self.map(step, *given)
+            else:
+                logits = self.forward(points)
+            found = margins(logits, self.labels[left])
+            least[left] = np.minimum(least[left], found)
+            stands = least[left] > 0
+            points, left = points[stands], left[stands]
+        return least
 
     def searched(self, epsilon, where, queries):
         """Returns the margins that Square leaves of some images.
