@@ -49,6 +49,7 @@ class Evaluation(collections.abc.Sequence[Score]):
         checks: tuple of dicts, the gradient-masking report.
         skipped: tuple of str. Names of the image files that could not be read and are
             not among the images.
+        cut: str. Which logits were scored, as `"200 of 1,000 logits"`; empty for all.
 
     Example:
 
@@ -75,6 +76,7 @@ class Evaluation(collections.abc.Sequence[Score]):
     certifications: tuple[dict, ...] = ()
     checks: tuple[dict, ...] = ()
     skipped: tuple[str, ...] = ()
+    cut: str = ""
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -103,7 +105,8 @@ class Evaluation(collections.abc.Sequence[Score]):
         return item in self.scores
 
     def __repr__(self) -> str:
-        head = f"{self.model} on {self.dataset}: {len(self)} scores"
+        cut = f" ({self.cut})" if self.cut else ""
+        head = f"{self.model} on {self.dataset}{cut}: {len(self)} scores"
         table = views.aligned(views.short(self.scores))
         return f"{head}\n{table}" if self.scores else head
 
@@ -172,7 +175,9 @@ def load_evaluation(path: StrPath) -> Evaluation:
         ValueError: If the file is truncated, of a newer format or not an evaluation.
     """
     older = {1: _with_scores, 2: _with_warnings, 3: _with_revisions}
-    return schema.read(path, Evaluation, FORMAT, older=older, optional=("skipped",))
+    return schema.read(
+        path, Evaluation, FORMAT, older=older, optional=("skipped", "cut")
+    )
 
 
 def _with_scores(content):

@@ -6,6 +6,7 @@ import numpy as np
 
 from nfm_keras import attacks, corruptions, figures
 from nfm_keras.attacks.attack import prepared
+from nfm_keras.evaluation.inputs import cut_to
 from nfm_keras.records.ids import format_severity
 
 _SHOWN = 8
@@ -57,6 +58,7 @@ def adversaries(
     """
     images, labels = split.images[:_SHOWN], split.labels[:_SHOWN]
     attack = attacks.PGD(epsilon, steps=20)
+    classifier = cut_to(classifier, split.spec, from_logits)
     given = prepared(classifier, images, labels, from_logits=from_logits)
     classifier = given[0]
     # What the attack has to say of its gradients, the evaluation has said.

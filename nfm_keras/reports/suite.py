@@ -137,6 +137,8 @@ def _facts(evaluations):
         line += "compiled passes of the classifier"
         if e.stochastic:
             line += "; it stays random, so that a score is of one draw"
+        if e.cut:
+            line += f"; scored by {e.cut}, those of the classes of {e.dataset}"
         lines.append(f"{line}; `{e.command}`" if e.command else line)
     return "\n".join(lines)
 
