@@ -7,8 +7,8 @@ falls to 0 along a cosine: 20.5 million images a run instead of 256 million.
         --precision=mixed_bfloat16 --data_dir=/data
 
 Hours of one GPU a row, which `--dry_run` estimates. Not run here. What to expect is not
-known: other schedules of 16 to 18 epochs are published with 71 to 72 % clean without
-mixing, and regularisers of this kind gain late in long trainings.
+known, but less than at full length: regularisers of this kind gain late in long
+trainings.
 """
 
 import dataclasses
