@@ -2,6 +2,7 @@
 
     python -m apps.evaluate --run_dir=runs/nfm-0
     python -m apps.evaluate --run_dir=runs/erm,runs/nfm --suite=standard --output=report
+    python -m apps.evaluate --model=resnet50.keras --dataset=imagenet_a
     python -m apps.evaluate --model=my.keras --dataset=cifar10 --protocol=pixel \\
         --perturbations=clean,white_noise,fog@3,pgd@8/255
 

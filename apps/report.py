@@ -80,8 +80,14 @@ def main(argv):
         return
     if _EXPERIMENT.value:
         table, (folder,) = experiments.load(_EXPERIMENT.value), _RUNS.value
-        rows = reports.write_experiment(table, folder, _OUTPUT.value, **looks)
-        written = [pathlib.Path(_OUTPUT.value, "table.md")]
+        written = []
+        for view in table.by_protocol():
+            output = pathlib.Path(_OUTPUT.value)
+            output = (
+                output if view.protocol == table.protocol else output / view.protocol
+            )
+            rows = reports.write_experiment(view, folder, output, **looks)
+            written.append(output / "table.md")
         count = sum(row.seeds for row in rows)
     else:
         runs = reports.read(_RUNS.value, skip_broken=_SKIP.value)

@@ -68,7 +68,7 @@ def main(argv):
         experiment,
         _OUTPUT.value,
         train=_train,
-        score=lambda run: _evaluate(run, experiment),
+        score=_evaluate,
         data_dir=_DATA_DIR.value,
         download=_DOWNLOAD.value,
     )

@@ -34,10 +34,12 @@ class PlainClassifier:
             gradient where the classifier has none, as where it rounds: gradients are
             its own, logits those of the classifier (backward pass differentiable
             approximation, Athalye et al., ICML 2018).
+        places: tuple of int, the logits to keep, in this order: those of the classes of
+            a set that has fewer; None for all.
 
     Attributes:
         from_logits: bool.
-        stand_in: As given.
+        stand_in, places: As given.
 
     Raises:
         TypeError: If `classifier` cannot be called.
@@ -50,10 +52,11 @@ class PlainClassifier:
     [[-0.25 -1.  ]]
     """
 
-    def __init__(self, classifier, from_logits=None, stand_in=None):
+    def __init__(self, classifier, from_logits=None, stand_in=None, places=None):
         if isinstance(classifier, PlainClassifier):
             stand_in = classifier.stand_in if stand_in is None else stand_in
-            same = stand_in is classifier.stand_in
+            places = classifier.places if places is None else places
+            same = stand_in is classifier.stand_in and places == classifier.places
             if same and from_logits in (None, classifier.from_logits):
                 self.__dict__ = classifier.__dict__
                 return
@@ -64,6 +67,7 @@ class PlainClassifier:
                 f"logits. Received: {classifier!r}"
             )
         self.classifier, self.stand_in = unit_range(classifier), stand_in
+        self.places = places
         known = not heads.head(classifier)
         self.from_logits = known if from_logits is None else bool(from_logits)
         self.seconds = 0.0
@@ -93,9 +97,10 @@ class PlainClassifier:
                 f"output=... Received: {list(names)}"
             )
         if not self.from_logits:
-            return heads.logits_of(logits)
+            logits = heads.logits_of(logits)
         # Half-precision networks: their loss would underflow as they grow confident.
-        return ops.cast(logits, "float32")
+        logits = ops.cast(logits, "float32")
+        return logits if self.places is None else ops.take(logits, self.places, axis=-1)
 
     def lost(self, logits):
         """Returns which images have a probability that rounds to 0, or to 1.

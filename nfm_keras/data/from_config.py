@@ -97,7 +97,8 @@ def load_test(
     """Loads the images to test on, as a run had them.
 
     Args:
-        dataset: As in `data.load`.
+        dataset: As in `data.load`; or a set of photographs that has none to train on:
+            `imagenet_v2`, `imagenet_a`, `imagenet_r` or another `tfds:NAME`.
         config: Dict with what a run's config says of photographs: `image_size`,
             `eval_crop`, and `validation`, for a set that is tested on images held out.
         data_dir, download: As in `data.load`.
@@ -114,5 +115,5 @@ def load_test(
     settings = ("image_size", "eval_crop", "validation")
     reading = {name: config[name] for name in settings if config.get(name) is not None}
     reading |= given
-    place = data_dir, download, None, reading.pop("validation", 0)
-    return loading.load(dataset, *place, **reading).test
+    place = data_dir, download, reading.pop("validation", 0)
+    return catalogue.open_test(dataset, *place, Reading(**reading))

@@ -2,8 +2,21 @@
 
 import dataclasses
 import types
+from typing import NamedTuple
 
 from nfm_keras.checks import unknown
+
+
+class Cut(NamedTuple):
+    """Which outputs of a classifier of more classes those of a set are.
+
+    Attributes:
+        places: For each class, the output that is its own.
+        total: How many outputs such a classifier has.
+    """
+
+    places: tuple[int, ...]
+    total: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +31,8 @@ class DatasetSpec:
         std: Their standard deviation.
         pad: Pixels of zeros around an image, for random crops.
         flip: Whether a mirrored image has the same label.
+        cut: `Cut`, where classifiers of more classes are evaluated on the set too, as
+            those of ImageNet are on 200 of its classes; `None`.
     """
 
     name: str
@@ -27,6 +42,7 @@ class DatasetSpec:
     std: tuple[float, ...]
     pad: int = 0
     flip: bool = False
+    cut: Cut | None = None
 
     @property
     def num_classes(self) -> int:

@@ -61,7 +61,9 @@ def evaluate(
             or generator, which is read once, to `limit`, into a temporary file, so
             that memory does not grow with it. Labels may be one-hot rows. Photographs
             (`data.load("folder:PATH")`) are read a batch at a time; files that cannot
-            be read are left out and named in `Evaluation.skipped`.
+            be read are left out and named in `Evaluation.skipped`. Of a classifier of
+            ImageNet's 1,000 classes, those of `imagenet_a` and `imagenet_r` are taken
+            (`Evaluation.cut`).
         perturbations: List of ids (`"clean"`, `"white_noise@0.1"`, `"fog@3"`,
             `"pgd@8/255"`; a bare `"white_noise"`, `"fog"`, `"common_corruptions"` is
             all its severities), `Perturbation`s, `Corruption`s and attacks.
@@ -196,6 +198,7 @@ def _begun(subject, suite, about):
         versions=versions,
         hardware=hardware,
         skipped=subject.skipped,
+        cut=subject.cut,
     )
 
 

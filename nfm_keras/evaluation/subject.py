@@ -12,7 +12,7 @@ from nfm_keras.checks import check_count
 from nfm_keras.corruptions.cache import fingerprint
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import are_shares, check_labels, hits
-from nfm_keras.evaluation.inputs import pick, read
+from nfm_keras.evaluation.inputs import cut_to, pick, read
 from nfm_keras.evaluation.store import probes
 from nfm_keras.evaluation.store.identity import (
     Identity,
@@ -53,6 +53,7 @@ class Subject:
         name: str, what the user calls the classifier; empty without.
         saved: `adversaries.Saved`, which is given the images that attacks find; None.
         classes: tuple of str, the names of the classes, empty where they have none.
+        cut: str, which logits are those of the classes of the set; empty for all.
     """
 
     classifier: PlainClassifier
@@ -67,6 +68,7 @@ class Subject:
     name: str = ""
     saved: Any = None
     classes: tuple[str, ...] = ()
+    cut: str = ""
 
     @property
     def size(self) -> int:
@@ -223,8 +225,9 @@ def subject_of(
     if protocol is not None:
         check_protocol(protocol)
     check_count("batch_size", batch_size)
-    classifier = PlainClassifier(pick(classifier, output), from_logits, stand_in)
     images, labels, spec = read(dataset, limit)
+    classifier = cut_to(pick(classifier, output), spec, from_logits)
+    classifier = PlainClassifier(classifier, from_logits, stand_in)
     std = getattr(spec, "std", None) if std is None else std
     images = _checked_images(images, classifier.input_shape)
     labels = check_labels(labels, len(images), getattr(spec, "num_classes", None))
@@ -237,8 +240,14 @@ def subject_of(
         protocol=protocol or ("pixel" if std is None else "reference"),
         batch_size=batch_size,
         classes=tuple(map(str, getattr(spec, "classes", ()))),
+        cut=_said(classifier.places, spec),
         **settings,
     )
+
+
+def _said(places, spec):
+    """What a record says of the logits that were taken."""
+    return f"{len(places)} of {spec.cut.total:,} logits" if places else ""
 
 
 def _check_no_shares(logits):

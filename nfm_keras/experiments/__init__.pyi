@@ -1,3 +1,4 @@
+from . import cost as cost
 from . import full_scale as full_scale
 from .cost import estimate as estimate
 from .experiment import LIMITS as LIMITS

@@ -32,6 +32,7 @@ class Experiment:
         seeds: One run of each row a seed.
         perturbations: Ids of what the classifiers are scored under, as in `evaluate`.
         protocol: `"reference"` or `"pixel"`, as in `evaluate`.
+        also: Other protocols that the noises are scored under, for tables of their own.
         limits: `limit`, `attack_limit` and `corruption_limit` of `evaluate`: fewer test
             images than all.
         paper: Key of the paper's table in `paper_tables.json`, whose rows have the same
@@ -56,6 +57,7 @@ class Experiment:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     perturbations: tuple[str, ...] = ("clean", "white_noise", "salt_and_pepper")
     protocol: str = "reference"
+    also: tuple[str, ...] = ()
     limits: dict[str, int] = dataclasses.field(default_factory=dict)
     paper: str | None = None
 
@@ -70,6 +72,19 @@ class Experiment:
                 raise ValueError(f"Row {name!r} must have a label. Received: {row}")
             schemes.lookup(self.config(name, self.seeds[0]).scheme)
         conditions(Suite(self.perturbations))
+
+    def by_protocol(self) -> "list[Experiment]":
+        """Returns the experiment under each of its protocols, `protocol` first.
+
+        Example:
+
+        >>> rows = {"erm": {"label": "None", "scheme": "erm"}}
+        >>> table = Experiment("Digits", {}, rows, also=("pixel",))
+        >>> [view.protocol for view in table.by_protocol()]
+        ['reference', 'pixel']
+        """
+        names = self.protocol, *self.also
+        return [dataclasses.replace(self, protocol=name, also=()) for name in names]
 
     def label(self, row: str) -> str:
         """Returns what the paper calls a row."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from nfm_keras import data
-from nfm_keras.experiments.cost import estimate
+from nfm_keras.experiments import cost
 from nfm_keras.experiments.experiment import Experiment, Run, runs, unscored
 from nfm_keras.types import StrPath
 
@@ -30,15 +30,17 @@ class Sweep:
     Args:
         experiment: `Experiment`.
         folder: Each run has `<folder>/<row>/seed_<n>`.
-        train, score: Functions from a `Run` to the arguments of `python -m` that train
-            it and that score it, such as `["apps.train", "--scheme=nfm"]`.
+        train: Function from a `Run` to the arguments of `python -m` that train it, such
+            as `["apps.train", "--scheme=nfm"]`.
+        score: Function from a `Run` and an `Experiment`, of one protocol, to those that
+            score it.
         data_dir, download: As in `nfm_keras.data.load`.
     """
 
     experiment: Experiment
     folder: StrPath
     train: Callable[[Run], list[str]]
-    score: Callable[[Run], list[str]]
+    score: Callable[[Run, Experiment], list[str]]
     data_dir: StrPath | None = None
     download: bool = False
 
@@ -50,18 +52,34 @@ class Sweep:
         """
         todo = runs(self.experiment, self.folder)
         left = [run for run in todo if not run.record]
-        seconds = estimate(left, self._sizes(left[0])[0]) if left else []
+        images = self._planned(left[0]) if left else 0
+        seconds = cost.estimate(left, images) if left else []
         spent = dict(zip((run.name for run in left), seconds, strict=True))
         for run in todo:
             if run.name not in spent:
                 print(f"{run.name:32} recorded")
                 continue
-            minutes = spent[run.name] / 60
-            print(f"{run.name:32} {minutes:6.1f} min  {shlex.join(self.train(run))}")
+            print(
+                f"{run.name:32} {_duration(spent[run.name]):>10}  "
+                f"{shlex.join(self.train(run))}"
+            )
         print(
             f"{len(left)} of {len(todo)} run(s) to do: about "
-            f"{sum(seconds) / 3600:.1f} hours of training here, and the scoring."
+            f"{_duration(sum(seconds))} of training here, and the scoring. An "
+            f"estimate, from {cost.basis(left)}."
         )
+        for line in cost.elsewhere(left, images):
+            print(line)
+
+    def _planned(self, run):
+        """How many images there are to train on, also of a set that is not here yet."""
+        try:
+            return self._sizes(run)[0]
+        except FileNotFoundError:
+            known = cost.known_size(run.config.dataset)
+            if known is None:
+                raise
+            return known
 
     def carry_out(self) -> None:
         """Trains and scores run after run, and prints what each came to.
@@ -94,13 +112,21 @@ class Sweep:
         """Does what is left of a run, and returns in a line what it came to."""
         if not run.record:
             _call(run, self.train(run))
-        if unscored(self.experiment, run.record, self._sizes(run)[1]):
-            _call(run, self.score(run))
+        for view in self.experiment.by_protocol():
+            if unscored(view, run.record, self._sizes(run)[1]):
+                _call(run, self.score(run, view))
         record = run.record
         first, minutes = record.scores[0], record.seconds / 60
         return (
             f"{first.perturbation} {first.value:.1f} %, {minutes:.0f} min of training"
         )
+
+
+def _duration(seconds):
+    """Seconds in words: minutes, and from two hours on hours."""
+    if seconds < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:,.1f} hours"
 
 
 @functools.cache

@@ -4,6 +4,7 @@ from .comparison import confusions as confusions
 from .comparison import differences as differences
 from .corruptions import corruption_bars as corruption_bars
 from .corruptions import heat_map as heat_map
+from .images import activations as activations
 from .images import adversarial_examples as adversarial_examples
 from .images import sample_sheet as sample_sheet
 from .robustness import certified_curves as certified_curves

@@ -163,6 +163,60 @@ def _show(axis, image, **place):
     axis.imshow(picture, interpolation="nearest", **scale, **place)
 
 
+def activations(
+    images: Mapping[str, ArrayLike],
+    path: StrPath,
+    *,
+    start: np.ndarray,
+    heads: Sequence[str],
+    values: Mapping[str, Sequence[float]],
+    title: str | None = None,
+    caption: str = "",
+) -> Figure:
+    """Shows images that activate units most, a row a network, beside where they began.
+
+    Args:
+        images: dict from network to `(n, height, width, 1 or 3)` floats in [0, 1].
+        path, title, caption: as in `nfm_keras.figures.corruptions.corruption_bars`.
+        start: float `(height, width, 1 or 3)`, the image that all began at.
+        heads: `n` str, over the columns: the units.
+        values: dict from network to `n` floats, written under its images.
+
+    Returns:
+        The `matplotlib.figure.Figure` written.
+
+    Raises:
+        ValueError: If there is no network, or not one image for each head.
+
+    Example:
+
+    >>> grey = np.full((1, 8, 8, 3), 0.5)
+    >>> looks = {"start": grey[0], "heads": ["unit 3"], "values": {"mine": [1.5]}}
+    >>> figure = activations({"mine": grey}, "units.png", **looks)
+    """
+    check_any(images, "`images` must hold at least one network", images)
+    columns = len(heads) + 1
+    figure = Figure((1.1 * columns + 0.6, 1.35 * len(images) + 0.9), dpi=120)
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots(len(images), columns, squeeze=False)
+    for row, (name, own) in zip(axes, images.items(), strict=True):
+        own = np.asarray(own)
+        if len(own) != len(heads) or len(values[name]) != len(heads):
+            raise ValueError(
+                f"{name} must have an image and a value for each of {len(heads)} "
+                f"units. Received: {len(own)} and {len(values[name])}"
+            )
+        for axis, image in zip(row, [np.asarray(start), *own], strict=True):
+            _show(axis, image)
+            axis.set(xticks=[], yticks=[])
+        row[0].set_ylabel(name, fontsize=8)
+        for axis, value in zip(row[1:], values[name], strict=True):
+            axis.set_xlabel(f"{value:.3g}", fontsize=7)
+    for axis, head in zip(axes[0], ["start", *heads], strict=True):
+        axis.set_title(head, fontsize=8)
+    return save(figure, path, title, caption)
+
+
 def _show_pair(first, second, third, image, adversary):
     """An image, its adversary and their difference magnified, in three panels."""
     difference, factor = _magnify(adversary - image)

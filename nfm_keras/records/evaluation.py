@@ -18,7 +18,7 @@ FORMAT = 4
 EVALUATION_FILE = "evaluation.json"
 """Name of an evaluation inside the folder of its run or model."""
 
-_LATER = ("skipped", "classes", "labels", "predicted")
+_LATER = ("skipped", "classes", "labels", "predicted", "cut")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -58,6 +58,7 @@ class Evaluation(collections.abc.Sequence[Score]):
         labels, predicted: str. The true class of each image, and the one that the
             classifier gives the image as it is, as `records.pack_classes` writes them.
             Empty where they were not recorded, as in files of before.
+        cut: str. Which logits were scored, as `"200 of 1,000 logits"`; empty for all.
 
     Example:
 
@@ -87,6 +88,7 @@ class Evaluation(collections.abc.Sequence[Score]):
     classes: tuple[str, ...] = ()
     labels: str = ""
     predicted: str = ""
+    cut: str = ""
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -115,7 +117,8 @@ class Evaluation(collections.abc.Sequence[Score]):
         return item in self.scores
 
     def __repr__(self) -> str:
-        head = f"{self.model} on {self.dataset}: {len(self)} scores"
+        cut = f" ({self.cut})" if self.cut else ""
+        head = f"{self.model} on {self.dataset}{cut}: {len(self)} scores"
         table = views.aligned(views.short(self.scores))
         return f"{head}\n{table}" if self.scores else head
 

@@ -1,4 +1,4 @@
-"""Pictures of perturbations: every corruption, and adversarial examples."""
+"""Pictures: every corruption, adversarial examples, and what activates a unit."""
 
 import pathlib
 
@@ -6,6 +6,8 @@ import numpy as np
 
 from nfm_keras import attacks, corruptions, figures
 from nfm_keras.attacks.attack import prepared
+from nfm_keras.evaluation.adversaries import activating
+from nfm_keras.evaluation.inputs import cut_to
 from nfm_keras.records.ids import format_severity
 
 _SHOWN = 8
@@ -57,6 +59,7 @@ def adversaries(
     """
     images, labels = split.images[:_SHOWN], split.labels[:_SHOWN]
     attack = attacks.PGD(epsilon, steps=20)
+    classifier = cut_to(classifier, split.spec, from_logits)
     given = prepared(classifier, images, labels, from_logits=from_logits)
     classifier = given[0]
     # What the attack has to say of its gradients, the evaluation has said.
@@ -73,3 +76,79 @@ def adversaries(
         classes=list(split.spec.classes),
         caption=f"{name} under {caption}" if name else caption,
     )
+
+
+def activations(
+    classifiers,
+    path,
+    *,
+    kind="features",
+    units=None,
+    count=8,
+    image_size=None,
+    seed=0,
+    classes=None,
+    **settings,
+):
+    """Draws images that activate the same units of classifiers most, a row each.
+
+    Args:
+        classifiers: dict from name to Keras model or, for logits, any callable.
+        path: PNG, PDF or SVG file to write.
+        kind: `"features"` or `"logits"`.
+        units: list of int; None for `count` drawn at random of those that all have.
+        count: int.
+        image_size: int, the side of images of classifiers that take any.
+        seed: int, of the first image, grey with noise of deviation 0.1, and the units.
+        classes: names of the classes, over columns of logits.
+        **settings: `steps`, `step_size`, `epsilon` of `activating_images`.
+
+    Returns:
+        dict from name to `evaluation.adversaries.Activating`.
+
+    Raises:
+        ValueError: For classifiers of different images, or what `activating_images`
+            refuses.
+    """
+    shape = _shape(classifiers, image_size)
+    generator = np.random.default_rng(seed)
+    noise = generator.normal(0.5, 0.1, shape).clip(0, 1)
+    start = noise.astype("float32")
+    if units is None:
+        sizes = [
+            int(activating.units_of(one, kind).forward(start[None]).shape[-1])
+            for one in classifiers.values()
+        ]
+        drawn = generator.permutation(min(sizes))[:count]
+        units = sorted(drawn.tolist())
+    found = {
+        name: activating.activating_images(one, start, units, kind=kind, **settings)
+        for name, one in classifiers.items()
+    }
+    named = kind == "logits" and classes
+    heads = [classes[unit] if named else f"unit {unit}" for unit in units]
+    figures.activations(
+        {name: one.images for name, one in found.items()},
+        path,
+        start=start,
+        heads=heads,
+        values={name: one.after.tolist() for name, one in found.items()},
+        title="Images that activate " + ("classes" if named else "units") + " most",
+        caption=f"Gradient ascent on {kind} from one start; numbers are their values.",
+    )
+    return found
+
+
+def _shape(classifiers, image_size):
+    """The shape of an image that all classifiers take."""
+    shapes = set()
+    for one in classifiers.values():
+        shape = tuple(getattr(one, "input_shape", None) or (None,) * 4)[1:]
+        sides = [image_size if side is None else side for side in shape[:2]]
+        shapes.add((*sides, shape[2] or 3))
+    if len(shapes) != 1 or None in next(iter(shapes)):
+        raise ValueError(
+            "The classifiers must take images of one known size; --image_size names "
+            f"that of a model that takes any. Received: {sorted(map(str, shapes))}"
+        )
+    return shapes.pop()

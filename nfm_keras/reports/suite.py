@@ -103,7 +103,7 @@ def _blocks(evaluations, compared, figures, worst):
         *shown(drawings.TRADE_OFF),
         *([Items(tuple(limits))] if limits else []),
         Paragraph(captions.of_evaluations(evaluations), "note"),
-        *_random(evaluations),
+        *_remarks(evaluations),
         Heading("Accuracy"),
         *shown("curves"),
         tables.summary(evaluations),
@@ -203,11 +203,17 @@ def _masking(evaluations):
     return _section("Is the gradient masked?", blocks)
 
 
-def _random(evaluations):
+def _remarks(evaluations):
+    """What holds for all scores of a model."""
     lines = [
         f"**{e.model}** stays random, so that a score is of one draw."
         for e in evaluations
         if e.stochastic
+    ]
+    lines += [
+        f"**{e.model}** is scored by {e.cut}, those of the classes of {e.dataset}."
+        for e in evaluations
+        if e.cut
     ]
     return [Items(tuple(lines))] if lines else []
 

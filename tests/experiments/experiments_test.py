@@ -41,7 +41,8 @@ def test_every_row_is_a_config_and_a_mixing(name):
         levels = {name: getattr(run.config, name) for name in given}
         schemes.mixing(run.config.scheme, sites, **levels)
     assert len({table.label(row) for row in table.rows}) == len(table.rows)
-    assert len(runs(table, "results")) == 5 * len(table.rows)
+    seeds = 1 if name.startswith("table3") else 5
+    assert len(runs(table, "results")) == seeds * len(table.rows)
 
 
 @pytest.mark.parametrize("name", [n for n in TABLES if experiments.load(n).paper])
@@ -150,6 +151,43 @@ def test_the_estimate_grows_with_steps_and_scheme():
     assert plain > 0 and attack == pytest.approx(4 * plain)
     longer = short.scaled(epochs=6)
     assert estimate(runs(longer, "here")[:1], images=128)[0] > 0
+
+
+def test_a_plan_for_imagenet_needs_no_images_and_says_what_it_estimates_from(
+    monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setattr(experiments.cost, "_step_seconds", lambda config: 2.0)
+    monkeypatch.setattr(experiments.cost, "device_files", lambda: [])
+    table = experiments.load("table3")
+    commands = {"train": lambda run: ["train", run.name], "score": lambda run, view: []}
+    experiments.Sweep(table, tmp_path, **commands, data_dir=tmp_path).plan()
+    printed = capsys.readouterr().out
+    hours = 2.0 * 5005 * 200 / 3600  # steps of 256 of 1,281,167 images
+    line = next(line for line in printed.splitlines() if line.startswith("nfm_1/"))
+    assert line.split()[1:3] == [f"{hours:,.1f}", "hours"]
+    assert "An estimate, from a step of plain training on 2 images" in printed
+    a100 = 4 * 200 * 1_281_167 / 2375 / 3600
+    assert f"About {a100:,.1f} hours on an A100" in printed and "published" in printed
+    short = experiments.load("table3_16_epochs")
+    assert [run.config.epochs for run in runs(short, "here")] == 4 * [16]
+
+
+def test_an_experiment_is_scored_under_each_of_its_protocols(tmp_path, monkeypatch):
+    table = dataclasses.replace(TABLE, also=("pixel",), seeds=(3,)).scaled(rows=["erm"])
+    everything = [score("clean", 500), score("pgd@0.1", 500), score("fog@1", 500)]
+    noises = [f"white_noise@{s:g}" for s in WHITE_NOISE_SEVERITIES]
+    everything += [score(name, 500, "reference") for name in noises]
+    (run,) = runs(table, tmp_path)
+    records.save(record(everything), run.folder / records.FILE)
+    evaluation = records.Evaluation("erm", "digits", "", [], scores=tuple(everything))
+    records.save_evaluation(evaluation, run.folder / records.EVALUATION_FILE)
+    called = []
+    monkeypatch.setattr(
+        "nfm_keras.experiments.sweep._call", lambda run, words: called.append(words)
+    )
+    commands = {"train": lambda run: [], "score": lambda run, view: [view.protocol]}
+    experiments.Sweep(table, tmp_path, **commands).carry_out()
+    assert called == [["pixel"]]
 
 
 def sweep(folder, *flags):

@@ -9,6 +9,12 @@ import numpy as np
 from nfm_keras.checks import check_count
 from nfm_keras.data.photographs import caching, folders, order, prepared
 from nfm_keras.data.photographs.files import RecordFiles, View
+from nfm_keras.data.photographs.imagenet import (
+    SUBSETS,
+    TEST_SETS,
+    restricted,
+    subset,
+)
 from nfm_keras.data.photographs.photographs import (
     Photographs,
     PhotographSplit,
@@ -20,27 +26,12 @@ from nfm_keras.data.specs import DatasetSpec
 FOLDER, TFDS = "folder:", "tfds:"
 """How names begin that say where photographs are."""
 
-RESTRICTED = types.MappingProxyType(
-    {
-        "dog": (151, 268),
-        "cat": (281, 285),
-        "frog": (30, 32),
-        "turtle": (33, 37),
-        "bird": (80, 100),
-        "primate": (365, 382),
-        "fish": (389, 397),
-        "crab": (118, 121),
-        "insect": (300, 319),
-    }
-)
-"""Restricted ImageNet: class -> the first and the last of ImageNet's labels in it, of
-[Tsipras et al., 2019](https://arxiv.org/abs/1805.12152), table 2."""
-
 NAMED = types.MappingProxyType(
     {
         "imagenet2012": "imagenet2012",
         "imagenette": "imagenette",
         "restricted_imagenet": "imagenet2012",
+        **{name: name for name in TEST_SETS},
     }
 )
 """Name of a set -> that of TensorFlow Datasets whose images it has."""
@@ -59,7 +50,12 @@ def is_photographs(name: str) -> bool:
     >>> is_photographs("folder:holiday"), is_photographs("digits")
     (True, False)
     """
-    return name in NAMED or str(name).startswith((FOLDER, TFDS))
+    return _base(str(name)) in NAMED or str(name).startswith((FOLDER, TFDS))
+
+
+def _base(name):
+    """The name of a set without its configuration and version."""
+    return name.partition("/")[0].partition(":")[0]
 
 
 def refuse_settings(name: str, given: dict) -> None:
@@ -79,10 +75,10 @@ def refuse_settings(name: str, given: dict) -> None:
         )
 
 
-def describe(name, classes, image_size) -> DatasetSpec:
+def describe(name, classes, image_size, cut=None) -> DatasetSpec:
     """Returns the `DatasetSpec` of photographs of some classes at a size."""
     shape = (image_size, image_size, 3)
-    return DatasetSpec(name, shape, tuple(classes), _MEAN, _STD, flip=True)
+    return DatasetSpec(name, shape, tuple(classes), _MEAN, _STD, flip=True, cut=cut)
 
 
 def classes_of(name, data_dir=None, download=False) -> tuple[str, ...]:
@@ -92,7 +88,7 @@ def classes_of(name, data_dir=None, download=False) -> tuple[str, ...]:
         name: As in `open_splits`.
         data_dir, download: As there.
     """
-    return _files(name, data_dir, download)["train"].classes
+    return _training_files(name, data_dir, download)["train"].classes
 
 
 def open_splits(
@@ -118,9 +114,12 @@ def open_splits(
         FileNotFoundError: If the set is not there, or a part of it.
         ValueError: If it is not what its layout says, or leaves nothing to train on.
     """
-    reading = reading or Reading()
+    files = _training_files(name, data_dir, download)
+    return _opened(name, files, limit, validation, reading or Reading())
+
+
+def _opened(name, files, limit, validation, reading):
     reading.check()
-    files = _files(name, data_dir, download)
     train = _some(name, files["train"], limit, reading)
     others = {
         part: _ordered(name, files[part], limit, reading, part)
@@ -141,39 +140,49 @@ def open_splits(
     return train, held, test
 
 
+def open_test(
+    name, data_dir=None, download=False, validation=0, reading=None
+) -> PhotographSplit:
+    """Opens the images of a set that are there to test on.
+
+    Args:
+        name, data_dir, download, validation, reading: As in `open_splits`; or a set of
+            TensorFlow Datasets that has no images to train on, such as `imagenet_a`.
+
+    Raises:
+        FileNotFoundError, ValueError: As there.
+    """
+    files = _files(name, data_dir, download)
+    reading = reading or Reading()
+    if "train" in files:
+        return _opened(name, files, None, validation, reading)[2]
+    reading.check()
+    part = next(part for part in ("test", "val", *files) if part in files)
+    return _ordered(name, files[part], None, reading, part)
+
+
+def _training_files(name, data_dir, download):
+    files = _files(name, data_dir, download)
+    if "train" not in files:
+        raise ValueError(
+            f"{name} must have the split 'train'; sets without it are there to "
+            "evaluate, with nfm-evaluate --model (data.load_test). "
+            f"Received: {', '.join(files)}"
+        )
+    return files
+
+
 def _files(name, data_dir, download):
     """The files of each split of a set, by name: `train`, `val`, `test`."""
     if name.startswith(FOLDER):
         return folders.splits(name.removeprefix(FOLDER))
     known = NAMED.get(name) or name.removeprefix(TFDS)
     files = _prepared(known, data_dir, download)
-    if "train" not in files:
-        raise ValueError(
-            f"{name} must have the split 'train'. Received: {', '.join(files)}"
-        )
     if name == "restricted_imagenet":
         return {split: restricted(part) for split, part in files.items()}
+    if (base := _base(known)) in SUBSETS:
+        return {split: subset(base, part) for split, part in files.items()}
     return files
-
-
-def restricted(files: RecordFiles) -> View:
-    """Returns ImageNet's files under the nine classes of Restricted ImageNet.
-
-    Args:
-        files: `Files` with ImageNet's 1,000 labels.
-
-    Raises:
-        ValueError: For another number of classes.
-    """
-    if len(files.classes) != 1000:
-        raise ValueError(
-            "Restricted ImageNet is a view of ImageNet's 1,000 classes. "
-            f"Received: {len(files.classes)} classes"
-        )
-    labels = np.full(1000, -1)
-    for label, (first, last) in enumerate(RESTRICTED.values()):
-        labels[first : last + 1] = label
-    return View(files, tuple(RESTRICTED), labels)
 
 
 def _prepared(name, data_dir, download):
@@ -233,9 +242,11 @@ def _ordered(name, files, limit, reading, part):
 
 def _split(name, files, rows, reading, part):
     place = reading.cache, f"{name} {part}", reading.cache_dir
+    cut = getattr(files, "cut", None)
+    known = describe(name, files.classes, reading.image_size, cut)
     files = caching.cached(files, *place)
     images = Photographs(files, rows, reading, Skipped(reading.strict))
-    return PhotographSplit(images, describe(name, files.classes, reading.image_size))
+    return PhotographSplit(images, known)
 
 
 def _hold_out(train, count):

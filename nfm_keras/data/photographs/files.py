@@ -169,10 +169,12 @@ class View:
         classes: Names of the new classes.
         labels: Integers, the new label of each old one; -1 for images left out, which
             the rows that are used do not name.
+        cut: `nfm_keras.data.specs.Cut`, where classifiers of more classes are
+            evaluated on these; `None`.
     """
 
-    def __init__(self, files, classes, labels):
-        self._files, self.classes = files, classes
+    def __init__(self, files, classes, labels, cut=None):
+        self._files, self.classes, self.cut = files, classes, cut
         self._labels = np.asarray(labels, np.int64)
         self.lengths, self.group, self.name = files.lengths, files.group, files.name
 

@@ -1,3 +1,5 @@
+from .activating import Activating as Activating
+from .activating import activating_images as activating_images
 from .matrix import Transfer as Transfer
 from .matrix import transfer as transfer
 from .radii import BreakingRadii as BreakingRadii

@@ -11,7 +11,7 @@ from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import check_labels, hits
 from nfm_keras.evaluation.comparison import mcnemar
-from nfm_keras.evaluation.inputs import first, read
+from nfm_keras.evaluation.inputs import cut_to, first, read
 from nfm_keras.evaluation.statistics import wilson_interval
 from nfm_keras.table import Table
 from nfm_keras.types import Classifier, PerturbationLike
@@ -122,7 +122,8 @@ def transfer(
             "A transfer needs at least two classifiers. "
             f"Received: {sorted(classifiers)}"
         )
-    images, labels, _ = read(dataset, limit)
+    images, labels, spec = read(dataset, limit)
+    classifiers = {k: cut_to(one, spec, from_logits) for k, one in classifiers.items()}
     images, labels = as_images(first(images, limit)), first(labels, limit)
     labels = check_labels(labels, len(images))
     search: Any = from_perturbation(attack) if isinstance(attack, str) else attack

@@ -12,7 +12,7 @@ from nfm_keras.checks import check_number
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import check_labels
 from nfm_keras.evaluation.adversaries.matrix import hits_of
-from nfm_keras.evaluation.inputs import first, read
+from nfm_keras.evaluation.inputs import cut_to, first, read
 from nfm_keras.evaluation.statistics import wilson_interval
 from nfm_keras.types import Classifier, PerturbationLike
 
@@ -95,7 +95,8 @@ def breaking_radii(
     for radius in tried:
         check_number("radii", radius, above=0)
     kind = attack if isinstance(attack, str) else attack.id.partition("@")[0]
-    images, labels, _ = read(dataset, limit)
+    images, labels, spec = read(dataset, limit)
+    classifier = cut_to(classifier, spec, from_logits)
     images, labels = as_images(first(images, limit)), first(labels, limit)
     labels = check_labels(labels, len(images))
     plain = PlainClassifier(classifier, from_logits)

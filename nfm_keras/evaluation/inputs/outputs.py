@@ -1,13 +1,15 @@
-"""One output of a classifier that has several."""
+"""The outputs of a classifier that are scored: one of several, or a cut of one."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.backend.keras_private import graph_of
 from nfm_keras.checks import unknown
+from nfm_keras.data.specs import DatasetSpec
 
 
 def pick(classifier: Any, output: str | int | None) -> Any:
@@ -43,6 +45,60 @@ def pick(classifier: Any, output: str | int | None) -> Any:
     tensor = _chosen(_named(graph), output)
     images = graph.inputs[0] if len(graph.inputs) == 1 else graph.inputs
     return keras.Model(images, tensor, name=classifier.name)
+
+
+def cut_to(
+    classifier: Any, spec: DatasetSpec | None, from_logits: bool | None = None
+) -> Any:
+    """Returns a classifier that answers in the classes of a set.
+
+    The 200 classes of ImageNet-A and -R are a cut of the 1,000 logits of a classifier
+    of ImageNet: it is made before anything is compared with a label, so that attacks,
+    too, see these classes alone.
+
+    Args:
+        classifier: Keras model or any callable, from images to logits.
+        spec: `DatasetSpec` of the set; `None` for one without.
+        from_logits: bool, as in `PlainClassifier`.
+
+    Returns:
+        A `PlainClassifier` where a cut is made; the classifier as it is where it has an
+        output for each class already, or where the set asks for no cut.
+
+    Raises:
+        ValueError: If the classifier has another number of outputs than the set has
+            classes, or than a classifier that is cut.
+
+    Example:
+
+    >>> from nfm_keras.data.specs import Cut
+    >>> spec = DatasetSpec("two", (1, 1, 3), ("a", "b"), (), (), cut=Cut((2, 0), 3))
+    >>> two = cut_to(lambda images: images[:, 0, 0], spec)
+    >>> print(keras.ops.convert_to_numpy(two(np.array([[[[0.1, 0.2, 0.3]]]]))))
+    [[0.3 0.1]]
+    """
+    cut = getattr(spec, "cut", None)
+    if spec is None or cut is None or getattr(classifier, "places", None) is not None:
+        return classifier
+    count = _outputs(classifier, spec, from_logits)
+    if count == cut.total:
+        return PlainClassifier(classifier, from_logits, places=cut.places)
+    if count != spec.num_classes:
+        raise ValueError(
+            f"The classifier must have {cut.total:,} outputs, of which those of the "
+            f"{spec.num_classes} classes of {spec.name} are taken, or "
+            f"{spec.num_classes}. Received: {count}"
+        )
+    return classifier
+
+
+def _outputs(classifier, spec, from_logits):
+    """How many logits a classifier gives."""
+    shape = getattr(classifier, "output_shape", None)
+    if isinstance(shape, tuple) and shape and isinstance(shape[-1], int):
+        return shape[-1]
+    image = np.zeros((1, *spec.shape), "float32")
+    return PlainClassifier(classifier, from_logits).forward(image).shape[-1]
 
 
 class Picked:

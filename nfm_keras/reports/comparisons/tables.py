@@ -8,7 +8,7 @@ from nfm_keras.records import ids
 from nfm_keras.reports import captions, suite_figures
 from nfm_keras.reports.cells import MEANS, corruption_mean
 from nfm_keras.reports.columns import MISSING, headlines, order
-from nfm_keras.reports.comparisons.errors import imagenet_errors
+from nfm_keras.reports.boards.corruption_errors import imagenet_errors
 from nfm_keras.reports.suite_figures import by_kind, certification
 from nfm_keras.table import Table
 

@@ -7,7 +7,8 @@ import photograph_sets
 import pytest
 
 from nfm_keras import data
-from nfm_keras.data.photographs import catalogue, files, tfrecords
+from nfm_keras.data.photographs import files, tfrecords
+from nfm_keras.data.photographs import imagenet as views
 
 
 def opened(folder, **options):
@@ -154,9 +155,9 @@ def test_a_set_of_tensorflow_datasets_is_read_without_it(imagenet):
 
 
 def test_restricted_imagenet_has_nine_classes(imagenet):
-    sizes = [last - first + 1 for first, last in catalogue.RESTRICTED.values()]
+    sizes = [last - first + 1 for first, last in views.RESTRICTED.values()]
     assert sizes == [118, 5, 3, 5, 21, 18, 9, 4, 20]
-    spans = sorted(catalogue.RESTRICTED.values())
+    spans = sorted(views.RESTRICTED.values())
     assert all(a[1] < b[0] for a, b in zip(spans, spans[1:]))
     train, _, test = data.load("restricted_imagenet", data_dir=imagenet, image_size=24)
     names = [train.spec.classes[label] for label in train.labels]

@@ -1,0 +1,89 @@
+"""Draws images that activate units of classifiers most, side by side in one picture.
+
+    python -m apps.visualize --run_dir=runs/erm,runs/nfm --output=features.png
+    python -m apps.visualize --model=nfm=savedmodels/cifar10_nfm/2 --of=logits \\
+        --dataset=cifar10 --units=0,1,2,3,4,5,6,7,8,9
+
+Figure 12 of the paper: from one noisy grey image, 200 steps of projected gradient
+ascent of length 16 in an l2 ball of radius 2,000, on the scale of [0, 255], maximise
+what chosen units give. Units are those that the last layer takes (`--of=features`, of
+runs and Keras files), chosen at random unless `--units` names them, or the logits of
+the classes. The number under an image is the activation reached.
+"""
+
+from absl import app, flags, logging
+
+from .import_flag import import_layers
+from .start import start
+
+_RUN = flags.DEFINE_list("run_dir", [], "Folders of runs, as apps.train leaves them.")
+_MODEL = flags.DEFINE_list(
+    "model", [], "Keras files or SavedModels, besides or instead: PATH or NAME=PATH."
+)
+_OF = flags.DEFINE_enum("of", "features", ("features", "logits"), "What is activated.")
+_DATASET = flags.DEFINE_string(
+    "dataset", None, "Data set whose classes the logits are; by default a run's."
+)
+_UNITS = flags.DEFINE_list("units", None, "Numbers of the units.")
+_COUNT = flags.DEFINE_integer("count", 8, "How many units, if none are named.")
+_STEPS = flags.DEFINE_integer("steps", 200, "Steps of the ascent.")
+_STEP_SIZE = flags.DEFINE_float("step_size", 16, "Length of a step, of [0, 255].")
+_RADIUS = flags.DEFINE_float("radius", 2000, "Radius of the l2 ball, of [0, 255].")
+_SIDE = flags.DEFINE_integer("image_size", None, "Side of images, of a model of any.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the first image and of the units.")
+_OUTPUT = flags.DEFINE_string("output", "features.png", "PNG, PDF or SVG to write.")
+flags.declare_key_flag("import")
+
+
+def main(argv):
+    if argv[1:]:
+        raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
+    if not (_RUN.value or _MODEL.value):
+        raise app.UsageError("Give --run_dir or --model.")
+    logging.set_verbosity(logging.ERROR)
+    # Here, so that the help does not wait for Keras.
+    from nfm_keras.evaluation import classifiers
+    from nfm_keras.reports import pictures
+
+    import_layers()
+    loaded = [classifiers.load(path) for path in _RUN.value]
+    for text in _MODEL.value:
+        name, path = classifiers.named(text)
+        loaded.append(classifiers.load(path, name))
+    drawn = pictures.activations(
+        {one.name: one.classifier for one in loaded},
+        _OUTPUT.value,
+        kind=_OF.value,
+        units=_UNITS.value and [int(unit) for unit in _UNITS.value],
+        count=_COUNT.value,
+        image_size=_SIDE.value,
+        seed=_SEED.value,
+        classes=_classes(loaded),
+        steps=_STEPS.value,
+        step_size=_STEP_SIZE.value / 255,
+        epsilon=_RADIUS.value / 255,
+    )
+    for name, found in drawn.items():
+        reached = " ".join(f"{value:.3g}" for value in found.after)
+        print(f"{name}: {reached}", flush=True)
+    print(_OUTPUT.value)
+
+
+def _classes(loaded):
+    """Names of the classes, as far as they are known."""
+    from nfm_keras import data
+
+    record = loaded[0].record
+    name = _DATASET.value or (record and record.dataset)
+    if name in data.SPECS or _DATASET.value:
+        return data.spec(name).classes
+    return record and record.config.get("classes")
+
+
+def run():
+    """The command `nfm-visualize`."""
+    start(main)
+
+
+if __name__ == "__main__":
+    run()
