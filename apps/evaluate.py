@@ -136,6 +136,9 @@ def main(argv):
     if not folder and (_SUITE.value or _MODEL.value):
         folder = f"evaluations/{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}"
     evaluations = [_evaluate(classifier, test, folder) for classifier in loaded]
+    for each in evaluations:
+        for line in reports.boards.corruption_errors.lines(each):
+            print(f"{each.model}: {line}")
     if folder:
         _report(loaded, evaluations, test, folder)
     if _TRANSFER.value:

@@ -8,7 +8,7 @@ from nfm_keras.corruptions.constants import SEVERITIES, STANDARD
 from nfm_keras.evaluation.comparison import mcnemar
 from nfm_keras.evaluation.statistics import mean_interval, wilson_interval
 from nfm_keras.records import ids
-from nfm_keras.reports.suite import imagenet_errors
+from nfm_keras.reports.boards.corruption_errors import imagenet_errors
 
 LOWER_IS_BETTER = ("mCE", "calibration error")
 
