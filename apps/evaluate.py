@@ -26,6 +26,7 @@ from absl import app, flags, logging
 from nfm_keras import attacks, data, evaluation, records, reports
 from nfm_keras.evaluation import inputs
 from nfm_keras.records.ids import PROTOCOLS, SUITES
+from nfm_keras.reports.boards import corruption_errors
 
 from .import_flag import import_layers
 from .start import start
@@ -137,7 +138,7 @@ def main(argv):
         folder = f"evaluations/{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}"
     evaluations = [_evaluate(classifier, test, folder) for classifier in loaded]
     for each in evaluations:
-        for line in reports.boards.corruption_errors.lines(each):
+        for line in corruption_errors.lines(each):
             print(f"{each.model}: {line}")
     if folder:
         _report(loaded, evaluations, test, folder)

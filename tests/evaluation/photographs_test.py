@@ -80,6 +80,13 @@ def test_files_that_cannot_be_read_are_left_out_and_named(tmp_path):
         nfm.evaluate(network(), opened(folder, strict=True), ["clean"])
 
 
+def test_a_run_is_scored_on_the_classes_that_it_was_trained_on(folder):
+    named = {"image_size": 24, "classes": ["c0", "c1", "c2"]}
+    assert len(data.load_test(f"folder:{folder}", named).labels) == 18
+    with pytest.raises(ValueError, match="3 classes of the run, c1, c0, c2 .*c0, c1"):
+        data.load_test(f"folder:{folder}", named | {"classes": ["c1", "c0", "c2"]})
+
+
 def test_official_files_are_the_photographs_of_every_limit(tmp_path):
     """A corruption that changes nothing scores as the clean images, image by image."""
     folder = photograph_sets.write(tmp_path / "photos", classes=3, images=6)

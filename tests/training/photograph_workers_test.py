@@ -40,10 +40,13 @@ def test_each_process_reads_files_of_its_own(backend, name, tmp_path):
         )
         for place, file in zip(replicas.places(2), files, strict=True)
     ]
-    told = [process.communicate(timeout=150)[0] for process in started]
-    assert [process.returncode for process in started] == [0, 0], "\n".join(told)[
-        -6000:
-    ]
+    try:
+        told = [process.communicate(timeout=300)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    codes = [process.returncode for process in started]
+    assert codes == [0, 0], "\n".join(told)[-6000:]
     seen = [json.loads(file.read_text()) for file in files]
     for one in seen:
         # What was read is what was to be trained on, and nothing else.
