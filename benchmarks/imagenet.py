@@ -2,7 +2,7 @@
 
     python -m benchmarks.imagenet --output=results/photographs/benchmark.json
 
-Writes JPEG files of 500x400 pixels, 4:2:0 and about 54 KB, made of noise at several
+Writes JPEG files of 500x400 pixels, 4:2:0 and about 59 KB, made of noise at several
 scales, into a folder that is removed at the end; one file stands for many by links. The
 rows are images a CPU-second (of all threads), median and extremes over repeats, each
 in the same process one after the other: ours, the same crop of the whole decoded image,
