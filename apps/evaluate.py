@@ -27,6 +27,7 @@ from absl import app, flags, logging
 from nfm_keras import attacks, data, evaluation, records, reports
 from nfm_keras.evaluation import inputs
 from nfm_keras.records.ids import PROTOCOLS, SUITES
+from nfm_keras.reports.boards import corruption_errors
 
 from .import_flag import import_layers
 from .start import start
@@ -137,6 +138,9 @@ def main(argv):
     if not folder and (_SUITE.value or _MODEL.value):
         folder = f"evaluations/{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}"
     evaluations = [_evaluate(classifier, test, folder) for classifier in loaded]
+    for each in evaluations:
+        for line in corruption_errors.lines(each):
+            print(f"{each.model}: {line}")
     if folder:
         _report(loaded, evaluations, test, folder)
     if _TRANSFER.value:

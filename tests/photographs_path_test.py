@@ -10,6 +10,7 @@ from conftest import BACKEND
 
 import nfm_keras as nfm
 from nfm_keras import data, evaluation, training
+from nfm_keras.training import checkpoints
 
 pytestmark = [
     pytest.mark.slow,
@@ -38,31 +39,39 @@ def imagenet(tmp_path_factory):
     return folder
 
 
-def test_from_records_to_a_served_model(imagenet, tmp_path):
+def test_from_records_to_a_served_model(imagenet, tmp_path, monkeypatch):
     import tensorflow as tf
 
     config = training.Config(
         dataset="imagenet2012",
         image_size=32,
-        network="resnet50",
-        width=0.05,
+        network="small_resnet",
+        width=0.25,
         epochs=1,
         batch_size=8,
         schedule="constant",
         learning_rate=0.01,
     )
     run = tmp_path / "run"
-    record = training.train(config, run, data_dir=imagenet, verbose=0)
+    options = {"data_dir": imagenet, "verbose": 0, "save_every": 1}
+    with monkeypatch.context() as patch:
+        killed_after(patch, 2)
+        with pytest.raises(Killed):
+            training.train(config, run, **options)
+    record = training.train(config, run, resume=True, **options)
+    assert len(record.history["loss"]) == 1
     assert len(record.config["classes"]) == 1000 and record.skipped == ()
     classifier = nfm.load_model(run / training.CLASSIFIER, compile=False)
-    options = {"data_dir": imagenet, "image_size": 32}
-    test = data.load("imagenet2012", **options).test
+    test = data.load("imagenet2012", data_dir=imagenet, image_size=32).test
     suite = evaluation.Suite(
         ["clean", "white_noise@0.1", "fog@3", "jpeg_compression@5", "pgd@4/255"],
         attack_limit=4,
+        official=imagenet_c(tmp_path / "imagenet-c", test, "fog", 3),
     )
     found = nfm.evaluate(classifier, test, suite=suite, batch_size=4)
     assert [score.n for score in found] == [8, 8, 8, 8, 4]
+    sources = [score.settings.get("source") for score in found]
+    assert sources == [None, None, "official", "generated", None]
     path = nfm.serving.export(
         classifier, tmp_path / "served", record=record, classes=record.config["classes"]
     )
@@ -71,6 +80,36 @@ def test_from_records_to_a_served_model(imagenet, tmp_path):
     answers = servable(image_bytes=tf.constant(files))
     images = data.as_images(np.asarray(test.images))
     logits = np.asarray(classifier(images, training=False))
-    np.testing.assert_allclose(answers["logits"], logits, rtol=0, atol=1e-4)
+    rounding = 1e-5 * np.abs(logits).max()
+    np.testing.assert_allclose(answers["logits"], logits, rtol=0, atol=rounding)
     expected = [f"n{label:08d}".encode() for label in logits.argmax(1)]
     assert answers["classes"].numpy().tolist() == expected
+
+
+class Killed(Exception):
+    pass
+
+
+def killed_after(patch, steps):
+    """Ends a training behind the checkpoint of a step within its epoch."""
+    save = checkpoints.Checkpoint.on_train_batch_end
+
+    def killed(self, batch, logs=None):
+        save(self, batch, logs)
+        if batch + 1 == steps:
+            raise Killed
+
+    patch.setattr(checkpoints.Checkpoint, "on_train_batch_end", killed)
+
+
+def imagenet_c(folder, test, kind, severity):
+    """A folder of ImageNet-C with a corruption of the photographs, as published."""
+    place, corruption = folder / kind / str(severity), nfm.corruptions.Corruption
+    for name in test.spec.classes:
+        (place / name).mkdir(parents=True)
+    images = corruption(kind, severity)(np.asarray(test.images))
+    for row, label, image in zip(test.images.rows, test.labels, images, strict=True):
+        path = place / test.spec.classes[label] / test.images.files.name(row)
+        pixels = photograph_sets.Image.fromarray(np.asarray(image))
+        path.write_bytes(photograph_sets.encoded(pixels, quality=85))
+    return folder

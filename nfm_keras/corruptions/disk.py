@@ -3,12 +3,14 @@
 import functools
 import hashlib
 import io
+import os
 import re
 import warnings
 
 import numpy as np
 from PIL import Image
 
+from nfm_keras.data.photographs.order import spread
 from nfm_keras.records.files import whole
 
 _LEFT = ".", "_", "@"  # how the names begin of what programs leave behind
@@ -179,6 +181,40 @@ def wnids(folders):
             f"`wnids` that you give. Received: {', '.join(others[:5])}"
         )
     return names
+
+
+def class_files(folder, classes):
+    """Returns the JPEG files of class folders, every beginning with all classes alike.
+
+    Args:
+        folder: `pathlib.Path`, `<kind>/<severity>` with class folders in it.
+        classes: List of their names, by label.
+
+    Returns:
+        `(paths, labels)`, list and int32 `(n,)`, in the order of
+        `nfm_keras.data.photographs.order.spread`.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If a class folder is none of `classes`.
+    """
+    paths = list(filter(is_shown, folder.glob("*/*.JPEG")))
+    if not paths:
+        kind = folder.parent
+        raise FileNotFoundError(
+            f"{kind.parent} must hold {kind.name}/{folder.name}/<wnid>/*.JPEG. "
+            f"Received: {listing(kind)}"
+        )
+    ranks = {name: rank for rank, name in enumerate(classes)}
+    strangers = sorted({path.parent.name for path in paths} - ranks.keys())
+    if strangers:
+        raise ValueError(
+            f"Every class folder must be one of the {len(ranks)} `wnids`. "
+            f"Received: {', '.join(strangers[:5])}"
+        )
+    labels = np.array([ranks[path.parent.name] for path in paths], "int32")
+    order = spread(labels, np.array([os.fsencode(path.name) for path in paths]))
+    return [paths[place] for place in order], labels[order]
 
 
 def is_shown(path):

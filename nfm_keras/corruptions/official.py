@@ -44,7 +44,8 @@ def open_official(
       but is not that of the test set.
     * ImageNet-C: `<kind>/<severity>/<wnid>/*.JPEG`, all of one size, which are not
       resized. A class folder is named `n` and eight digits; hidden folders and those
-      that programs leave behind (`__MACOSX`, `@eaDir`) are passed over.
+      that programs leave behind (`__MACOSX`, `@eaDir`) are passed over. Images are in
+      the order of photographs to test on: each beginning has all classes alike.
 
     Args:
         folder: Path of the folder.
@@ -183,29 +184,14 @@ class ImageNetC(Official):
         return tuple(kind for kind in NAMES if (self.folder / kind).is_dir())
 
     def images(self, kind, severity):
-        return disk.Jpegs(self._paths(kind, severity))
+        return disk.Jpegs(self._files(kind, severity)[0])
 
     def labels(self, kind, severity):
-        names = [path.parent.name for path in self._paths(kind, severity)]
-        ranks = {wnid: rank for rank, wnid in enumerate(self.wnids)}
-        strangers = sorted(set(names) - ranks.keys())
-        if strangers:
-            raise ValueError(
-                f"Every class folder must be one of the {len(ranks)} `wnids`. "
-                f"Received: {', '.join(strangers[:5])}"
-            )
-        return np.array([ranks[name] for name in names], "int32")
+        return self._files(kind, severity)[1]
 
-    def _paths(self, kind, severity):
+    def _files(self, kind, severity):
         Corruption(kind, severity)
-        folder = self.folder / kind / str(severity)
-        paths = sorted(filter(disk.is_shown, folder.glob("*/*.JPEG")))
-        if not paths:
-            raise FileNotFoundError(
-                f"{self.folder} must hold {kind}/{severity}/<wnid>/*.JPEG. "
-                f"Received: {disk.listing(self.folder / kind)}"
-            )
-        return paths
+        return disk.class_files(self.folder / kind / str(severity), self.wnids)
 
 
 def write_official(

@@ -77,13 +77,7 @@ def load(
     reading |= {name: value for name, value in settings.items() if value is not None}
     place = data_dir, download, config.limit, config.validation
     splits = loading.load(config.dataset, *place, **reading)
-    expected, received = config.classes, splits.train.spec.classes
-    if expected is not None and tuple(expected) != received:
-        raise ValueError(
-            f"{config.dataset} must have the {len(expected)} classes of the run, "
-            f"{', '.join(expected[:3])} ... Received: {len(received)} classes, "
-            f"{', '.join(received[:3])} ..."
-        )
+    _check_classes(config.dataset, config.classes, splits.train.spec.classes)
     return splits
 
 
@@ -100,7 +94,8 @@ def load_test(
         dataset: As in `data.load`; or a set of photographs that has none to train on:
             `imagenet_v2`, `imagenet_a`, `imagenet_r` or another `tfds:NAME`.
         config: Dict with what a run's config says of photographs: `image_size`,
-            `eval_crop`, and `validation`, for a set that is tested on images held out.
+            `eval_crop`, `classes`, and `validation`, for a set that is tested on images
+            held out.
         data_dir, download: As in `data.load`.
         **given: The same or `strict`, which come before those of the config.
 
@@ -108,7 +103,8 @@ def load_test(
         A `Split` or `PhotographSplit`.
 
     Raises:
-        ValueError: If another set is given a setting of photographs.
+        ValueError: If another set is given a setting of photographs, or the set has
+            other classes than the config.
     """
     if not catalogue.is_photographs(dataset):
         return loading.load(dataset, data_dir, download, **given).test
@@ -116,4 +112,18 @@ def load_test(
     reading = {name: config[name] for name in settings if config.get(name) is not None}
     reading |= given
     place = data_dir, download, reading.pop("validation", 0)
-    return catalogue.open_test(dataset, *place, Reading(**reading))
+    test = catalogue.open_test(dataset, *place, Reading(**reading))
+    if test.spec.cut is None:  # else the judge looks for its classes among the logits
+        _check_classes(dataset, config.get("classes"), test.spec.classes)
+    return test
+
+
+def _check_classes(dataset, expected, received):
+    """Refuses a set whose labels would mean other classes than those of a run."""
+    if expected is None or tuple(expected) == tuple(received):
+        return
+    raise ValueError(
+        f"{dataset} must have the {len(expected)} classes of the run, "
+        f"{', '.join(expected[:3])} ... Received: {len(received)} classes, "
+        f"{', '.join(received[:3])} ..."
+    )

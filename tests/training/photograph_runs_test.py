@@ -79,6 +79,10 @@ def test_broken_files_are_in_the_record_or_end_the_run(tmp_path):
     )
     with pytest.raises(ValueError, match="c1/3.jpg cannot be read .strict.*Received"):
         training.train(config(folder), tmp_path / "other", verbose=0, strict=True)
+    for path in (folder / "val").rglob("*.jpg"):
+        path.write_bytes(b"no image")
+    with pytest.raises(ValueError, match="An image of each batch must be readable"):
+        training.train(config(folder), tmp_path / "third", verbose=0)
 
 
 @pytest.mark.parametrize(

@@ -103,4 +103,9 @@ class InOrder(keras.utils.PyDataset):
     def __getitem__(self, step):
         at = slice(step * self.batch_size, (step + 1) * self.batch_size)
         images, kept = self.images[at].read()
+        if not kept.any():
+            raise ValueError(
+                f"An image of each batch must be readable. Received: {len(kept)} that "
+                f"are not, such as {self.images.files.name(self.images.rows[at][0])}"
+            )
         return images, self.labels[at][kept]

@@ -177,6 +177,11 @@ def _files(name, data_dir, download):
     if name.startswith(FOLDER):
         return folders.splits(name.removeprefix(FOLDER))
     known = NAMED.get(name) or name.removeprefix(TFDS)
+    if not known:
+        raise ValueError(
+            f"{TFDS} must be followed by the name of a set, such as tfds:tf_flowers. "
+            f"Received: {name!r}"
+        )
     files = _prepared(known, data_dir, download)
     if name == "restricted_imagenet":
         return {split: restricted(part) for split, part in files.items()}

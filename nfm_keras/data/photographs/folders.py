@@ -35,12 +35,14 @@ def splits(folder: str | os.PathLike) -> dict[str, FolderFiles]:
     Raises:
         FileNotFoundError: If there is no such folder.
         ValueError: For class folders that differ between the splits, a class without
-            images, a file that is no image, or no class folders at all.
+            images, a folder or a file that is no image in a class folder, or no class
+            folders at all.
     """
-    folder = pathlib.Path(folder).expanduser()
-    if not folder.is_dir():
+    is_named, folder = bool(os.fspath(folder)), pathlib.Path(folder).expanduser()
+    if not is_named or not folder.is_dir():
         raise FileNotFoundError(
-            f"A folder of photographs, {_LAYOUT}, must be there. Received: {folder}"
+            f"A folder of photographs, {_LAYOUT}, must be there. "
+            f"Received: {folder if is_named else 'no path'}"
         )
     there = _folders(folder)
     if TRAIN not in there:
@@ -100,14 +102,19 @@ def _is_hidden(name):
 def _images(folder):
     """Names of the image files of a folder, bytes, sorted."""
     with os.scandir(folder) as entries:
-        names = [e.name for e in entries if e.is_file() and not _is_hidden(e.name)]
-    for name in names:
+        files = {e.name: e.is_file() for e in entries if not _is_hidden(e.name)}
+    for name, is_file in files.items():
+        if not is_file:
+            raise ValueError(
+                f"Every class folder must hold image files, {_LAYOUT}. "
+                f"Received: {folder / name}, which is none"
+            )
         if not name.lower().endswith(ENDINGS):
             raise ValueError(
                 f"Every file of a class folder must be an image, by its name one of "
                 f"{' '.join(ENDINGS)}. Received: {folder / name}"
             )
-    return np.array(sorted(os.fsencode(name) for name in names), np.bytes_)
+    return np.array(sorted(os.fsencode(name) for name in files), np.bytes_)
 
 
 def _check_same(train, other, folder):

@@ -72,6 +72,10 @@ def add_text(folder):
     (folder / "train" / "c1" / "notes.txt").write_text("")
 
 
+def nested(folder):
+    (folder / "train" / "c1" / "images").mkdir()
+
+
 def empty_class(folder):
     for path in (folder / "train" / "c1").iterdir():
         path.unlink()
@@ -82,6 +86,7 @@ def empty_class(folder):
     [
         (remove_class, {}, "val must have the class folders of .*: without c9"),
         (add_text, {}, "must be an image, .*Received: .*notes.txt"),
+        (nested, {}, "must hold image files, .*Received: .*c1/images, which is none"),
         (empty_class, {}, "must hold an image. Received: none in c1 .1 of 2 folders"),
         (lambda folder: None, {"limit": 0}, "`limit` must be a positive integer"),
         (lambda folder: None, {"image_size": 0}, "`image_size` must be a positive"),
@@ -97,6 +102,10 @@ def test_bad_folders_are_refused(tmp_path, damage, options, message):
 
 
 def test_what_is_no_folder_of_photographs_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="must be there. Received: no path"):
+        data.load("folder:")
+    with pytest.raises(ValueError, match="name of a set, .*Received: 'tfds:'"):
+        data.load("tfds:", data_dir=tmp_path)
     with pytest.raises(FileNotFoundError, match="must be there. Received: .*nowhere"):
         data.load(f"folder:{tmp_path / 'nowhere'}")
     with pytest.raises(ValueError, match="a folder for each class.*an empty folder"):
