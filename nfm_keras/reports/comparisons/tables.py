@@ -6,9 +6,9 @@ from nfm_keras.corruptions.constants import NAMES, SEVERITIES
 from nfm_keras.evaluation.statistics import wilson_interval
 from nfm_keras.records import ids
 from nfm_keras.reports import captions, suite_figures
+from nfm_keras.reports.boards.corruption_errors import imagenet_errors
 from nfm_keras.reports.cells import MEANS, corruption_mean
 from nfm_keras.reports.columns import MISSING, headlines, order
-from nfm_keras.reports.boards.corruption_errors import imagenet_errors
 from nfm_keras.reports.suite_figures import by_kind, certification
 from nfm_keras.table import Table
 
