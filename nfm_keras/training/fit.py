@@ -26,6 +26,7 @@ from nfm_keras.training.callbacks import (
     LearningRate,
     NoisyAccuracy,
     progress_callbacks,
+    smoothness,
 )
 from nfm_keras.training.config import Config
 from nfm_keras.training.distribution.agreement import Agreement, StopRequest
@@ -259,7 +260,8 @@ def log_callbacks(job, config):
         ImportError: If the package `tensorboard` is missing.
         ValueError: If `watch` is no noise, or cannot be measured here.
     """
-    callbacks, watched = [LearningRate()], job.watched
+    logged = smoothness(job.splits.train, config.smoothness_every)
+    callbacks, watched = [LearningRate(), *logged], job.watched
     if job.watch:
         std = watched.spec.std
         callbacks.append(
