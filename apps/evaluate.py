@@ -26,6 +26,7 @@ from absl import app, flags, logging
 from nfm_keras import attacks, data, evaluation, records, reports
 from nfm_keras.evaluation import inputs
 from nfm_keras.records.ids import PROTOCOLS, SUITES
+from nfm_keras.reports.pages import temperature
 
 from .import_flag import import_layers
 from .start import start
@@ -251,6 +252,10 @@ def _report(loaded, evaluations, test, folder):
         drawing = pathlib.Path(folder, name)
         given = {"name": one.name, "from_logits": _from_logits()}
         reports.pictures.adversaries(one.classifier, test, drawing, **given)
+    part = test if _LIMIT.value is None else test.subset(slice(_LIMIT.value))
+    given = {"from_logits": _from_logits(), "batch_size": _BATCH_SIZE.value}
+    text = temperature.section(loaded, part, _DATA_DIR.value, **given)
+    records.write_text(pathlib.Path(folder, "temperature.md"), text + "\n")
     path = reports.suite.write(evaluations, folder)
     print(f"Report: {path} and {path.with_name(reports.suite.PAGE).name}")
 

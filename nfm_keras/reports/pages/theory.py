@@ -47,10 +47,11 @@ _CERTIFIED = (
 )
 _CALIBRATION = (
     "One temperature, fitted on {held_out} images ({of}) and scored on {scored} "
-    "others; bins of fewer than 10 are not drawn. The calibration error is less what chance alone would give. "
+    "others; bins of fewer than 10 are not drawn. The calibration error is less what "
+    "chance alone would give. "
     + NOISY
-    + " has the temperature of the clean images. Where every held-out image is "
-    "right, none is fitted, and it is 1."
+    + " has the temperature of the clean images. Where every held-out "
+    "image is right, none is fitted, and it is 1."
 )
 _PREDICTIONS = (
     "Spearman's rank correlation over {n} classifiers between the size of a term and "
@@ -125,6 +126,7 @@ def _measured(one, is_first, sites, name, data_dir, limits, settings):
     config = one.record.config if one.record else {}
     held = config.get("validation", 0)
     reading = _reading(name, config)
+    reading |= {"limit": config.get("limit")} if held else {}
     splits = data.load(name, data_dir, validation=held, **reading)
     train, others, of = _images(splits, *limits)
     std = splits.test.spec.std
