@@ -263,10 +263,8 @@ def log_callbacks(job, config):
     logged = smoothness(job.splits.train, config.smoothness_every)
     callbacks, watched = [LearningRate(), *logged], job.watched
     if job.watch:
-        std = watched.spec.std
-        callbacks.append(
-            NoisyAccuracy(watched.images, watched.labels, job.watch, std=std)
-        )
+        given = watched.images, watched.labels, job.watch
+        callbacks.append(NoisyAccuracy(*given, std=watched.spec.std))
     if job.tensorboard:
         train = job.splits.train
         callbacks.append(
