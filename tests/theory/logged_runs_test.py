@@ -16,7 +16,7 @@ def test_a_run_logs_smoothness_every_so_many_epochs(tmp_path):
     )
     small_run.train(config, tmp_path)
     found = records.load(tmp_path / records.FILE).history
-    norms = found["jacobian_norm/site_1"]
+    norms = found["jacobian_norm/site_0"]
     assert norms[0] == norms[1] != norms[2] > 0
     assert history.read_history(tmp_path / history.FILE)["margin"] == found["margin"]
     text = page.write(tmp_path).read_text(encoding="utf-8")
