@@ -260,8 +260,8 @@ def log_callbacks(job, config):
         ImportError: If the package `tensorboard` is missing.
         ValueError: If `watch` is no noise, or cannot be measured here.
     """
-    logged = smoothness(job.splits.train, config.smoothness_every)
-    callbacks, watched = [LearningRate(), *logged], job.watched
+    callbacks, watched = [LearningRate()], job.watched
+    callbacks += smoothness(job.splits.train, config.smoothness_every)
     if job.watch:
         given = watched.images, watched.labels, job.watch
         callbacks.append(NoisyAccuracy(*given, std=watched.spec.std))
