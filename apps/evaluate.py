@@ -27,7 +27,6 @@ from absl import app, flags, logging
 from nfm_keras import attacks, data, evaluation, records, reports
 from nfm_keras.evaluation import inputs
 from nfm_keras.records.ids import PROTOCOLS, SUITES
-from nfm_keras.reports.boards import corruption_errors
 
 from .import_flag import import_layers
 from .start import start
@@ -138,9 +137,7 @@ def main(argv):
     if not folder and (_SUITE.value or _MODEL.value):
         folder = f"evaluations/{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}"
     evaluations = [_evaluate(classifier, test, folder) for classifier in loaded]
-    for each in evaluations:
-        for line in corruption_errors.lines(each):
-            print(f"{each.model}: {line}")
+    _print_errors(evaluations)
     if folder:
         _report(loaded, evaluations, test, folder)
     if _TRANSFER.value:
@@ -249,13 +246,28 @@ def _transfer(loaded, test, folder):
         records.write_text(pathlib.Path(folder, "transfer.md"), found.to_markdown())
 
 
+def _print_errors(evaluations):
+    # Here, as below, so that the help does not wait for NumPy.
+    from nfm_keras.reports.boards import corruption_errors
+
+    for each in evaluations:
+        for line in corruption_errors.lines(each):
+            print(f"{each.model}: {line}")
+
+
 def _report(loaded, evaluations, test, folder):
+    from nfm_keras.reports.pages import temperature
+
     reports.pictures.samples(test.images, folder, frost_dir=_FROST.value)
     for one in loaded:
         name = f"adversaries_{one.name.replace('/', '_')}.png"
         drawing = pathlib.Path(folder, name)
         given = {"name": one.name, "from_logits": _from_logits()}
         reports.pictures.adversaries(one.classifier, test, drawing, **given)
+    part = test if _LIMIT.value is None else test.subset(slice(_LIMIT.value))
+    given = {"from_logits": _from_logits(), "batch_size": _BATCH_SIZE.value}
+    text = temperature.section(loaded, part, _DATA_DIR.value, **given)
+    records.write_text(pathlib.Path(folder, "temperature.md"), text + "\n")
     path = reports.suite.write(evaluations, folder)
     print(f"Report: {path} and {path.with_name(reports.suite.PAGE).name}")
 

@@ -2,11 +2,21 @@
 
     python -m apps.theory --run_dir=runs/erm,runs/nfm --output=theory
     python -m apps.theory --model=my.keras --dataset=digits --sites=input,dense_1
+    python -m apps.theory --statements --output=theory
+    python -m apps.theory --redraw=results/theory
 
-writes OUTPUT/theory.md and theory.html with their figures, classifiers side by side.
+writes OUTPUT/theory.json, and of that theory.md and theory.html with their figures,
+classifiers side by side and runs of one scheme together. `--statements` checks the
+printed statements on small networks instead. `--redraw` makes the pages and figures of
+all records below a folder again, and measures nothing.
+
 Sites are "input" and the names of layers that all features pass; a saved classifier has
-no layers for its sites.
+no layers for its sites. A model may be a SavedModel beside the record of its run.
 """
+
+import pathlib
+import shlex
+import sys
 
 from absl import app, flags, logging
 
@@ -18,36 +28,80 @@ _MODEL = flags.DEFINE_list("model", [], "Keras files, besides or instead.")
 _DATASET = flags.DEFINE_string("dataset", None, "Data set; by default that of the run.")
 _SITES = flags.DEFINE_list("sites", ["input"], "Names of layers, or input.")
 _LIMIT = flags.DEFINE_integer("limit", 64, "Use so many training images.")
+_SCORED = flags.DEFINE_integer("scored", 500, "Calibrate on so many test images.")
+_CERTIFY = flags.DEFINE_integer("certify_limit", 100, "Certify so many of these.")
 _PROBES = flags.DEFINE_integer("probes", 2, "Random directions an image.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the directions.")
+_EPSILON = flags.DEFINE_float("epsilon", 8 / 255, "Radius of Theorem 5's attack.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets are.")
 _OUTPUT = flags.DEFINE_string("output", "theory", "Folder of the report.")
+_STATEMENTS = flags.DEFINE_bool("statements", False, "Check the printed statements.")
+_REDRAW = flags.DEFINE_string("redraw", None, "Folder of records to draw again.")
 flags.declare_key_flag("import")
 
 
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
+    # TensorFlow warns of functions that are compiled anew; every classifier's are.
+    logging.set_verbosity(logging.ERROR)
+    if _REDRAW.value:
+        return _redraw(pathlib.Path(_REDRAW.value))
+    command = shlex.join(["python", "-m", "apps.theory", *sys.argv[1:]])
+    if _STATEMENTS.value:
+        # Here, so that the help does not wait for Keras.
+        from nfm_keras.reports.pages import statements
+
+        record = statements.measure(_SEED.value, command)
+        return _tell(statements.write(record, _OUTPUT.value))
     paths = [*_RUN.value, *_MODEL.value]
     if not paths or (not _RUN.value and not _DATASET.value):
         raise app.UsageError("Give --run_dir, or else both --model and --dataset.")
-    # TensorFlow warns of functions that are compiled anew; every classifier's are.
-    logging.set_verbosity(logging.ERROR)
-    # Here, so that the help does not wait for Keras.
-    from nfm_keras import evaluation
     from nfm_keras.reports.pages import theory
 
     import_layers()
-    page = theory.write(
-        [evaluation.classifiers.load(path) for path in paths],
+    record = theory.measure(
+        [_load(path) for path in paths],
         _SITES.value,
-        _OUTPUT.value,
         dataset=_DATASET.value,
         data_dir=_DATA_DIR.value,
         limit=_LIMIT.value,
+        scored=_SCORED.value,
         probes=_PROBES.value,
         seed=_SEED.value,
+        epsilon=_EPSILON.value,
+        certified=_CERTIFY.value,
+        command=command,
     )
+    return _tell(theory.write(record, _OUTPUT.value))
+
+
+def _load(path):
+    """A classifier with layers; of a SavedModel, its network built again."""
+    from nfm_keras import evaluation
+    from nfm_keras.serving.network import network_of
+
+    if not (pathlib.Path(path) / "saved_model.pb").exists():
+        return evaluation.classifiers.load(path)
+    return evaluation.classifiers.Loaded(pathlib.Path(path).name, *network_of(path))
+
+
+def _redraw(folder):
+    from nfm_keras import records
+    from nfm_keras.reports.pages import statements, theory
+
+    pages = {theory.FILE: theory, statements.FILE: statements}
+    found = [path for name in pages for path in sorted(folder.rglob(name))]
+    if not found:
+        raise FileNotFoundError(
+            f"{folder} must hold {theory.FILE} or {statements.FILE}. Received: neither"
+        )
+    for path in found:
+        page = pages[path.name].write(records.read_json(path), path.parent)
+        print(f"Pages: {page} and {page.with_suffix('.html')}")
+
+
+def _tell(page):
     print(page.read_text(encoding="utf-8"))
     print(f"Pages: {page} and {page.with_suffix('.html')}")
 

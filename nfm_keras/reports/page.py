@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from nfm_keras import records
-from nfm_keras.figures import training as figures
+from nfm_keras.figures import theory, training
 from nfm_keras.records import history
 from nfm_keras.reports import html, seen
 from nfm_keras.reports.pages import measured
@@ -192,7 +192,8 @@ def _add_training(body, run):
     logged = {
         name: values
         for name, values in run.history.items()
-        if name not in ("seconds", "learning_rate") and any(map(math.isfinite, values))
+        if name not in ("seconds", "learning_rate", *theory.smooth(run.history))
+        and any(map(math.isfinite, values))
     }
     if not logged:
         html.note(body, "No epoch is over yet, or none is recorded.")
@@ -208,7 +209,8 @@ def _add_training(body, run):
         "Accuracies are in percent. The classifier is that of the last epoch; the best "
         f"one on the {watched} set is for information.",
     )
-    html.figure(body, figures.curves(run.history, watched), "Curves over the epochs")
+    html.figure(body, training.curves(run.history, watched), "Curves over the epochs")
+    html.figure(body, theory.smoothness(run.history), "Smoothness over the epochs")
 
 
 def _extremes(name, values, watched):
@@ -216,7 +218,7 @@ def _extremes(name, values, watched):
     points = [(v, e) for e, v in enumerate(values, start=1) if math.isfinite(v)]
     best = (max if accuracy else min)(points, key=lambda point: point[0])
     label = "accuracy" if accuracy else name.removeprefix("val_")
-    cells = [f"{label} ({figures.series_name(name, watched)})"]
+    cells = [f"{label} ({training.series_name(name, watched)})"]
     for value, epoch in (points[-1], best):
         cells += [f"{100 * value:.2f}" if accuracy else f"{value:.4f}", str(epoch)]
     return cells

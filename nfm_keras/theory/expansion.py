@@ -136,8 +136,8 @@ def check_expansion(
 
     Returns:
         `Expansion` with the errors of `"theorem 1"`, of `"(19) as printed"` where
-        `outputs` is 1, and for the loss (26) rescaled those of `"(26), theorem 1"`
-        and `"(26), its own"`.
+        `outputs` is 1, of `"D~ as printed"`, with weights of a half, and for the loss
+        (26) rescaled those of `"(26), theorem 1"` and `"(26), its own"`.
 
     Raises:
         RuntimeError: On another backend.
@@ -167,6 +167,7 @@ def check_expansion(
     if outputs == 1:
         wrong = printed_r1(point, found.powers.m1) - found.r1.value
         errors["(19) as printed"] = abs(exact - right - epsilons * wrong)
+    errors["D~ as printed"] = abs(exact - _uniform(found, mixing, epsilons))
     errors["(26), theorem 1"] = abs(other - right)
     own = np.array([_rescaled(found, point, mixing, e) for e in epsilons])
     errors["(26), its own"] = abs(other - own)
@@ -178,6 +179,19 @@ def printed_r1(point, m1):
     weights = scipy.special.expit(point.logits - point.y)
     gradients = point.split.pullback(point.g, weights)
     return -m1 * float(np.mean(np.sum(gradients * point.centred, axis=1)))
+
+
+def _uniform(found, mixing, epsilons):
+    """Theorem 1 with D~ as printed: both of its parts with the weight 1/2."""
+    a, b = law_of(mixing)
+    whole = a + b + 1
+    m1 = (a + b) / (2 * whole)
+    m2 = (a * (a + 1) + b * (b + 1)) / (2 * whole * (whole + 1))
+    mix = found.r2.value + found.r3.value
+    second = found.r2_total.value + found.r3_total.value
+    second = second + (m2 / found.powers.m2 - 1) * mix
+    first = found.r1.value * m1 / found.powers.m1
+    return found.loss + epsilons * first + epsilons**2 * second
 
 
 def _rescaled(found, point, mixing, epsilon):

@@ -12,6 +12,9 @@ from nfm_keras.data.labels import hits
 from nfm_keras.evaluation.noise import parse
 from nfm_keras.records import history
 from nfm_keras.records.ids import NOISES
+from nfm_keras.theory import SmoothnessLogger
+
+_SMOOTH = 64  # images that smoothness is logged of
 
 
 class LearningRate(keras.callbacks.Callback):
@@ -114,6 +117,19 @@ class NoisyAccuracy(keras.callbacks.Callback):
     def _noisy(self, indices):
         images = self.images[indices.start : indices.stop]
         return self.perturbation(images, indices, **self._settings)
+
+
+def smoothness(train, every):
+    """Returns the callback of `smoothness_every` in a list, empty for 0.
+
+    Args:
+        train: `data.Split`; its first 64 images are looked at, as the network has them.
+        every: int, epochs.
+    """
+    if not every:
+        return []
+    images = np.asarray(train.images[:_SMOOTH]).astype("float32") / np.float32(255)
+    return [SmoothnessLogger(images, train.labels[:_SMOOTH], every=every)]
 
 
 class HistoryFile(keras.callbacks.Callback):

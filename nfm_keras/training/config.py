@@ -23,7 +23,7 @@ _COUNTS = (
     *("epochs", "batch_size", "eval_every", "gradient_accumulation"),
     *("steps_per_execution", "base_batch_size", "image_size"),
 )
-_COUNTS_FROM_0 = ("seed", "swa_epochs", "off_epoch")
+_COUNTS_FROM_0 = ("seed", "swa_epochs", "off_epoch", "smoothness_every")
 _LISTS = (
     *(("sites", str), ("grids", int), ("rate_drops", float)),
     *(("classes", str), ("freeze", str)),
@@ -59,6 +59,9 @@ class Config:
     `base_batch_size`, where given, is the one that `learning_rate` is for. `ema` saves
     the exponential average of the weights as the classifier, `swa_epochs` the mean of
     those at the ends of the last so many epochs; `mixed_float16` scales the loss.
+
+    `smoothness_every` logs Jacobian and Hessian norms by site, scores and margins of 64
+    training images every so many epochs (`nfm_keras.theory.SmoothnessLogger`), 0 never.
 
     On 2 cores an epoch of CIFAR-10 at `width=0.25` in `mixed_bfloat16` takes
     about 75 s.
@@ -125,6 +128,7 @@ class Config:
     antialias: bool | None = None
     classes: tuple[str, ...] | None = None
     eval_every: int = 1
+    smoothness_every: int = 0
     identity_skip: str | None = None
     final_norm: bool | None = None
     depth: int | None = None
@@ -168,6 +172,12 @@ class Config:
             check_number("layer_decay", self.layer_decay, above=0, most=1)
         if self.global_clipnorm is not None:
             check_number("global_clipnorm", self.global_clipnorm, above=0)
+
+        if self.smoothness_every and self.precision != "float32":
+            raise ValueError(
+                "`smoothness_every` takes second derivatives, which need float32. "
+                f"Received: precision={self.precision!r}"
+            )
 
     def _check_averages(self):
         if self.layer_decay is not None and self.ema:

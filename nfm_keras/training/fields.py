@@ -10,6 +10,7 @@ GROUPS = {
         "seed": "Of all that is random: weights, order, augmentation, draws.",
         "on_nan": "What a loss that is not finite does: stop, skip or rollback.",
         "eval_every": "Epochs between two validations.",
+        "smoothness_every": "Epochs between logs of Jacobian and Hessian norms.",
         "distribution": "Several devices: mirrored, multi_worker or data_parallel.",
         "steps_per_execution": "Steps that run as one call, as in compile().",
         "jit_compile": "Whether XLA compiles the step; by default as Keras decides.",

@@ -26,6 +26,7 @@ from nfm_keras.training.callbacks import (
     LearningRate,
     NoisyAccuracy,
     progress_callbacks,
+    smoothness,
 )
 from nfm_keras.training.config import Config
 from nfm_keras.training.distribution.agreement import Agreement, StopRequest
@@ -260,11 +261,10 @@ def log_callbacks(job, config):
         ValueError: If `watch` is no noise, or cannot be measured here.
     """
     callbacks, watched = [LearningRate()], job.watched
+    callbacks += smoothness(job.splits.train, config.smoothness_every)
     if job.watch:
-        std = watched.spec.std
-        callbacks.append(
-            NoisyAccuracy(watched.images, watched.labels, job.watch, std=std)
-        )
+        given = watched.images, watched.labels, job.watch
+        callbacks.append(NoisyAccuracy(*given, std=watched.spec.std))
     if job.tensorboard:
         train = job.splits.train
         callbacks.append(

@@ -210,10 +210,11 @@ def test_another_setting_than_the_papers_has_no_number_beside_it(tmp_path):
 
 
 FAKE = """
-import json, runpy, sys, types
+import json, runpy, sys
 from nfm_keras.experiments import tables
+from nfm_keras.experiments.experiment import Experiment
 fields = json.loads(sys.argv.pop())
-tables.load = lambda name: types.SimpleNamespace(**fields)
+tables.load = lambda name: Experiment(**fields)
 runpy.run_module("apps.report", run_name="__main__", alter_sys=True)
 """
 

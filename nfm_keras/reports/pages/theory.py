@@ -1,161 +1,275 @@
-"""The page of `nfm-theory`: regularisers by site and margins, side by side."""
+"""The page of `nfm-theory`: what the theory measures of classifiers, side by side.
+
+`measure` writes everything into one record, theory.json; `write` makes the page and its
+figures of that record alone.
+"""
 
 import pathlib
+import re
 
 import numpy as np
 
-from nfm_keras import data
-from nfm_keras.figures.base import finish, panel_grid
-from nfm_keras.figures.styles import model_styles
+from nfm_keras import data, records
+from nfm_keras.figures import theory as figures
 from nfm_keras.mixing import Mixing
-from nfm_keras.records.files import whole
+from nfm_keras.records import ids
+from nfm_keras.records.environment import environment
 from nfm_keras.reports import html
-from nfm_keras.table import Table
-from nfm_keras.theory import margins, regularizers
+from nfm_keras.reports.pages import theory_tables as tables
+from nfm_keras.theory.study.classifier import NOISY, Images
+from nfm_keras.theory.study.classifier import measure as measure_one
 
-_WARNING = (
+FILE, FORMAT = "theory.json", 1
+
+_REGULARISERS = (
     "Terms of an expansion that holds at small noise. The noise that NFM trains with "
     "is not small, so their sum is not the loss; each term says what is penalised, "
     "where and how strongly. R3 is by steps of the noise's own size."
 )
-_MARGIN = (
+_MARGINS = (
     "The linearised margin is (f_c - f_j) over the norm of its gradient, l2, in units "
     "of [0,1] pixels: what a linear network would have, and no bound. The bound is "
     "certain, and only known for dense networks."
 )
-_TERMS = ("r1", "r2", "r2_add", "r2_mult", "r3", "r3_add", "r3_mult")
+_THEOREM_2 = (
+    "Theorem 2 is about two classes: here the two most frequent ones. Where a "
+    "hypothesis does not hold, epsilon_mix is a number without a statement."
+)
+_THEOREM_5 = (
+    "Theorem 5 in the form that holds: how far an attack of radius {epsilon:.3f} moves "
+    "features in the median, and epsilon_k, by how much that may change the "
+    "probabilities of the noisy network; 1 says nothing. The certified distance is in "
+    "units of the features; the gap is of {draws} draws of noise, and so an estimate."
+)
+_CERTIFIED = (
+    "Randomised smoothing at the input, with noise of {sigma} on [0,1] pixels and "
+    "{copies} copies of each of {images} images; radii are l2."
+)
+_CALIBRATION = (
+    "One temperature, fitted on {held_out} images ({of}) and scored on {scored} "
+    "others; bins of fewer than 10 are not drawn. The calibration error is less what "
+    "chance alone would give. "
+    + NOISY
+    + " has the temperature of the clean images. Where every held-out "
+    "image is right, none is fitted, and it is 1."
+)
+_PREDICTIONS = (
+    "Spearman's rank correlation over {n} classifiers between the size of a term and "
+    "a score. Classifiers of one scheme are not independent: with n this small, below "
+    "0.6 is nothing."
+)
 
 
-def write(
-    loaded, sites, output, *, dataset=None, data_dir=None, limit=64, probes=2, seed=0
+def measure(
+    loaded,
+    sites,
+    *,
+    dataset=None,
+    data_dir=None,
+    limit=64,
+    scored=500,
+    probes=2,
+    seed=0,
+    epsilon=8 / 255,
+    certified=100,
+    command="",
 ):
-    """Writes theory.md, theory.html and their figures.
+    """Returns the record of some classifiers.
 
     Args:
         loaded: List of `nfm_keras.evaluation.classifiers.Loaded`.
         sites: Names of sites, as `nfm_keras.theory.Split` takes them.
-        output: Folder to write to.
         dataset: Name of the images; None for that of the first run.
         data_dir: As in `nfm_keras.data.load`.
         limit: int, of training images.
+        scored: int, of test images for calibration; a run's validation images are
+            what its temperature is fitted on, else every other test image.
         probes: int, of `nfm_keras.theory.regularizers`.
         seed: int.
+        epsilon: float, as in `nfm_keras.theory.study.classifier.measure`.
+        certified: int, of these images for randomised smoothing.
+        command: str. What to type to repeat it.
 
     Returns:
-        Path of theory.md.
+        Dict of JSON values.
 
     Raises:
         ValueError: As `regularizers`.
     """
     name = dataset or next(one.record.config["dataset"] for one in loaded if one.record)
-    split = data.load(name, data_dir, limit=limit, **_reading(name, loaded)).train
-    images = np.asarray(split.images[:limit]).astype("float32") / 255
-    labels = np.asarray(split.labels[:limit])
-    mixing = Mixing()
-    options = {"method": "finite", "probes": probes, "seed": seed}
-    found = [
-        (
-            one.name,
-            regularizers(one.classifier, site, images, labels, mixing, **options),
-        )
-        for one in loaded
-        for site in sites
-    ]
-    distances = [(one.name, margins(one.classifier, images, labels)) for one in loaded]
-    drawings = _regularizer_figure(found, output), _margin_figure(distances, output)
-    tables = _regularizer_table(found), _margin_table(distances)
-    title = f"Theory: {len(images)} training images of {name}"
-    law = f"With {mixing} of every classifier, whatever it was trained with."
-    page = pathlib.Path(output, "theory.md")
-    lines = [f"# {title}", _WARNING, law, "![Regularisers](regularizers.png)"]
-    lines += [tables[0].to_markdown(), "![Margins](margins.png)", _MARGIN]
-    with whole(page) as hidden:
-        text = "\n\n".join([*lines, tables[1].to_markdown()]) + "\n"
-        pathlib.Path(hidden).write_text(text, encoding="utf-8")
-    document, body = html.start(title)
+    settings = {"probes": probes, "seed": seed, "epsilon": epsilon}
+    settings |= {"mixing": Mixing(), "certified": certified}
+    given = sites, name, data_dir, (limit, scored), settings
+    seen: dict = {_group(one): one for one in reversed(loaded)}  # the first of each
+    found = [_measured(one, one is seen[_group(one)], *given) for one in loaded]
+    versions, hardware = environment()
+    return {
+        "format": FORMAT,
+        "command": command,
+        "dataset": name,
+        "images": min(len(one["margins"]["scores"]) for one in found),
+        "sites": list(sites),
+        "mixing": str(settings["mixing"]),
+        "epsilon": epsilon,
+        "compared": _compared(found),
+        "versions": versions,
+        "hardware": hardware,
+        "classifiers": found,
+    }
+
+
+def _group(one):
+    return one.record.scheme if one.record else one.name
+
+
+def _measured(one, is_first, sites, name, data_dir, limits, settings):
+    config = one.record.config if one.record else {}
+    held = config.get("validation", 0)
+    reading = _reading(name, config)
+    reading |= {"limit": config.get("limit")} if held else {}
+    splits = data.load(name, data_dir, validation=held, **reading)
+    train, others, of = _images(splits, *limits)
+    std = splits.test.spec.std
+    settings = settings | {"std": std, "two_classes": is_first}
+    found = measure_one(one.classifier, sites, train, *others, **settings)
+    found["calibration"]["of"] = of
+    scores = one.record.scores if one.record else ()
+    about = {
+        "name": one.name,
+        "group": _group(one),
+        "seed": config.get("seed"),
+        "scores": {score.perturbation: score.value for score in scores},
+    }
+    return about | found
+
+
+def write(record, output):
+    """Writes theory.json, theory.md, theory.html and their figures.
+
+    Args:
+        record: What `measure` returned.
+        output: Folder to write to.
+
+    Returns:
+        Path of theory.md.
+    """
+    folder = pathlib.Path(output)
+    records.write_json(folder / FILE, record)
+    title = f"Theory: {record['images']} training images of {record['dataset']}"
+    law = f"With {record['mixing']} of every classifier, whatever it was trained with."
+    lines, (document, body) = [f"# {title}"], html.start(title)
     html.add(body, "h1", title)
-    for note, drawing, table in zip(
-        (f"{_WARNING} {law}", _MARGIN), drawings, tables, strict=True
-    ):
-        html.figure(body, drawing, "Values in the table below")
+    for heading, note, table, drawing in _parts(record, folder):
+        note = f"{note} {law}" if heading == "Regularisers" else note
+        lines += [f"## {heading}", note]
+        html.add(body, "h2", heading)
+        if drawing is not None:
+            lines.append(f"![{heading}]({_file(heading)})")
+            html.figure(body, drawing, "Values in the table below")
         html.note(body, note)
-        html.table(body, table)
-    with whole(page.with_suffix(".html")) as hidden:
-        pathlib.Path(hidden).write_text(html.text(document), encoding="utf-8")
+        if table is not None:
+            lines.append(table.to_markdown().strip())
+            html.table(body, table)
+    made = f"Made by `{record['command']}`." if record["command"] else ""
+    html.note(body, made.replace("`", ""))
+    page = folder / "theory.md"
+    records.write_text(page, "\n\n".join([*lines, made]).strip() + "\n")
+    records.write_text(page.with_suffix(".html"), html.text(document))
     return page
 
 
-def _reading(name, loaded):
-    """How photographs are read: as the first run did."""
-    config = next((one.record.config for one in loaded if one.record), {})
+def _parts(record, folder):
+    """Yields heading, note, table and figure of each part, figures first in each."""
+    first, groups = record["classifiers"][0], tables.groups(record)
+    values = {
+        site: {
+            name: [[run["sites"][site]["terms"][t] for t in tables.TERMS] for run in of]
+            for name, of in groups.items()
+        }
+        for site in record["sites"]
+    }
+    path = folder / _file("Regularisers")
+    drawing = figures.regularizers(values, list(map(tables.label, tables.TERMS)), path)
+    yield "Regularisers", _REGULARISERS, tables.terms(record), drawing
+    pooled = {
+        name: np.concatenate([run["margins"]["linearised"] for run in runs])
+        for name, runs in groups.items()
+    }
+    drawing = figures.margins(pooled, folder / _file("Margins"))
+    yield "Margins", _MARGINS, tables.margins(record), drawing
+    drawing = figures.reliability(_pairs(groups), folder / _file("Calibration"))
+    note = _CALIBRATION.format(**first["calibration"])
+    yield "Calibration", note, tables.calibration(record), drawing
+    yield "Theorem 2", _THEOREM_2, tables.hypotheses(record), None
+    note = _THEOREM_5.format(epsilon=record["epsilon"], draws=16)
+    yield "Theorem 5", note, tables.stability(record), None
+    note = _CERTIFIED.format(**first["certified"])
+    yield "Certified radius", note, tables.certified(record), None
+    table = tables.predictions(record)
+    if table is not None:
+        note = _PREDICTIONS.format(n=len(record["classifiers"]))
+        yield "What predicts robustness", note, table, None
+
+
+def _pairs(groups):
+    """Bins before and after the temperature; those of several runs together."""
+    return {
+        condition: {
+            name: tuple(
+                _pooled([run["calibration"][condition][when] for run in runs])
+                for when in ("before", "after")
+            )
+            for name, runs in groups.items()
+        }
+        for condition in ("clean", NOISY)
+    }
+
+
+def _pooled(bins):
+    counts = np.array([one["counts"] for one in bins])
+    total = np.maximum(counts.sum(axis=0), 1)
+    means = {
+        key: np.sum(counts * [one[key] for one in bins], axis=0) / total
+        for key in ("confidence", "accuracy")
+    }
+    return {"counts": counts.sum(axis=0)} | means
+
+
+def _file(heading):
+    return re.sub(r"\W+", "_", heading.lower()) + ".png"
+
+
+def _images(splits, limit, scored):
+    """`(train, (scored, held out), of)`, images in [0, 1]."""
+    test = _in_unit(splits.test, 2 * scored)
+    if splits.validation is not None:
+        held, of = _in_unit(splits.validation), "the run's validation images"
+        test = Images(*(part[:scored] for part in test))
+    else:
+        held = Images(*(part[1::2] for part in test))
+        test = Images(*(part[::2] for part in test))
+        of = "every other test image; no validation images"
+    return _in_unit(splits.train, limit), (test, held), of
+
+
+def _in_unit(split, limit=None):
+    images = np.asarray(split.images[:limit]).astype("float32") / np.float32(255)
+    return Images(images, np.asarray(split.labels[:limit]))
+
+
+def _compared(found):
+    """The hardest score of each kind that all classifiers have."""
+    common = set.intersection(*(set(one["scores"]) for one in found))
+    hardest: dict = {}
+    for name in sorted(common):
+        kind, severity = ids.split(name)
+        if (severity or 0) >= (ids.split(hardest.get(kind, name))[1] or 0):
+            hardest[kind] = name
+    return list(hardest.values())
+
+
+def _reading(name, config):
+    """How photographs are read: as the run did."""
     names = "image_size", "eval_crop", "antialias"
     known = {key: config.get(key) for key in names if data.is_photographs(name)}
     return {key: value for key, value in known.items() if value is not None}
-
-
-def _regularizer_table(found):
-    """Terms as they count, times the powers of the noise."""
-    rows = []
-    for name, terms in found:
-        cells = [name, terms.site, f"{terms.loss:.3g}"]
-        for value, error in _weighted(terms):
-            cells.append(f"{value:.2e}" + (f" ± {error:.0e}" if error else ""))
-        rows.append(cells)
-    header = ["classifier", "site", "loss", *map(_label, _TERMS)]
-    return Table(header, rows, "llr" + "r" * len(_TERMS))
-
-
-def _weighted(terms):
-    for name in _TERMS:
-        factor = getattr(terms.powers, name.partition("_")[2] or "m1")
-        value, error = getattr(terms, name)
-        scale = factor if "_" in name else 1.0
-        yield scale * value, scale * error
-
-
-def _label(term):
-    return term.replace("r", "R").replace("_add", " add").replace("_mult", " mult")
-
-
-def _margin_table(distances):
-    rows = []
-    for name, found in distances:
-        bound = "not known" if found.bound is None else f"{np.median(found.bound):.3g}"
-        right = f"{100 * np.mean(found.scores > 0):.1f} %"
-        medians = (np.median(found.scores), np.median(found.linearised))
-        rows.append([name, right, *(f"{value:.3g}" for value in medians), bound])
-    header = ["classifier", "right", "score", "linearised margin", "bound"]
-    return Table(header, rows, "lrrrr")
-
-
-def _regularizer_figure(found, output):
-    figure, (axis,) = panel_grid(1, across=1, width=7.0)
-    places, width = np.arange(len(_TERMS)), 0.8 / len(found)
-    looks = model_styles(dict.fromkeys(name for name, _ in found))
-    sites = list(dict.fromkeys(terms.site for _, terms in found))
-    for number, (name, terms) in enumerate(found):
-        look = {"color": looks[name]["color"]}
-        look["alpha"] = 1 - 0.7 * sites.index(terms.site) / len(sites)
-        values, errors = zip(*_weighted(terms), strict=True)
-        x = places + (number - (len(found) - 1) / 2) * width
-        label = f"{name}, {terms.site}"
-        axis.bar(x, values, width, yerr=errors, label=label, **look)
-    axis.set_xticks(places, [_label(term) for term in _TERMS])
-    axis.set_yscale("symlog", linthresh=1e-4)
-    axis.set_ylabel("nats")
-    path = pathlib.Path(output, "regularizers.png")
-    return finish(figure, path, "Regularisers by site", None, grid="y")
-
-
-def _margin_figure(distances, output):
-    figure, (axis,) = panel_grid(1, across=1, width=7.0)
-    shown = [np.minimum(found.linearised, 1e6) for _, found in distances]
-    edges = np.linspace(0, max(float(values.max()) for values in shown) or 1, 25)
-    looks = model_styles(name for name, _ in distances)
-    for (name, _), values in zip(distances, shown, strict=True):
-        color = looks[name]["color"]
-        axis.hist(values, edges, histtype="step", label=name, color=color)
-    axis.set_xlabel("linearised margin, l2, [0,1] pixels")
-    axis.set_ylabel("images")
-    path = pathlib.Path(output, "margins.png")
-    return finish(figure, path, "Margins", None)

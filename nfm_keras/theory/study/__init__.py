@@ -1,0 +1,1 @@
+"""What the theory says of given classifiers, and of itself, as records to draw from."""

@@ -1,0 +1,221 @@
+"""Everything that the theory measures of one classifier, as a record to draw from."""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from numpy.typing import ArrayLike
+
+from nfm_keras.attacks import PGD
+from nfm_keras.backend.classifier import PlainClassifier
+from nfm_keras.evaluation import calibration as reliable
+from nfm_keras.evaluation import noise, smoothing
+from nfm_keras.mixing import Mixing
+from nfm_keras.theory.adversarial import adversarial_bound
+from nfm_keras.theory.calibration import calibrate
+from nfm_keras.theory.margin import margins
+from nfm_keras.theory.moments import powers
+from nfm_keras.theory.split import Split
+from nfm_keras.theory.terms import regularizers
+from nfm_keras.theory.total_variation import certified_distance, feature_epsilon
+
+TERMS = ("r1", "r2", "r2_add", "r2_mult", "r3", "r3_add", "r3_mult")
+"""Names of the terms, in the order of the paper."""
+
+SIGMA, COPIES = 0.1, 200
+"""Randomised smoothing: standard deviation on [0, 1] pixels, and noisy copies."""
+
+NOISY = "white_noise@0.4"
+"""The corruption that calibration is looked at under, in the reference protocol."""
+
+MOST = 1e6
+"""What an infinite margin is written as: of an image where no gradient is left."""
+
+_BATCH = 250  # images
+# Where all held-out images are right, no temperature is the best: these have 1.
+_CALIBRATED = np.log([[0.75, 0.25]] * 4), np.array([0, 0, 0, 1])
+_DRAWS = 16  # of the noise at a hidden site
+
+
+class Images(NamedTuple):
+    """Images in [0, 1] and integer labels."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def measure(
+    model: keras.Model,
+    sites: list[str],
+    train: Images,
+    scored: Images,
+    held_out: Images,
+    *,
+    mixing: Mixing | None = None,
+    probes: int = 2,
+    seed: int = 0,
+    epsilon: float = 8 / 255,
+    std: ArrayLike | None = None,
+    two_classes: bool = True,
+    certified: int = 100,
+) -> dict[str, Any]:
+    """Returns regularisers, margins, hypotheses, stability and calibration.
+
+    Args:
+        model: As `Split` takes it, of two classes at least.
+        sites: Names, as `Split` takes them.
+        train: `Images` for regularisers and margins.
+        scored: `Images` for calibration and certification.
+        held_out: Other `Images`, to fit the temperature on.
+        mixing: `Mixing` whose terms are measured; `Mixing()` by default.
+        probes, seed: As in `regularizers`.
+        epsilon: float. Radius of the attack whose images are looked at at the sites,
+            l-infinity, in [0, 1] pixels.
+        std: As `nfm_keras.evaluation.noise` takes it.
+        two_classes: bool. Whether Theorem 2 is looked at, which takes longest.
+        certified: int. Certify so many of the scored images.
+
+    Returns:
+        Dict of JSON values: `sites`, `margins`, `theorem_2`, `certified` and
+        `calibration`, as the functions of this module return them.
+
+    Raises:
+        ValueError: As `regularizers`.
+    """
+    mixing = mixing or Mixing()
+    attack = PGD(epsilon=epsilon)
+    moved = attack(model, *train, seed=seed, from_logits=True).images
+    found = {
+        site: _site(Split(model, site), train, moved, mixing, probes, seed)
+        for site in sites
+    }
+    return {
+        "sites": found,
+        "margins": _margins(model, train),
+        "theorem_2": _theorem_2(model, sites, train, mixing) if two_classes else {},
+        "certified": _certified(model, scored, certified, seed),
+        "calibration": _calibration(model, scored, held_out, seed, std),
+    }
+
+
+def _site(split, train, moved, mixing, probes, seed):
+    options = {"method": "finite", "probes": probes, "seed": seed}
+    found = regularizers(split, None, *train, mixing, **options)
+    terms = {}
+    for name in TERMS:
+        factor = getattr(found.powers, name.partition("_")[2] or "m1")
+        scale = factor if "_" in name else 1.0
+        terms[name] = [scale * value for value in getattr(found, name)]
+    stable = _stability(split, train.images, moved, mixing, seed)
+    return {"loss": found.loss, "terms": terms, "stability": stable}
+
+
+def _stability(split, images, moved, mixing, seed):
+    """Theorem 5 on pairs of images and adversarial ones: measurements, not bounds."""
+    law = powers(mixing)
+    levels = float(np.sqrt(law.add)), float(np.sqrt(law.mult))
+    g = split.features(images)
+    distance = float(np.median(np.linalg.norm(split.features(moved) - g, axis=1)))
+    size = float(np.max(abs(g)))
+    rng = np.random.default_rng(seed)
+    counts = np.zeros((len(g), max(split.outputs, 2)))
+    for _ in range(_DRAWS):
+        add, mult = rng.normal(size=(2, *g.shape))
+        logits = split.logits((1 + levels[1] * mult) * g + levels[0] * add)
+        if split.outputs == 1:
+            logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
+        counts[np.arange(len(g)), logits.argmax(axis=1)] += 1
+    shares = np.sort(counts / _DRAWS, axis=1)
+    gap = float(np.median(shares[:, -1] - shares[:, -2]))
+    return {
+        "sigma_add": levels[0],
+        "sigma_mult": levels[1],
+        "distance": distance,
+        "size": size,
+        "epsilon_k": feature_epsilon(distance, size, *levels),
+        "gap": gap,
+        "certified_distance": certified_distance(gap, size, *levels),
+    }
+
+
+def _margins(model, train):
+    found = margins(model, *train)
+    bound = None if found.bound is None else np.minimum(found.bound, MOST).tolist()
+    return {
+        "right": 100 * float(np.mean(found.scores > 0)),
+        "scores": found.scores.tolist(),
+        "linearised": np.minimum(found.linearised, MOST).tolist(),
+        "bound": bound,
+    }
+
+
+def _theorem_2(model, sites, train, mixing):
+    """The two most frequent classes alone: the theorem is about two."""
+    classes = np.argsort(-np.bincount(train.labels), kind="stable")[:2]
+    chosen = np.isin(train.labels, classes)
+    labels = (train.labels[chosen] == classes[1]).astype(int)
+    if model.outputs[0].shape[-1] > 2:
+        logits = keras.ops.take(model.outputs[0], classes.tolist(), axis=-1)
+        model = keras.Model(model.inputs[0], logits)
+    found = {}
+    for site in sites:
+        given = model, site, train.images[chosen], labels, mixing
+        bound = adversarial_bound(*given)
+        found[site] = {
+            "n": int(chosen.sum()),
+            "classes": classes.tolist(),
+            "applies": bound.applies,
+            "epsilon_mix": float(np.median(bound.epsilon_mix)),
+            "linearised_margin": float(np.median(bound.linearised_margin)),
+            "reg": float(np.mean(bound.reg)),
+            "hypotheses": [h._asdict() for h in bound.hypotheses],
+        }
+    return found
+
+
+def _certified(model, scored, limit, seed):
+    given = (part[:limit] for part in scored)
+    made = smoothing.certify(model, *given, sigma=SIGMA, n0=20, n=COPIES, seed=seed)
+    return {
+        "sigma": SIGMA,
+        "copies": COPIES,
+        "images": len(made.radii),
+        "accuracy": {
+            f"{radius:g}": made.certified_accuracy(radius)
+            for radius in (0.0, SIGMA / 2, SIGMA)
+        },
+        "radius": float(np.mean(made.radii * made.correct)),
+    }
+
+
+def _calibration(model, scored, held_out, seed, std):
+    plain = PlainClassifier(model)
+    fitted = _logits(plain, held_out.images), held_out.labels
+    is_fitted = bool(np.any(fitted[0].argmax(axis=1) != fitted[1]))
+    hard = noise.parse(NOISY)
+    settings = {"protocol": "reference", "seed": seed, "std": std}
+    found = {}
+    for name in ("clean", NOISY):
+        images = scored.images
+        if name != "clean":
+            images = hard(images, **settings)
+        logits = _logits(plain, images)
+        made = calibrate(fitted if is_fitted else _CALIBRATED, (logits, scored.labels))
+        found[name] = made._asdict() | {
+            "before": _diagram(logits, scored.labels),
+            "after": _diagram(logits / made.temperature, scored.labels),
+        }
+    sizes = {"held_out": len(held_out.labels), "scored": len(scored.labels)}
+    return sizes | {"fitted": is_fitted} | found
+
+
+def _logits(plain, images):
+    starts = range(0, len(images), _BATCH)
+    parts = [plain.logits_of(images[s : s + _BATCH], _BATCH) for s in starts]
+    return np.concatenate(parts)
+
+
+def _diagram(logits, labels):
+    made = reliable.reliability(logits, labels, 10)
+    names = "edges", "counts", "confidence", "accuracy"
+    return {name: getattr(made, name).tolist() for name in names}
