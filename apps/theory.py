@@ -78,12 +78,14 @@ def main(argv):
 
 def _load(path):
     """A classifier with layers; of a SavedModel, its network built again."""
-    from nfm_keras import evaluation
-    from nfm_keras.serving.network import network_of
+    from nfm_keras import evaluation, records, serving
 
-    if not (pathlib.Path(path) / "saved_model.pb").exists():
+    path = pathlib.Path(path)
+    if not (path / "saved_model.pb").exists():
         return evaluation.classifiers.load(path)
-    return evaluation.classifiers.Loaded(pathlib.Path(path).name, *network_of(path))
+    record = records.load(path / records.FILE)
+    name = path.parent.name if path.name.isdecimal() else path.name  # not a version's
+    return evaluation.classifiers.Loaded(name, serving.load_model(path), record)
 
 
 def _redraw(folder):
