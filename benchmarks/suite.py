@@ -11,6 +11,7 @@ and the masking report. `--perturbations` instead of the suite measures some of 
 rows alone; `--seconds` of each row are wall-clock time and tell where it goes.
 """
 
+import os
 import pathlib
 import resource
 import subprocess
@@ -54,9 +55,9 @@ def evaluated(build, folder):
 
 
 def _environment(build):
-    import os
-
-    return os.environ | {"PYTHONPATH": str(pathlib.Path(build).resolve())}
+    # oneDNN for both: the commands of an earlier build do not switch it on.
+    usual = {"TF_ENABLE_ONEDNN_OPTS": "1"}
+    return usual | os.environ | {"PYTHONPATH": str(pathlib.Path(build).resolve())}
 
 
 def _children():
