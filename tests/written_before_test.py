@@ -163,6 +163,14 @@ def test_a_finished_run_is_left_as_it_is(tmp_path):
     assert record == records.load(FILES / "run" / "record.json")
 
 
+def test_a_setting_that_came_later_is_none_unless_it_is_chosen():
+    """Else no run of before could be resumed: what a config lacks counts as None."""
+    held = json.loads((FILES / "run" / "config.json").read_text())
+    usual = training.Config().to_json()
+    later = {name: usual[name] for name in usual.keys() - held.keys()}
+    assert later == dict.fromkeys(later)
+
+
 @on_tensorflow
 def test_a_run_goes_on_from_the_middle_of_an_epoch_to_a_like_end(tmp_path):
     """Not the same: dropout draws its masks otherwise than when this was written."""

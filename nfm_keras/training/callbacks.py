@@ -120,11 +120,11 @@ class NoisyAccuracy(keras.callbacks.Callback):
 
 
 def smoothness(train, every):
-    """Returns the callback of `smoothness_every` in a list, empty for 0.
+    """Returns the callback of `smoothness_every` in a list, empty for None.
 
     Args:
         train: `data.Split`; its first 64 images are looked at, as the network has them.
-        every: int, epochs.
+        every: int, epochs, or None.
     """
     if not every:
         return []

@@ -21,9 +21,9 @@ The defaults of `Config` are the paper's for CIFAR; they take hours on a few cor
 
 _COUNTS = (
     *("epochs", "batch_size", "eval_every", "gradient_accumulation"),
-    *("steps_per_execution", "base_batch_size", "image_size"),
+    *("steps_per_execution", "base_batch_size", "image_size", "smoothness_every"),
 )
-_COUNTS_FROM_0 = ("seed", "swa_epochs", "off_epoch", "smoothness_every")
+_COUNTS_FROM_0 = ("seed", "swa_epochs", "off_epoch")
 _LISTS = (
     *(("sites", str), ("grids", int), ("rate_drops", float)),
     *(("classes", str), ("freeze", str)),
@@ -61,7 +61,7 @@ class Config:
     those at the ends of the last so many epochs; `mixed_float16` scales the loss.
 
     `smoothness_every` logs Jacobian and Hessian norms by site, scores and margins of 64
-    training images every so many epochs (`nfm_keras.theory.SmoothnessLogger`), 0 never.
+    training images every so many epochs (`nfm_keras.theory.SmoothnessLogger`).
 
     On 2 cores an epoch of CIFAR-10 at `width=0.25` in `mixed_bfloat16` takes
     about 75 s.
@@ -128,7 +128,7 @@ class Config:
     antialias: bool | None = None
     classes: tuple[str, ...] | None = None
     eval_every: int = 1
-    smoothness_every: int = 0
+    smoothness_every: int | None = None
     identity_skip: str | None = None
     final_norm: bool | None = None
     depth: int | None = None
