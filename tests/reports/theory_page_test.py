@@ -18,9 +18,10 @@ def test_the_page_has_a_row_for_each_classifier_and_site(tmp_path):
     page = write(record, tmp_path)
     text = page.read_text(encoding="utf-8")
     assert text.index("small noise") < text.index("| one")
-    assert text.count("| one | input") == text.count("| two | dense_1") == 3
+    assert text.count("| one | input") == text.count("| two | dense_1") == 4
     read = records.read_json(tmp_path / "theory.json")
     assert write(read, tmp_path).read_text(encoding="utf-8") == text
+    _check_smoothing(record["classifiers"][0])
     from nfm_keras import data
 
     split = data.load("digits", limit=32).train
@@ -29,4 +30,34 @@ def test_the_page_has_a_row_for_each_classifier_and_site(tmp_path):
     found = theory.regularizers(*given, method="finite")
     assert f"| {found.r1.value:.2e} | {found.r2.value:.2e} |" in text
     html = page.with_suffix(".html").read_text(encoding="utf-8")
-    assert html.count("<table") == 6 and html.count("<img") == 3
+    assert html.count("<table") == 7 and html.count("<img") == 3
+
+
+def _check_smoothing(found):
+    """At the input it is what certifies images, in noise of another strength."""
+    at = found["sites"]["input"]["smoothed"]
+    assert at["images"] == 4 and 0 <= at["beyond"] <= at["accuracy"] <= 100
+    bound, nearest = (np.array(found["margins"][key]) for key in ("bound", "fab"))
+    assert len(nearest) == 32 and np.all(bound <= nearest + 1e-5)
+
+
+def test_smoothing_at_the_input_is_that_of_images():
+    from nfm_keras import data
+    from nfm_keras.evaluation import smoothing
+    from nfm_keras.theory.study import classifier as study
+
+    keras.utils.set_random_seed(0)
+    network = remove_sites(networks.mlp((8, 8, 1), 10, width=0.25, depth=2))
+    split = data.load("digits", limit=32).train
+    scored = study.Images(np.asarray(split.images, "float32") / 255, split.labels)
+    scored.images[0, 0, 0], scored.images[0, 0, 1] = 0, 1  # the whole range: span 1
+    given = theory.Split(network, "input"), scored, scored.images[:8], Mixing(), 3
+    found = study._smoothed(*given)
+    images, labels = scored.images[:8], scored.labels[:8]
+    options = {"sigma": found["sigma"], "n0": 20, "n": study.COPIES, "seed": 3}
+    made = smoothing.certify(network, images, labels, **options)
+    assert found["accuracy"] == made.certified_accuracy(0.0)
+    np.testing.assert_allclose(
+        found["radius"], np.mean(made.radii * made.correct), 1e-6
+    )
+    assert found["moved"] == 0 and found["beyond"] == made.certified_accuracy(1e-12)

@@ -29,7 +29,7 @@ _REGULARISERS = (
 _MARGINS = (
     "The linearised margin is (f_c - f_j) over the norm of its gradient, l2, in units "
     "of [0,1] pixels: what a linear network would have, and no bound. The bound is "
-    "certain, and only known for dense networks."
+    "certain, and only known for dense networks; FAB's distance is a bound from above."
 )
 _THEOREM_2 = (
     "Theorem 2 is about two classes: here the two most frequent ones. Where a "
@@ -44,6 +44,14 @@ _THEOREM_5 = (
 _CERTIFIED = (
     "Randomised smoothing at the input, with noise of {sigma} on [0,1] pixels and "
     "{copies} copies of each of {images} images; radii are l2."
+)
+_SMOOTHED = (
+    "Randomised smoothing of what follows a site: the additive noise of the mixing on "
+    "its features, {copies} copies of each of {images} images; radii are l2, in units "
+    "of the features. The last two columns are of an attack of radius {epsilon:.3f}: "
+    "by how much it moves them in the median, and the share of images whose radius is "
+    "larger than what the attack did to them. That is no certificate: another attack "
+    "may move them further."
 )
 _CALIBRATION = (
     "One temperature, fitted on {held_out} images ({of}) and scored on {scored} "
@@ -205,6 +213,11 @@ def _parts(record, folder):
     yield "Theorem 5", note, tables.stability(record), None
     note = _CERTIFIED.format(**first["certified"])
     yield "Certified radius", note, tables.certified(record), None
+    table = tables.smoothed(record)
+    if table is not None:
+        at = first["sites"][record["sites"][0]]["smoothed"]
+        note = _SMOOTHED.format(epsilon=record["epsilon"], **at)
+        yield "Certified radius at the sites", note, table, None
     table = tables.predictions(record)
     if table is not None:
         note = _PREDICTIONS.format(n=len(record["classifiers"]))

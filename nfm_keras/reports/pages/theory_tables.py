@@ -53,9 +53,11 @@ def margins(record):
         bounds = [one["bound"] for one in found]
         known = [np.median(b) for b in bounds if b is not None]
         cells.append(_spread(known, ".3g") if known else "not known")
+        nearest = [np.median(one["fab"]) for one in found if "fab" in one]
+        cells.append(_spread(nearest, ".3g") if nearest else "not recorded")
         rows.append(cells)
     header = ["classifier", "right (%)", "score", "linearised margin", "bound"]
-    return Table(header, rows, "lrrrr")
+    return Table([*header, "nearest that FAB finds"], rows, "lrrrrr")
 
 
 def hypotheses(record):
@@ -105,6 +107,31 @@ def certified(record):
     header = ["classifier", "mean radius"]
     header += [f"certified at {radius} (%)" for radius in first["accuracy"]]
     return Table(header, rows, "lr" + "r" * len(first["accuracy"]))
+
+
+def smoothed(record):
+    """Returns the table of randomised smoothing behind each site.
+
+    Args:
+        record: Of before there was one: None is returned.
+    """
+    rows = []
+    for site in record["sites"]:
+        for name, runs in groups(record).items():
+            found = [run["sites"][site].get("smoothed") for run in runs]
+            if None in found:
+                return None
+            forms = {
+                "accuracy": ".1f",
+                "radius": ".3g",
+                "moved": ".3g",
+                "beyond": ".1f",
+            }
+            cells = [_spread([o[key] for o in found], forms[key]) for key in forms]
+            rows.append([name, site, f"{found[0]['sigma']:.3g}", *cells])
+    header = ["classifier", "site", "noise", "right (%)", "mean radius"]
+    header += ["moved by the attack", "right beyond that (%)"]
+    return Table(header, rows, "llrrrrr")
 
 
 def calibration(record):

@@ -13,7 +13,7 @@ from nfm_keras.evaluation import noise, smoothing
 from nfm_keras.mixing import Mixing
 from nfm_keras.theory.adversarial import adversarial_bound
 from nfm_keras.theory.calibration import calibrate
-from nfm_keras.theory.margin import margins
+from nfm_keras.theory.margin import fab_margins, margins
 from nfm_keras.theory.moments import powers
 from nfm_keras.theory.split import Split
 from nfm_keras.theory.terms import regularizers
@@ -85,13 +85,16 @@ def measure(
     mixing = mixing or Mixing()
     attack = PGD(epsilon=epsilon)
     moved = attack(model, *train, seed=seed, from_logits=True).images
-    found = {
-        site: _site(Split(model, site), train, moved, mixing, probes, seed)
-        for site in sites
-    }
+    attacked = attack(model, *(part[:certified] for part in scored), seed=seed)
+    found = {}
+    for site in sites:
+        split = Split(model, site)
+        found[site] = _site(split, train, moved, mixing, probes, seed)
+        smoothed = split, scored, attacked.images, mixing, seed
+        found[site]["smoothed"] = _smoothed(*smoothed)
     return {
         "sites": found,
-        "margins": _margins(model, train),
+        "margins": _margins(model, train, seed),
         "theorem_2": _theorem_2(model, sites, train, mixing) if two_classes else {},
         "certified": _certified(model, scored, certified, seed),
         "calibration": _calibration(model, scored, held_out, seed, std),
@@ -138,14 +141,44 @@ def _stability(split, images, moved, mixing, seed):
     }
 
 
-def _margins(model, train):
+def _smoothed(split, scored, attacked, mixing, seed):
+    """Randomised smoothing of what follows a site, in units of its features."""
+    count, sigma = len(attacked), float(np.sqrt(powers(mixing).add))
+    g = split.features(scored.images[:count])
+    low, span = float(g.min()), float(np.ptp(g)) or 1.0
+    made = smoothing.certify(
+        # `certify` takes images in [0, 1]: the features are moved there, and back.
+        lambda rows: split.after(span * rows + low, training=False),
+        np.clip((g - low) / span, 0, 1).astype("float32").reshape(-1, *split.shape),
+        scored.labels[:count],
+        sigma=sigma / span,
+        n0=20,
+        n=COPIES,
+        seed=seed,
+    )
+    radii = span * made.radii
+    moved = np.linalg.norm(split.features(attacked) - g, axis=1)
+    return {
+        "sigma": sigma,
+        "copies": COPIES,
+        "images": count,
+        "accuracy": made.certified_accuracy(0.0),
+        "radius": float(np.mean(radii * made.correct)),
+        "moved": float(np.median(moved)),
+        "beyond": 100.0 * float(np.mean(made.correct & (radii > moved))),
+    }
+
+
+def _margins(model, train, seed):
     found = margins(model, *train)
+    nearest = fab_margins(model, *train, seed=seed)
     bound = None if found.bound is None else np.minimum(found.bound, MOST).tolist()
     return {
         "right": 100 * float(np.mean(found.scores > 0)),
         "scores": found.scores.tolist(),
         "linearised": np.minimum(found.linearised, MOST).tolist(),
         "bound": bound,
+        "fab": np.minimum(nearest, MOST).tolist(),
     }
 
 
