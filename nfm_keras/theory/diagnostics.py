@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from nfm_keras.checks import check_count
 from nfm_keras.mixing import find_sites
 from nfm_keras.theory.labels import targets_of
-from nfm_keras.theory.margin import margins
+from nfm_keras.theory.margin import margins_of
 from nfm_keras.theory.split import Split
 
 
@@ -74,6 +74,7 @@ class SmoothnessLogger(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict | None = None) -> None:
         names = find_sites(self.model) if self._names is None else self._names
         self._splits = [Split(self.model, name) for name in names]
+        self._whole = Split(self.model, "input")
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if epoch % self._every == 0 or not self._last:
@@ -87,7 +88,7 @@ class SmoothnessLogger(keras.callbacks.Callback):
             jacobian, hessian = self._norms(split)
             found[f"jacobian_norm/{split.site}"] = jacobian
             found[f"hessian_norm/{split.site}"] = hessian
-        whole = margins(self.model, self._images, self._labels)
+        whole = margins_of(self._whole, self.model, self._images, self._labels)
         found["score"] = float(np.median(whole.scores))
         found["margin"] = float(np.median(whole.linearised))
         return found

@@ -79,7 +79,13 @@ def margins(
 
     Reference: Lim et al. 2021, Definitions 2 and 3, Proposition 1.
     """
-    split = Split(model, "input", batch_size=batch_size)
+    return margins_of(
+        Split(model, "input", batch_size=batch_size), model, images, labels
+    )
+
+
+def margins_of(split: Split, model: keras.Model, images: ArrayLike, labels: ArrayLike):
+    """Returns `margins` by a `Split` of the model at its input, compiled before."""
     x = split.features(images)
     logits = split.logits(x)
     own = _classes(targets_of(labels, split.outputs, least=1), len(x))

@@ -1,5 +1,7 @@
 """A network cut in two at a site: f = f_k(g_k(x)), and the derivatives of f_k."""
 
+from functools import partial
+
 import keras
 import numpy as np
 from keras import ops
@@ -55,10 +57,14 @@ class Split:
         self.outputs = int(model.outputs[0].shape[-1])
         self._dtype = model.outputs[0].dtype
         known = self.after.variables
-        self._features = compiled(self._call(self.before), self.before.variables)
-        self._logits = compiled(self._call(self.after), known)
-        self._pullback = compiled(self._gradient, known)
-        self._curvature = compiled(hessian_product(self._weighted), known)
+        # Objects of their own: TensorFlow counts a code's traces, and warns of many.
+        first, second = (
+            partial(half, training=False) for half in (self.before, self.after)
+        )
+        self._features = compiled(first, self.before.variables)
+        self._logits = compiled(second, known)
+        self._pullback = compiled(partial(self._gradient), known)
+        self._curvature = compiled(partial(hessian_product(self._weighted)), known)
 
     def features(self, images: ArrayLike) -> np.ndarray:
         """Returns g_k(x), `(n, d)` float64.
@@ -106,12 +112,6 @@ class Split:
         """
         given = self._shaped(features), self._shaped(vectors), weights
         return self._rows(self._batched(self._curvature, *given))
-
-    def _call(self, half):
-        def call(inputs):
-            return half(inputs, training=False)
-
-        return call
 
     def _weighted(self, features: Tensor, weights: Tensor) -> Tensor:
         return ops.sum(self.after(features, training=False) * weights, axis=-1)
