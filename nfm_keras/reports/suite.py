@@ -215,6 +215,12 @@ def _remarks(evaluations):
         for e in evaluations
         if e.cut
     ]
+    lines += [
+        f"**{e.model}** has {old} scores from before a score said which code measured "
+        "it; those under attacks may be too high."
+        for e in evaluations
+        if (old := sum(score.revision == 0 for score in e))
+    ]
     return [Items(tuple(lines))] if lines else []
 
 

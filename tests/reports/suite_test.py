@@ -124,6 +124,17 @@ def test_imagenet_gets_its_normalised_errors():
     assert "mce" not in suite.to_markdown([some])
 
 
+def test_scores_of_unknown_code_are_counted():
+    one = evaluation("a", 0.5)
+    parts = [dataclasses.replace(score, revision=1) for score in one.scores]
+    told = "**a** has 1 scores from before"
+    assert told not in suite.to_markdown(
+        [dataclasses.replace(one, scores=tuple(parts))]
+    )
+    parts[0] = dataclasses.replace(parts[0], revision=0)
+    assert told in suite.to_markdown([dataclasses.replace(one, scores=tuple(parts))])
+
+
 def test_synthetic_frost_and_a_random_classifier_are_named():
     one = evaluation("a", 0.5)
     assert "synthetic" not in suite.to_markdown([one])
