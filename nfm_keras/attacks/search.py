@@ -39,7 +39,12 @@ class Search:
       None, what `nfm_keras.backend.ascent.checked` says of their gradients;
     * perhaps `leave(where, points)`, told of those that leave the batch.
 
-    Args: The `Attack`, what `attack.prepared` returned, and the ints seed, batch_size.
+    Args:
+        attack: `Attack`.
+        classifier: `PlainClassifier`.
+        images, labels, indices: As checked by `attack.prepared`.
+        seed: int.
+        batch_size: int.
     """
 
     rounds = 1  # how often an image that stays unbroken is searched
@@ -70,8 +75,9 @@ class Search:
 
         A search asks so often that some draw is lucky in the end; now one decides.
         """
-        where = np.flatnonzero(self.broken)
-        if self.passes > 1 and len(where):
+        if self.passes == 1:
+            return
+        for where in self.parts(np.flatnonzero(self.broken)):
             scores = self.scores(where, self.adversaries[where])
             luck = where[hits(scores, self.labels[where])]
             self.broken[luck] = False
@@ -196,17 +202,13 @@ class Search:
             yield next(image_generators(self.seed, stream, [index], repeat))
 
     def scores(self, where, points):
-        """Returns logits or, with several passes, the log of the mean probability."""
-        scores = []
-        for at in self.parts(np.arange(len(points))):
-            batch, now = points[at], where[at]
-            size = padded_size(len(batch), self.batch_size)
-            passes = [
-                self.checked(now, self.classifier.logits_of(batch, size))
-                for _ in range(self.passes)
-            ]
-            scores.append(passes[0] if self.passes == 1 else log_mean(passes))
-        return np.concatenate(scores)
+        """Returns logits of a batch, or the log of the mean probability of passes."""
+        size = padded_size(len(points), self.batch_size)
+        passes = [
+            self.checked(where, self.classifier.logits_of(points, size))
+            for _ in range(self.passes)
+        ]
+        return passes[0] if self.passes == 1 else log_mean(passes)
 
     def checked(self, where, logits):
         """Returns the logits of some of the images, unless they are none."""
@@ -248,12 +250,10 @@ class _Batch:
         self.state = self.kept = None
 
     def join(self, where, rounds, state):
+        kept = np.arange(len(self.where)) if self.kept is None else self.kept
         self.where = np.append(self.where, where)
         self.rounds = np.append(self.rounds, rounds)
         self.taken = np.append(self.taken, np.zeros_like(where))
-        kept = (
-            np.arange(len(self.where) - len(where)) if self.kept is None else self.kept
-        )
         self.refill(kept, state)
 
     def drop(self, leaving):

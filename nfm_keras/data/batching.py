@@ -19,9 +19,8 @@ class Plan(NamedTuple):
     Attributes:
         images: uint8 `(n, height, width, channels)`.
         labels: int64 `(n,)`.
-        pad: Pixels, 0 each, by which an image is padded on each side before it is cut
-            to its size again at a random place. No padded image is kept: it would be
-            half as large again.
+        pad: Pixels of zeros around an image, of which a random part of its size is
+            taken. No padded image is kept: it would be half as large again.
         flip: bool. Whether half of them are mirrored.
         batch_size: int.
         steps: int, batches in an epoch.

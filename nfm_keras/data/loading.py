@@ -158,6 +158,11 @@ def _read_tfds(builder, split):
         rows = slice(first, first + len(part["label"]))
         images[rows], labels[rows] = part["image"], part["label"]
         first = rows.stop
+    if first != count:
+        raise ValueError(
+            f"{builder.name} must have {count} images of {split}, as its dataset_info "
+            f"says. Received: {first}"
+        )
     return images, labels
 
 

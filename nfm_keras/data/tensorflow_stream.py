@@ -65,20 +65,24 @@ def _crops(plan, key, index):
 
     count, height, width, _ = plan.images.shape
     border = count * height * width
+    kind = tf.int32 if 2 * border <= tf.int32.max else tf.int64
     size, draw = (tf.shape(index)[0], 1), tf.random.stateless_uniform
     keys = tf.unstack(tf.random.split(key, 3))
     dy = draw(size, keys[0], maxval=2 * plan.pad + 1, dtype=tf.int32)
     dx = draw(size, keys[1], maxval=2 * plan.pad + 1, dtype=tf.int32)
     mirror = draw(size, keys[2], maxval=1 + plan.flip, dtype=tf.int32)
     # All rows are drawn, so that a row does not depend on the part.
-    index, dy, dx, mirror = (rows[plan.part] for rows in (index, dy, dx, mirror))
-    ascending = tf.range(width)
+    index, dy, dx, mirror = (
+        tf.cast(rows[plan.part], kind) for rows in (index, dy, dx, mirror)
+    )
+    ascending = tf.range(width, dtype=kind)
     columns = dx - plan.pad + tf.where(mirror > 0, width - 1 - ascending, ascending)
-    rows = dy - plan.pad + tf.range(height)
+    rows = dy - plan.pad + tf.range(height, dtype=kind)
     firsts = (index[:, None] * height + rows) * width
-    firsts = tf.where((rows >= 0) & (rows < height), firsts, border)
-    columns = tf.where((columns >= 0) & (columns < width), columns, border)
-    return index, tf.minimum(firsts[:, :, None] + columns[:, None, :], border)
+    black = tf.constant(border, kind)
+    firsts = tf.where((rows >= 0) & (rows < height), firsts, black)
+    columns = tf.where((columns >= 0) & (columns < width), columns, black)
+    return index, tf.minimum(firsts[:, :, None] + columns[:, None, :], black)
 
 
 def _varied(plan, images, epoch, index):

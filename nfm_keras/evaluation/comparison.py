@@ -93,12 +93,12 @@ def _pair(first, other, name):
 
 
 def _compare(label, first, second, pairs):
+    firsts, seconds = zip(*pairs, strict=True)
     if len(pairs) == 1:
-        test = paired(*pairs[0][::-1])
+        test = paired(seconds[0], firsts[0])
     else:
-        test = paired(*(np.mean(right, axis=0) for right in (*zip(*pairs),)[::-1]))
-    values = test.difference, test.low, test.high, test.p_value
-    return Comparison(label, first, second, len(pairs[0][0]), *values)
+        test = paired(np.mean(seconds, axis=0), np.mean(firsts, axis=0))
+    return Comparison(label, first, second, len(firsts[0]), *test)
 
 
 class Paired(NamedTuple):

@@ -61,14 +61,12 @@ class Corrupted(Condition):
             )
         labels, expected = self._official_labels, subject.everything[1]
         if not np.array_equal(np.sort(labels), np.sort(expected)):
-            missing = (
-                f", without {', '.join(subject.skipped[:3])}, which cannot be read"
-            )
+            missing = ", ".join(subject.skipped[:3])
+            missing = missing and f", without {missing}, which cannot be read"
             raise ValueError(
                 f"The official images of {self.id} must be of the data set, as many of "
                 f"each class. Received: {len(labels)} labels from {labels.min()} to "
-                f"{labels.max()} for {len(expected)} images"
-                f"{missing if subject.skipped else ''}"
+                f"{labels.max()} for {len(expected)} images{missing}"
             )
 
     def reader(self, subject):
