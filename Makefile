@@ -23,7 +23,7 @@ TIMED = @TIMEFORMAT='$@: %0R s'; time
 .PHONY: demo test quick lint types tensorflow jax torch slow docs clean python
 
 demo: $(VENV)/installed
-	$(QUIET) $(BIN)/python -m apps.demo --output=runs/demo
+	$(QUIET) TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m apps.demo --output=runs/demo
 
 test: lint types tensorflow jax torch
 

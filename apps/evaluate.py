@@ -19,7 +19,6 @@ on all (`transfer.md`); `--save_adversaries=FOLDER` keeps the images of every at
 import dataclasses
 import pathlib
 import re
-import shlex
 import sys
 
 from absl import app, flags, logging
@@ -29,7 +28,7 @@ from nfm_keras.evaluation import inputs
 from nfm_keras.records.ids import PROTOCOLS, SUITES
 
 from .import_flag import import_layers
-from .start import start
+from .start import start, typed
 
 _RUN = flags.DEFINE_list("run_dir", [], "Folders of runs, as apps.train leaves them.")
 _MODEL = flags.DEFINE_list(
@@ -136,12 +135,23 @@ def main(argv):
     folder = _OUTPUT.value
     if not folder and (_SUITE.value or _MODEL.value):
         folder = f"evaluations/{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}"
+    loaded = [
+        one._replace(classifier=_prepared(one.classifier, test)) for one in loaded
+    ]
     evaluations = [_evaluate(classifier, test, folder) for classifier in loaded]
     _print_errors(evaluations)
     if folder:
         _report(loaded, evaluations, test, folder)
     if _TRANSFER.value:
         _transfer(loaded, test, folder)
+
+
+def _prepared(classifier, test):
+    """The classifier as everything below takes it: what is compiled is kept in it."""
+    from nfm_keras.backend.classifier import PlainClassifier
+
+    cut = inputs.cut_to(classifier, test.spec, _from_logits())
+    return PlainClassifier(cut, _from_logits())
 
 
 def _photographs(loaded):
@@ -225,7 +235,7 @@ def _evaluate(loaded, test, folder):
         about={
             "model": loaded.name,
             "dataset": test.spec.name,
-            "command": shlex.join(["python", "-m", "apps.evaluate", *sys.argv[1:]]),
+            "command": typed("evaluate", sys.argv[1:]),
         },
     )
 
@@ -260,8 +270,7 @@ def _report(loaded, evaluations, test, folder):
 
     reports.pictures.samples(test.images, folder, frost_dir=_FROST.value)
     for one in loaded:
-        name = f"adversaries_{one.name.replace('/', '_')}.png"
-        drawing = pathlib.Path(folder, name)
+        drawing = pathlib.Path(folder, reports.suite.adversaries_file(one.name))
         given = {"name": one.name, "from_logits": _from_logits()}
         reports.pictures.adversaries(one.classifier, test, drawing, **given)
     part = test if _LIMIT.value is None else test.subset(slice(_LIMIT.value))

@@ -82,10 +82,8 @@ def main(argv):
         table, (folder,) = experiments.load(_EXPERIMENT.value), _RUNS.value
         written = []
         for view in table.by_protocol():
-            output = pathlib.Path(_OUTPUT.value)
-            output = (
-                output if view.protocol == table.protocol else output / view.protocol
-            )
+            place = () if view.protocol == table.protocol else (view.protocol,)
+            output = pathlib.Path(_OUTPUT.value, *place)
             rows = reports.write_experiment(view, folder, output, **looks)
             written.append(output / "table.md")
         count = sum(row.seeds for row in rows)

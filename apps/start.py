@@ -1,10 +1,13 @@
 """How every app starts."""
 
 import contextlib
+import functools
 import os
 import pathlib
+import shlex
 import signal
 import sys
+import warnings
 
 from absl import app, flags
 
@@ -40,15 +43,37 @@ def start(main, kept=""):
     if backend and backend not in BACKENDS:
         sys.exit(f"{_name()}: {unknown('KERAS_BACKEND', backend, BACKENDS)}")
     sys.meta_path.insert(0, TensorFlowFinder())
+    warnings.formatwarning = _line
     try:
         with _named_errors():
-            app.run(main)
+            app.run(functools.partial(_without_help, main))
     except KeyboardInterrupt:
         say("interrupted", kept)
         sys.exit(128 + signal.SIGINT)
     except _Terminated:
         say("terminated", kept)
         raise
+
+
+def module(app):
+    """Returns what follows `python -m` for an app, in a checkout or installed.
+
+    Args:
+        app: str, the name of its file, such as `"serve_check"`.
+    """
+    return f"{__package__}.{app}"
+
+
+def typed(app, arguments):
+    """Returns what to type to run an app: its console command, once it is installed.
+
+    Args:
+        app: As in `module`.
+        arguments: Its flags, list of str.
+    """
+    installed = __package__ != "apps"
+    words = [f"nfm-{app}"] if installed else ["python", "-m", module(app)]
+    return shlex.join([*words, *arguments])
 
 
 def say(*parts):
@@ -73,7 +98,7 @@ def _named_errors():
     try:
         yield
     except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"{_name()}: {error}")
+        sys.exit(f"{_name()}: {_told(error)}")
     except ImportError as error:
         sys.exit(f"{_name()}: {_missing(error)}")
     except MemoryError as error:
@@ -83,6 +108,26 @@ def _named_errors():
         if not type(error).__module__.startswith("tensorflow."):
             raise
         sys.exit(f"{_name()}: {_from_tensorflow(error)}")
+
+
+def _without_help(main, argv):
+    """Runs an app; of wrong flags one line is said, not all the help before it."""
+    try:
+        return main(argv)
+    except app.UsageError as error:
+        raise ValueError(f"{error} See --help.") from None
+
+
+def _line(message, category, filename, lineno, line=None):
+    """A warning as a line of the app, without the place in its source."""
+    return f"{_name()}: {message}\n"
+
+
+def _told(error):
+    """What an error says; of a file, in words."""
+    if isinstance(error, FileNotFoundError) and error.filename and error.errno:
+        return f"{error.filename} must be there. Received: no such file or folder"
+    return str(error)
 
 
 def _from_tensorflow(error):

@@ -22,7 +22,7 @@ from nfm_keras import experiments
 from nfm_keras.records.processor import device_files, slow_precision
 
 from . import config_flags
-from .start import say, start
+from .start import module, say, start
 
 FLAGS = flags.FLAGS
 
@@ -80,14 +80,19 @@ def main(argv):
 
 def _train(run):
     places = [f"--run_dir={run.folder}", "--resume", "--verbose=2"]
-    return ["apps.train", *config_flags.serialize(run.config), *places, *_data_flags()]
+    return [
+        module("train"),
+        *config_flags.serialize(run.config),
+        *places,
+        *_data_flags(),
+    ]
 
 
 def _evaluate(run, experiment):
     limits = [f"--{name}={n}" for name, n in experiment.limits.items()]
     cache = [f"--cache_dir={_CACHE.value}"] if _CACHE.value else []
     return [
-        "apps.evaluate",
+        module("evaluate"),
         f"--run_dir={run.folder}",
         f"--perturbations={','.join(experiment.perturbations)}",
         f"--protocol={experiment.protocol}",
@@ -106,7 +111,7 @@ def _toy():
     alien = [name for name in given if name not in TOY_FIELDS]
     if alien:
         raise ValueError(f"The toy has the settings {TOY_FIELDS}. Received: {alien}")
-    command = ["apps.toy", f"--output={_OUTPUT.value}"]
+    command = [module("toy"), f"--output={_OUTPUT.value}"]
     command += [f"--seeds={_SEEDS.value or TOY_SEEDS}"]
     command += [f"--{name}={FLAGS[name].value}" for name in given]
     command += [f"--regularisers={','.join(_ROWS.value)}"] if _ROWS.value else []

@@ -15,22 +15,29 @@ no layers for its sites. A model may be a SavedModel beside the record of its ru
 """
 
 import pathlib
-import shlex
 import sys
 
 from absl import app, flags, logging
 
 from .import_flag import import_layers
-from .start import start
+from .start import start, typed
 
 _RUN = flags.DEFINE_list("run_dir", [], "Folders of runs, as apps.train leaves them.")
 _MODEL = flags.DEFINE_list("model", [], "Keras files, besides or instead.")
 _DATASET = flags.DEFINE_string("dataset", None, "Data set; by default that of the run.")
 _SITES = flags.DEFINE_list("sites", ["input"], "Names of layers, or input.")
-_LIMIT = flags.DEFINE_integer("limit", 64, "Use so many training images.")
-_SCORED = flags.DEFINE_integer("scored", 500, "Calibrate on so many test images.")
-_CERTIFY = flags.DEFINE_integer("certify_limit", 100, "Certify so many of these.")
-_PROBES = flags.DEFINE_integer("probes", 2, "Random directions an image.")
+_LIMIT = flags.DEFINE_integer(
+    "limit", 64, "Use so many training images.", lower_bound=1
+)
+_SCORED = flags.DEFINE_integer(
+    "scored", 500, "Calibrate on so many test images.", lower_bound=1
+)
+_CERTIFY = flags.DEFINE_integer(
+    "certify_limit", 100, "Certify so many of these.", lower_bound=1
+)
+_PROBES = flags.DEFINE_integer(
+    "probes", 2, "Random directions an image.", lower_bound=1
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the directions.")
 _EPSILON = flags.DEFINE_float("epsilon", 8 / 255, "Radius of Theorem 5's attack.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets are.")
@@ -47,7 +54,7 @@ def main(argv):
     logging.set_verbosity(logging.ERROR)
     if _REDRAW.value:
         return _redraw(pathlib.Path(_REDRAW.value))
-    command = shlex.join(["python", "-m", "apps.theory", *sys.argv[1:]])
+    command = typed("theory", sys.argv[1:])
     if _STATEMENTS.value:
         # Here, so that the help does not wait for Keras.
         from nfm_keras.reports.pages import statements
@@ -99,7 +106,13 @@ def _redraw(folder):
             f"{folder} must hold {theory.FILE} or {statements.FILE}. Received: neither"
         )
     for path in found:
-        page = pages[path.name].write(records.read_json(path), path.parent)
+        record, of = records.read_json(path), pages[path.name]
+        form = record.get("format") if isinstance(record, dict) else None
+        if form != of.FORMAT:
+            raise ValueError(
+                f"{path} must be a record of format {of.FORMAT}. Received: {form}"
+            )
+        page = of.write(record, path.parent)
         print(f"Pages: {page} and {page.with_suffix('.html')}")
 
 

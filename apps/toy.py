@@ -8,14 +8,13 @@ trained again.
 """
 
 import pathlib
-import shlex
 import sys
 
 from absl import app, flags, logging
 
 from nfm_keras.experiments.tables.toy import REGULARISERS, Settings, choose
 
-from .start import start
+from .start import start, typed
 
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the results.", required=True)
 _SEEDS = flags.DEFINE_integer("seeds", 1, "How many seeds.")
@@ -51,7 +50,7 @@ def main(argv):
         Settings(*(flag.value for flag in _SETTINGS)),
         range(_FIRST_SEED.value, _FIRST_SEED.value + _SEEDS.value),
         frames=_FRAMES.value,
-        command=shlex.join(["python", "-m", "apps.toy", *sys.argv[1:]]),
+        command=typed("toy", sys.argv[1:]),
         tell=_tell,
     )
     report.write(_OUTPUT.value, _FIRST_SEED.value)

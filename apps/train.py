@@ -11,7 +11,6 @@ on images held out.
 """
 
 import json
-import shlex
 
 from absl import app, flags, logging
 
@@ -20,7 +19,7 @@ from nfm_keras.records import history
 from nfm_keras.records.processor import slow_precision
 
 from . import config_flags
-from .start import say, start
+from .start import say, start, typed
 
 FLAGS = flags.FLAGS
 
@@ -108,7 +107,7 @@ def _command():
     """Returns what to type to repeat the run from its start."""
     names = (*_FIELDS, "run_dir", "data_dir", "download", "watch", "save_best")
     given = [FLAGS[name].serialize() for name in names if FLAGS[name].present]
-    return shlex.join(["python", "-m", "apps.train", *given])
+    return typed("train", given)
 
 
 def run():

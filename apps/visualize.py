@@ -25,10 +25,16 @@ _DATASET = flags.DEFINE_string(
     "dataset", None, "Data set whose classes the logits are; by default a run's."
 )
 _UNITS = flags.DEFINE_list("units", None, "Numbers of the units.")
-_COUNT = flags.DEFINE_integer("count", 8, "How many units, if none are named.")
-_STEPS = flags.DEFINE_integer("steps", 200, "Steps of the ascent.")
-_STEP_SIZE = flags.DEFINE_float("step_size", 16, "Length of a step, of [0, 255].")
-_RADIUS = flags.DEFINE_float("radius", 2000, "Radius of the l2 ball, of [0, 255].")
+_COUNT = flags.DEFINE_integer(
+    "count", 8, "How many units, if none are named.", lower_bound=1
+)
+_STEPS = flags.DEFINE_integer("steps", 200, "Steps of the ascent.", lower_bound=1)
+_STEP_SIZE = flags.DEFINE_float(
+    "step_size", 16, "Length of a step, of [0, 255].", lower_bound=0
+)
+_RADIUS = flags.DEFINE_float(
+    "radius", 2000, "Radius of the l2 ball, of [0, 255].", lower_bound=0
+)
 _SIDE = flags.DEFINE_integer("image_size", None, "Side of images, of a model of any.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the first image and of the units.")
 _OUTPUT = flags.DEFINE_string("output", "features.png", "PNG, PDF or SVG to write.")
@@ -54,7 +60,7 @@ def main(argv):
         {one.name: one.classifier for one in loaded},
         _OUTPUT.value,
         kind=_OF.value,
-        units=_UNITS.value and [int(unit) for unit in _UNITS.value],
+        units=_UNITS.value and list(map(_number, _UNITS.value)),
         count=_COUNT.value,
         image_size=_SIDE.value,
         seed=_SEED.value,
@@ -67,6 +73,14 @@ def main(argv):
         reached = " ".join(f"{value:.3g}" for value in found.after)
         print(f"{name}: {reached}", flush=True)
     print(_OUTPUT.value)
+
+
+def _number(unit):
+    if not unit.isdecimal():
+        raise ValueError(
+            f"`--units` must be whole numbers with commas between. Received: {unit!r}"
+        )
+    return int(unit)
 
 
 def _classes(loaded):

@@ -1,6 +1,6 @@
 """Memory of an attack beyond its images and adversaries, for few images and for many.
 
-    python -m benchmarks.attack_memory --output=benchmarks/attack_memory.json
+    python -m benchmarks.attack_memory --output=benchmarks/records/attack_memory.json
 
 Each attack runs in processes of its own, once on `--few` images and once on `--many`,
 on a small network. Measured is the peak of the resident memory while the attack runs,
@@ -11,8 +11,6 @@ they must. The bar: what is left grows by at most `--bar` MiB from few to many.
 
 import json
 import resource
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -74,10 +72,8 @@ def _peak():
 
 def measured(name, n):
     """`extra` in a process of its own, whose peak nothing else has raised."""
-    command = [sys.executable, "-m", "benchmarks.attack_memory", f"--child={name},{n}"]
-    command += [f"--side={_SIDE.value}", f"--batch_size={_BATCH_SIZE.value}"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    given = f"--child={name},{n}", _SIDE.serialize(), _BATCH_SIZE.serialize()
+    return timing.child("benchmarks.attack_memory", *given)
 
 
 def measure():

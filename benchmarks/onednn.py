@@ -11,10 +11,7 @@ processes. On a CPU that has the instructions both settings are compared all the
 """
 
 import json
-import os
 import statistics
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -59,13 +56,8 @@ def _median(call):
 
 def in_a_process(setting):
     """`readings` of a process of its own with a value of TF_ENABLE_ONEDNN_OPTS."""
-    module = [sys.executable, "-m", "benchmarks.onednn", "--one_process"]
-    command = [*module, _WIDTH.serialize(), _STEPS.serialize()]
-    environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": setting}
-    done = subprocess.run(
-        command, env=environment, check=True, stdout=subprocess.PIPE, text=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    given = "--one_process", _WIDTH.serialize(), _STEPS.serialize()
+    return timing.child("benchmarks.onednn", *given, TF_ENABLE_ONEDNN_OPTS=setting)
 
 
 def measure():

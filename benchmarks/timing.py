@@ -1,8 +1,11 @@
 """What the benchmarks share: clocks, paired ratios, and what a report begins with."""
 
+import json
 import os
 import shlex
 import statistics
+import subprocess
+import sys
 import time
 
 from absl import app, flags
@@ -65,6 +68,22 @@ def header(module, names):
         "hardware": hardware,
         "load_average": os.getloadavg()[0],
     }
+
+
+def child(module, *given, **environment):
+    """Runs a module in a process of its own; returns the JSON of its last line.
+
+    Args:
+        module: What follows `python -m`.
+        *given: Flags, as they are typed.
+        **environment: Variables besides those of this process.
+    """
+    command = [sys.executable, "-m", module, *given]
+    given = os.environ | environment
+    done = subprocess.run(
+        command, env=given, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def spread(values, digits=2):

@@ -13,10 +13,8 @@ What to expect: at most 0.75 of PyTorch's wall-clock time at width 0.25, 1.0 at 
 """
 
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 
 import numpy as np
@@ -99,13 +97,8 @@ def one(contender, width):
 
 def in_a_process(contender, width):
     """`one` in a process of its own."""
-    module = [sys.executable, "-m", "benchmarks.twin", f"--one={contender},{width}"]
-    environment = {"TF_ENABLE_ONEDNN_OPTS": "1"} | os.environ
-    command = [*module, _STEPS.serialize()]
-    done = subprocess.run(
-        command, env=environment, check=True, stdout=subprocess.PIPE, text=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    given = f"--one={contender},{width}", _STEPS.serialize()
+    return timing.child("benchmarks.twin", *given, TF_ENABLE_ONEDNN_OPTS="1")
 
 
 def measure_width(width):

@@ -5,7 +5,7 @@ import pathlib
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Code that runs for milliseconds is compiled for the speed of the compiler, not of it:
-# a quarter less for the tests on JAX. What XLA fuses stays the same.
+# much of the time of the tests on JAX. What XLA fuses stays the same.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Processes that a test starts import this tree, and this file.
 os.environ["PYTHONPATH"] = os.pathsep.join(

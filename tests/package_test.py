@@ -111,6 +111,26 @@ def test_a_command_runs_outside_the_checkout(installed, command):
         assert "absl.flags" in names and not names & HEAVY
 
 
+def test_the_apps_that_a_command_starts_are_those_installed(installed):
+    show = "import importlib.util as i; from nfm_keras.apps import start; "
+    show += (
+        "print(i.find_spec(start.module('train')).origin, start.typed('toy', ['-a']))"
+    )
+    told = elsewhere(installed, sys.executable, "-c", show).stdout
+    place = installed / "site" / "nfm_keras" / "apps" / "train.py"
+    assert told == f"{place} nfm-toy -a\n"
+
+
+@pytest.mark.slow
+def test_a_sweep_trains_and_scores_outside_the_checkout(installed):
+    given = ["--experiment=table1", "--rows=erm", "--seeds=1", "--dataset=digits"]
+    given += ["--network=mlp", "--epochs=1", "--limit=64", "--output=swept"]
+    script = installed / "site" / "bin" / "nfm-sweep"
+    done = elsewhere(installed, sys.executable, script, *given)
+    assert done.returncode == 0 and "1 of 1 run(s) done" in done.stdout, done.stderr
+    assert (installed / "elsewhere" / "swept/erm/seed_0/evaluation.json").exists()
+
+
 USER = """
 [tool.mypy]
 ignore_missing_imports = true

@@ -206,16 +206,18 @@ def regularizers(values, labels, path):
     return finish(figure, path, None, None, grid="y")
 
 
-def margins(values, path):
+def margins(values, path, infinite=np.inf):
     """Draws a histogram of linearised margins of each classifier.
 
     Args:
         values: dict from classifier to margins.
         path: File to write.
+        infinite: float. Margins from here on are drawn as the largest below it.
     """
     figure, (axis,) = panel_grid(1, across=1, width=6.0, height=2.8)
-    shown = {name: np.asarray(found) for name, found in values.items()}
-    most = max(float(np.max(found)) for found in shown.values()) or 1.0
+    everything = np.concatenate([*values.values()])
+    most = float(np.max(everything, where=everything < infinite, initial=0)) or 1.0
+    shown = {name: np.minimum(found, most) for name, found in values.items()}
     looks, edges = model_styles(shown), np.linspace(0, most, 25)
     for name, found in shown.items():
         share = np.full(len(found), 100 / len(found))

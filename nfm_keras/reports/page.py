@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from nfm_keras import records
+from nfm_keras.data import from_config
 from nfm_keras.figures import theory, training
 from nfm_keras.records import history
 from nfm_keras.reports import html, seen
@@ -148,6 +149,7 @@ def page(run, data_dir=None) -> str:
     _add_heading(body, run)
     _add_training(body, run)
     config, model, problem = _rebuilt(run)
+    splits = None if config is None else _splits(config, data_dir)
     html.add(body, "h2", "What the network sees")
     if model is None:
         html.note(body, f"Not shown: the network cannot be built again. {problem}")
@@ -157,13 +159,20 @@ def page(run, data_dir=None) -> str:
             folder=run.folder,
             epochs=_epochs(run),
             backend=run.record and run.record.versions.get("backend"),
-            data_dir=data_dir,
+            splits=splits,
         )
     measured.add_scores(body, run)
-    measured.add_classes(body, run, config, data_dir)
+    measured.add_classes(body, run, config, splits)
     _add_settings(body, run, config, model)
     _add_origin(body, run)
     return html.text(whole)
+
+
+def _splits(config, data_dir):
+    try:
+        return from_config.load(config, data_dir)
+    except FileNotFoundError:
+        return None
 
 
 def _title(run):

@@ -6,6 +6,7 @@ import numpy as np
 
 from nfm_keras import attacks, corruptions, figures
 from nfm_keras.attacks.attack import prepared
+from nfm_keras.checks import check_count
 from nfm_keras.evaluation.adversaries import activating
 from nfm_keras.evaluation.inputs import cut_to
 from nfm_keras.records.ids import format_severity
@@ -115,6 +116,7 @@ def activations(
     noise = generator.normal(0.5, 0.1, shape).clip(0, 1)
     start = noise.astype("float32")
     if units is None:
+        check_count("count", count)
         sizes = [
             int(activating.units_of(one, kind).forward(start[None]).shape[-1])
             for one in classifiers.values()

@@ -2,7 +2,6 @@
 
 import keras
 
-from nfm_keras.data import from_config
 from nfm_keras.figures import training as figures
 from nfm_keras.mixing.seen import site_names
 from nfm_keras.reports import html
@@ -11,7 +10,7 @@ from nfm_keras.training import inputs
 _SHOWN = 4  # images of each batch
 
 
-def add_inputs(body, config, model, *, folder, epochs, backend, data_dir):
+def add_inputs(body, config, model, *, folder, epochs, backend, splits):
     """Adds the first batches of a run as they were mixed, and what was drawn.
 
     Args:
@@ -20,12 +19,10 @@ def add_inputs(body, config, model, *, folder, epochs, backend, data_dir):
         folder: The run's, which may have its weights.
         epochs: int. How many are over, 0 for those of the config.
         backend: str. The Keras backend of the run, None where it is not known.
-        data_dir: As in `nfm_keras.data.load`.
+        splits: `data.Splits` of its images, None where they are not at hand.
     """
     epochs = epochs or config.epochs
-    try:
-        splits = from_config.load(config, data_dir)
-    except FileNotFoundError:
+    if splits is None:
         html.note(body, f"Not shown: the images of {config.dataset} are not at hand.")
         return
     weights = folder / "classifier.keras"

@@ -111,7 +111,7 @@ def _blocks(evaluations, compared, figures, worst):
         *_compared(compared),
         *_classes(evaluations, worst, shown),
         *_section("Calibration and certificates", shown("reliability", "certified")),
-        *_section("Samples and adversaries", _seen(evaluations, shown)),
+        *_section("Samples and adversaries", _seen(shown)),
         *_doubts(evaluations),
         *_masking(evaluations),
         *_origin(evaluations),
@@ -162,20 +162,24 @@ def _classes(evaluations, worst, shown):
     return _section("By class", blocks)
 
 
-def _seen(evaluations, shown):
+def _seen(shown):
     blocks = shown("samples", "adversaries")
     if blocks:
         return blocks
     text = "Not drawn: `nfm-evaluate` draws them, which has images and models at hand."
-    return [Paragraph(text, "note")] if evaluations else []
+    return [Paragraph(text, "note")]
+
+
+def adversaries_file(model):
+    """Returns the name of the file that a model's adversaries are drawn to."""
+    return f"adversaries_{model.replace('/', '_')}.png"
 
 
 def _pictures(evaluations, folder):
     """What `nfm_keras.reports.pictures` drew of these models, by file name."""
     known = {"samples.png": "One image under each corruption"}
     for one in evaluations:
-        name = f"adversaries_{one.model.replace('/', '_')}.png"
-        known[name] = (
+        known[adversaries_file(one.model)] = (
             f"Images, what an attack made of them, and the difference: {one.model}"
         )
     return {name: what for name, what in known.items() if (folder / name).exists()}

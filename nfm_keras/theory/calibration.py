@@ -81,14 +81,15 @@ def calibrate(
     """Returns calibration before and after the temperature of other images.
 
     Args:
-        held_out: `(logits, labels)` to fit the temperature on.
+        held_out: `(logits, labels)` to fit the temperature on. Where all of them are
+            classified correctly there is no best one, and it is 1.
         scored: `(logits, labels)` of other images, corrupted ones for example.
         bins: int, of the calibration error.
 
     Raises:
         ValueError: As `fit_temperature`.
     """
-    temperature = fit_temperature(*held_out)
+    temperature = fit_temperature(*held_out) if _has_errors(*held_out) else 1.0
     labels = check_labels(scored[1], len(np.asarray(scored[0])))
     logits = check_logits(scored[0], len(labels)).astype("float64")
     after = logits / temperature
@@ -102,6 +103,10 @@ def calibrate(
         nll(logits, labels),
         nll(after, labels),
     )
+
+
+def _has_errors(logits, labels):
+    return bool(np.any(np.argmax(logits, axis=1) != np.asarray(labels)))
 
 
 def debiased_error(

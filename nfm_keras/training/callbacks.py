@@ -8,6 +8,7 @@ import numpy as np
 
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.backend.keras_private import learning_rate_at, step_count
+from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import hits
 from nfm_keras.evaluation.noise import parse
 from nfm_keras.records import history
@@ -123,13 +124,15 @@ def smoothness(train, every):
     """Returns the callback of `smoothness_every` in a list, empty for None.
 
     Args:
-        train: `data.Split`; its first 64 images are looked at, as the network has them.
+        train: `data.Split`, of which 64 images are looked at, drawn with a fixed seed.
         every: int, epochs, or None.
     """
     if not every:
         return []
-    images = np.asarray(train.images[:_SMOOTH]).astype("float32") / np.float32(255)
-    return [SmoothnessLogger(images, train.labels[:_SMOOTH], every=every)]
+    rows = np.random.default_rng(0).permutation(len(train.labels))[:_SMOOTH]
+    part = train.subset(np.sort(rows))  # the first ones of a folder are of one class
+    images = as_images(np.asarray(part.images[:]))
+    return [SmoothnessLogger(images, part.labels, every=every)]
 
 
 class HistoryFile(keras.callbacks.Callback):
@@ -221,4 +224,4 @@ def progress_callbacks(epochs, measured_on):
         epochs: int, length of the run.
         measured_on: As in `ProgressBar`.
     """
-    return [TimeLeft(epochs), ProgressBar(measured_on)]
+    return [ProgressBar(measured_on), TimeLeft(epochs)]  # the bar ends its line first

@@ -76,6 +76,13 @@ def test_several_rounds_at_once_where_few_images_are_left():
     assert searched(7).most == 1 and searched(64).most > 1
 
 
-def test_rounds_after_the_one_that_breaks_cost_at_most_a_first_pass():
-    one, many = searched(1).gradients, searched(400).gradients
-    assert one <= many <= len(FIRST_WRONG) * CALLS * ROUNDS
+def test_rounds_above_the_lowest_one_that_breaks_an_image_end_with_it():
+    one_by_one = together = 0
+    for calls in FIRST_WRONG:
+        spent = np.minimum(calls + 1, CALLS)
+        last = next((r for r in range(ROUNDS) if calls[r] < CALLS), ROUNDS - 1)
+        one_by_one += spent[: last + 1].sum()
+        # The first round is gone through alone; the others begin at once.
+        together += spent[0] + (np.minimum.accumulate(spent[1:]).sum() if last else 0)
+    assert searched(1).gradients == one_by_one
+    assert searched(400).gradients == together

@@ -95,16 +95,7 @@ def test_labels_are_those_of_the_same_class_among_those_of_the_set(name, folder)
 @pytest.mark.backends
 def test_logits_are_cut_before_they_are_compared_and_attacked(folder):
     test = opened(folder, "imagenet_a")
-    keras.utils.set_random_seed(0)
-    model = network(1000)
-    kernel, bias = model.get_layer("logits").get_weights()
-    outside = np.setdiff1d(np.arange(1000), test.spec.cut.places)
-    bias[6] += 3  # the class of two of the four images
-    bias[outside] += 9  # larger than all 200, whatever the image
-    model.get_layer("logits").set_weights([kernel, bias])
-    inside = network(200)
-    places = list(test.spec.cut.places)
-    inside.get_layer("logits").set_weights([kernel[:, places], bias[places]])
+    model, inside, outside = whole_and_part(test)
 
     ids = ["clean", "pgd@0.5"]
     found = nfm.evaluate(model, test, ids)
@@ -118,6 +109,24 @@ def test_logits_are_cut_before_they_are_compared_and_attacked(folder):
     images = np.asarray(test.images).astype("float32") / 255
     taken = keras.ops.convert_to_numpy(model(images)).argmax(1)
     assert set(taken) <= set(outside)  # without the cut none would be right
+
+
+def whole_and_part(test):
+    """A classifier of 1,000 classes, its 200 alone, and the places of the others.
+
+    Half of the four images are right, if these others do not count.
+    """
+    keras.utils.set_random_seed(0)
+    model = network(1000)
+    kernel, bias = model.get_layer("logits").get_weights()
+    outside = np.setdiff1d(np.arange(1000), test.spec.cut.places)
+    bias[6] += 3  # the class of two of the four images
+    bias[outside] += 9  # larger than all 200, whatever the image
+    model.get_layer("logits").set_weights([kernel, bias])
+    inside = network(200)
+    places = list(test.spec.cut.places)
+    inside.get_layer("logits").set_weights([kernel[:, places], bias[places]])
+    return model, inside, outside
 
 
 def test_what_is_cut_may_give_probabilities_or_be_a_function(folder):
@@ -137,9 +146,20 @@ def test_what_is_cut_may_give_probabilities_or_be_a_function(folder):
 
 def test_a_matrix_of_transfer_is_cut_too(folder):
     test = opened(folder, "imagenet_a")
-    models = {"whole": network(1000), "part": network(200)}
-    found = evaluation.adversaries.transfer(models, test, "fgsm@8/255")
-    assert found.right.shape[:2] == (2, 2)
+    whole, part, _ = whole_and_part(test)
+    models = {"whole": whole, "part": part}
+    found = evaluation.adversaries.transfer(models, test, "fgsm@0.0001")
+    np.testing.assert_array_equal(found.accuracy, np.full((2, 2), 50.0))
+
+
+def test_the_smallest_radii_are_of_the_cut_too(folder):
+    test = opened(folder, "imagenet_a")
+    found = [
+        evaluation.adversaries.breaking_radii(one, test, "fgsm", [0.0001, 0.5]).smallest
+        for one in whole_and_part(test)[:2]
+    ]
+    np.testing.assert_array_equal(*found)
+    assert sorted(found[0]) == [0, 0, 0.5, 0.5]
 
 
 @pytest.mark.parametrize("outputs", [10, 999])

@@ -172,6 +172,21 @@ def test_a_plan_for_imagenet_needs_no_images_and_says_what_it_estimates_from(
     assert [run.config.epochs for run in runs(short, "here")] == 4 * [16]
 
 
+def test_a_step_of_few_images_stands_for_one_of_the_whole_batch(monkeypatch):
+    cost = experiments.cost
+    monkeypatch.setattr(cost, "device_files", lambda: [])
+    monkeypatch.setattr(cost, "_LARGE", 7 * 7)  # digits have 64 pixels
+
+    class Clock(cost._Clock):
+        def on_epoch_end(self, epoch, logs=None):
+            self.seconds.append(3.0)
+
+    monkeypatch.setattr(cost, "_Clock", Clock)
+    (run,) = runs(dataclasses.replace(TABLE, seeds=(3,)).scaled(rows=["erm"]), "here")
+    small = dataclasses.replace(run.config, batch_size=64)
+    assert cost._step_seconds(small) == 3.0 * 64 / 2
+
+
 def test_an_experiment_is_scored_under_each_of_its_protocols(tmp_path, monkeypatch):
     table = dataclasses.replace(TABLE, also=("pixel",), seeds=(3,)).scaled(rows=["erm"])
     everything = [score("clean", 500), score("pgd@0.1", 500), score("fog@1", 500)]

@@ -51,6 +51,20 @@ def test_the_better_one_is_named_with_its_lead_and_its_price():
     assert "another seed" in limits and "AutoAttack was not run" not in limits
 
 
+def test_what_was_measured_on_other_images_is_not_ranked():
+    one = evaluation("one", autoattack_2=100)
+    fewer = evaluation("fewer", n=200, autoattack_2=100)
+    text, _ = told(one, fewer)
+    assert "robust" not in text and "unchanged" not in text
+
+
+def test_a_model_may_have_any_name():
+    names = {"than": (300, 10), "a": (310, 200), "thanos": (380, 5)}
+    found = [evaluation(m, clean, autoattack_2=k) for m, (clean, k) in names.items()]
+    text, _ = told(*found)
+    assert "less than the best other, **thanos**" in text
+
+
 def test_a_lead_that_chance_explains_is_a_tie():
     pair = evaluation("a", autoattack_2=100), evaluation("b", autoattack_2=103)
     text, _ = told(*pair)

@@ -172,7 +172,7 @@ def evaluated(folder, **fields):
     run = run_page.Run(folder, record.config, record.history, record, evaluation)
     whole, body = html_page.start("A page")
     measured.add_scores(body, run)
-    measured.add_classes(body, run, CONFIG, None)
+    measured.add_classes(body, run, CONFIG, data.load("digits", limit=300))
     return test, Page(html_page.text(whole))
 
 

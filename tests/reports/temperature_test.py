@@ -28,3 +28,13 @@ def test_a_run_with_validation_has_a_temperature_and_others_are_named():
     row = f"| held | {found.temperature:.3g} | 100 | {found.accuracy:.1f} |"
     assert row in text and f"| {found.confidence_after:.1f} |" in text
     assert "None for file: no held-out images" in text
+
+
+def test_there_is_no_temperature_where_every_held_out_image_is_right():
+    """The likelihood would rise for ever: what is scored keeps its confidence."""
+    right = np.array([[2.0, 0.0], [0.0, 3.0]]), [0, 1]
+    scored = np.array([[1.0, 0.0], [1.0, 0.0]]), [0, 1]
+    found = calibrate(right, scored)
+    assert found.temperature == 1 and found.nll_before == found.nll_after
+    wrong = np.array([[2.0, 0.0], [0.0, 3.0], [1.0, 0.0]]), [0, 1, 1]
+    assert calibrate(wrong, scored).temperature != 1

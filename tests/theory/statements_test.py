@@ -12,6 +12,7 @@ from nfm_keras import theory
 from nfm_keras.mixing import Mixing
 from nfm_keras.theory import perturbed, total_variation
 from nfm_keras.theory.expansion import exact_loss
+from nfm_keras.theory.study import statements
 
 pytestmark = pytest.mark.backends
 
@@ -108,25 +109,15 @@ def test_the_loss_is_above_the_adversarial_one_where_the_hypotheses_hold():
 @double
 def test_cosines_are_a_counterexample_that_an_added_hypothesis_excludes():
     """Every hypothesis of the paper holds, and the bound does not."""
-    inputs = keras.Input((1,), dtype="float64")
-    features = layers.Lambda(
-        lambda x: ops.concatenate([ops.cos(x), ops.sin(x)], axis=1),
-        name="circle",
-        dtype="float64",
-    )(inputs)
-    layer = layers.Dense(1, use_bias=False, dtype="float64")
-    model = keras.Model(inputs, layer(features))
-    layer.set_weights([np.array([[1.0], [0.0]])])
-    x = 0.3 + np.arange(4)[:, None] * np.pi / 2
-    labels = (np.cos(x[:, 0]) > 0).astype(int)
+    model, site, x, labels, _ = statements.cosines()
     epsilon = 1e-3
-    bound = theory.adversarial_bound(model, "circle", x, labels, MIX, epsilon=epsilon)
+    bound = theory.adversarial_bound(model, site, x, labels, MIX, epsilon=epsilon)
     failing = [h.name for h in bound.hypotheses if not h.holds]
     assert failing == ["f has no curvature at the input"]
     sign = 2 * labels - 1
     ends = np.stack([np.cos(x[:, 0] + s * bound.epsilon_mix) for s in (1, -1)])
     adversarial = np.mean(np.logaddexp(0, -sign * ends).max(axis=0))
-    loss = exact_loss(theory.Split(model, "circle"), x, labels, MIX, epsilon)
+    loss = exact_loss(theory.Split(model, site), x, labels, MIX, epsilon)
     gap = (loss - adversarial - np.mean(bound.reg)) / epsilon**2
     np.testing.assert_allclose(gap, -0.0715, atol=2e-4)
 

@@ -6,9 +6,8 @@ falls to 0 along a cosine: 20.5 million images a run instead of 256 million.
     python -m apps.sweep --experiment=table3_16_epochs --output=results/table3_16 \\
         --precision=mixed_bfloat16 --data_dir=/data
 
-Hours of one GPU a row, which `--dry_run` estimates. Not run here. What to expect is not
-known, but less than at full length: regularisers of this kind gain late in long
-trainings.
+Hours of one GPU a row, which `--dry_run` estimates. Not run here, so what to expect
+is not known.
 """
 
 import dataclasses

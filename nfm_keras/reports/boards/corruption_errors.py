@@ -23,8 +23,8 @@ def imagenet_errors(evaluation):
     if not errors or len(evaluation.probe[0]) != 1000:
         return {}
     values = corruption_error.summarise(errors, _clean_error(evaluation), imagenet=True)
-    told = {name: _harder(evaluation) for name in values if "mce" in name}
-    return {name + told[name]: value for name, value in values.items() if name in told}
+    told = _harder(evaluation)
+    return {name + told: value for name, value in values.items() if "mce" in name}
 
 
 def lines(evaluation):

@@ -5,6 +5,7 @@ import re
 import urllib.parse
 from typing import NamedTuple
 
+from nfm_keras import records
 from nfm_keras.reports import html
 from nfm_keras.table import Table
 
@@ -93,6 +94,23 @@ def to_html(title, blocks, folder):
     for block in blocks:
         _add(body, block, pathlib.Path(folder))
     return html.text(whole)
+
+
+def write(path, title, blocks):
+    """Writes a page in both forms, NAME.md and NAME.html.
+
+    Args:
+        path: `pathlib.Path` of NAME.md; the pictures are beside it.
+        title, blocks: As in `to_markdown`.
+
+    Returns:
+        The path.
+    """
+    blocks = list(blocks)
+    records.write_text(path, to_markdown(title, blocks))
+    html_page = to_html(title, blocks, path.parent)
+    records.write_text(path.with_suffix(".html"), html_page)
+    return path
 
 
 def _markdown(block):

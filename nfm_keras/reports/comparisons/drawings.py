@@ -4,7 +4,7 @@ from nfm_keras import figures
 from nfm_keras.corruptions.constants import NAMES
 from nfm_keras.figures.styles import model_styles
 from nfm_keras.reports import captions
-from nfm_keras.reports.comparisons import classes
+from nfm_keras.reports.comparisons import classes, tables
 
 TRADE_OFF = "clean_and_worst.png"
 RELATIVE = "corruptions_relative.png"
@@ -65,7 +65,7 @@ def _rows(compared):
     kinds = {f"{kind} (mean)": kind.replace("_", " ") for kind in NAMES}
     for one in compared:
         label = kinds.get(one.label, one.label)
-        if one.label in kinds or one.label.startswith("mean over"):
+        if tables.is_corruption(one.label):
             ends = one.difference, one.low, one.high
             rows.setdefault(label, {})[one.second] = ends
     return rows

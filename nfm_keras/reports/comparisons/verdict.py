@@ -39,7 +39,7 @@ class Pair(NamedTuple):
     high: float
     proven: bool
 
-    def words(self, other):
+    def words(self, other, than="than"):
         """Returns the difference from the model `other` as part of a sentence."""
         if not self.proven:
             return (
@@ -49,7 +49,7 @@ class Pair(NamedTuple):
         size, ends = abs(self.difference), sorted((abs(self.low), abs(self.high)))
         more = "more" if self.difference > 0 else "less"
         told = f"{size:.1f} points ({ends[0]:.1f} to {ends[1]:.1f}) {more}"
-        return f"{told} than **{other}**"
+        return f"{told} {than} **{other}**"
 
 
 def verdict(evaluations, worst):
@@ -144,13 +144,12 @@ def _beside(best, found):
     """The best one against the best of the others; empty if not measured alike."""
     if not all(one and one.right is not None for one in found.values()):
         return ""
-    if any(one.how != found[best].how for one in found.values()):
+    if len({(one.how, len(one.right)) for one in found.values()}) > 1:
         return ""
     top = max((m for m in found if m != best), key=lambda m: found[m].value)
     pair = _against(best, {model: one.right for model, one in found.items()})[top]
-    words = pair.words(top)
-    if pair.proven and len(found) > 2:
-        words = words.replace("than", "than the best other,")
+    than = "than the best other," if len(found) > 2 else "than"
+    words = pair.words(top, than)
     return f"**{best}** gets {found[best].value:.1f} % right, {words}"
 
 

@@ -71,7 +71,8 @@ def worst_case(evaluations):
 
 
 def _alike(parts):
-    return None not in parts and all(part.how == parts[0].how for part in parts)
+    """Whether all were measured in the same way, on as many images."""
+    return None not in parts and len({(one.how, len(one.right)) for one in parts}) == 1
 
 
 def _cascade(evaluations, name):

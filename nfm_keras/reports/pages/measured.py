@@ -4,7 +4,6 @@ import numpy as np
 
 from nfm_keras import figures
 from nfm_keras.corruptions.constants import EXTRA
-from nfm_keras.data import from_config
 from nfm_keras.figures.styles import scheme_styles
 from nfm_keras.records.ids import NO_PROTOCOL
 from nfm_keras.reports import curves, html
@@ -43,14 +42,14 @@ def add_scores(body, run):
         html.table(more, _table(rest))
 
 
-def add_classes(body, run, config, data_dir):
+def add_classes(body, run, config, splits):
     """Adds the confusion matrix, accuracy by class and images that are wrong.
 
     Args:
         body: Element of the page.
         run: `nfm_keras.reports.page.Run`.
         config: Its `Config`, or None where it cannot be read.
-        data_dir: As in `nfm_keras.data.load`.
+        splits: `data.Splits` of its images, None where they are not at hand.
     """
     evaluation = run.evaluation
     if evaluation is None:
@@ -76,7 +75,7 @@ def add_classes(body, run, config, data_dir):
         html.table(body, classes.pairs([evaluation]))
     right = {evaluation.model: labels == predicted}
     html.table(body, classes.accuracy([evaluation], right))
-    _add_wrong(body, evaluation, config, known, data_dir)
+    _add_wrong(body, evaluation, config, known, splits)
 
 
 def _table(scores):
@@ -139,7 +138,7 @@ def _curves(run, protocol):
     )
 
 
-def _add_wrong(body, evaluation, config, known, data_dir):
+def _add_wrong(body, evaluation, config, known, splits):
     """The first images that are wrong, with their true and predicted classes."""
     labels, predicted = evaluation.answers
     wrong = np.flatnonzero(labels != predicted)
@@ -147,7 +146,7 @@ def _add_wrong(body, evaluation, config, known, data_dir):
     if not len(wrong):
         html.note(body, f"None: all {len(labels):,} images are right.")
         return
-    images = _images(config, labels, wrong[:_SHOWN], data_dir)
+    images = _images(config, labels, wrong[:_SHOWN], splits)
     if isinstance(images, str):
         html.note(body, f"Not shown: {images}")
         return
@@ -164,23 +163,16 @@ def _add_wrong(body, evaluation, config, known, data_dir):
         html.add(figure, "figcaption", f"true: {true}\npredicted: {taken}")
 
 
-def _images(config, labels, places, data_dir):
+def _images(config, labels, places, splits):
     """Test images uint8 by their places, or why there are none."""
     if config is None:
         return "the config of the run cannot be read."
-    try:
-        test = from_config.load(config, data_dir).test
-    except FileNotFoundError:
+    if splits is None:
         return f"the images of {config.dataset} are not at hand."
+    test = splits.test
     if not np.array_equal(np.asarray(test.labels)[: len(labels)], labels):
         return "the evaluation is of other images than the test images of the run."
-    images = (np.asarray(test.images[i : i + 1])[0] for i in map(int, places))
-    return [
-        image
-        if image.dtype == np.uint8
-        else np.round(255 * np.clip(image, 0, 1)).astype("uint8")
-        for image in images
-    ]
+    return [np.asarray(test.images[i : i + 1])[0] for i in map(int, places)]
 
 
 def _settings_text(settings):

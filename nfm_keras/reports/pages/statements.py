@@ -5,7 +5,7 @@ import pathlib
 from nfm_keras import records
 from nfm_keras.figures import theory as figures
 from nfm_keras.records.environment import environment
-from nfm_keras.reports import html
+from nfm_keras.reports.comparisons import blocks
 from nfm_keras.theory.study import statements, toy
 
 FILE, FORMAT = "statements.json", 1
@@ -78,17 +78,11 @@ def write(record, output):
     """
     folder = pathlib.Path(output)
     records.write_json(folder / FILE, record)
-    title = "Theory: what is printed and what holds"
-    lines, (document, body) = [f"# {title}"], html.start(title)
-    html.add(body, "h1", title)
+    page: list = []
     for name, (heading, note) in _NOTES.items():
         given = (toy.EXTENT,) if name == "boundaries" else ()
-        drawn = getattr(figures, name)(record[name], folder / f"{name}.png", *given)
-        lines += [f"## {heading}", f"![{heading}]({name}.png)", note]
-        html.add(body, "h2", heading)
-        html.figure(body, drawn, heading)
-        html.note(body, note)
-    page = folder / "statements.md"
-    records.write_text(page, "\n\n".join(lines) + "\n")
-    records.write_text(page.with_suffix(".html"), html.text(document))
-    return page
+        getattr(figures, name)(record[name], folder / f"{name}.png", *given)
+        picture = blocks.Picture(f"{name}.png", heading)
+        page += [blocks.Heading(heading), picture, blocks.Paragraph(note, "note")]
+    title = "Theory: what is printed and what holds"
+    return blocks.write(folder / "statements.md", title, page)

@@ -31,12 +31,13 @@ def section(loaded, test, data_dir=None, *, from_logits=None, batch_size=250):
     rows, without = [], []
     for one in loaded:
         held = one.record.config.get("validation", 0) if one.record else 0
-        name = test.spec.name if one.record is None else one.record.dataset
-        if not held or data.is_photographs(name):
+        if not held or data.is_photographs(one.record.dataset):
             without.append(one.name)
             continue
         limit = one.record.config.get("limit")  # else others would be held out
-        known = data.load(name, data_dir, limit=limit, validation=held).validation
+        known = data.load(
+            one.record.dataset, data_dir, limit=limit, validation=held
+        ).validation
         plain = PlainClassifier(one.classifier, from_logits)
         logits = [_logits(plain, part.images, batch_size) for part in (known, test)]
         found = calibrate((logits[0], known.labels), (logits[1], test.labels))
@@ -53,7 +54,8 @@ def section(loaded, test, data_dir=None, *, from_logits=None, batch_size=250):
         parts += [
             "Fitted on images that the run held out of training, scored on the clean "
             f"images of this report, n={len(test.labels)}. The calibration error is "
-            "less what chance alone would give.",
+            "less what chance alone would give. The temperature is 1 where every "
+            "held-out image is right: no other is the best then.",
             Table(header, rows, "l" + "r" * (len(header) - 1)).to_markdown().strip(),
         ]
     if without:

@@ -4,6 +4,7 @@
 figures of that record alone.
 """
 
+import functools
 import pathlib
 import re
 
@@ -14,9 +15,9 @@ from nfm_keras.figures import theory as figures
 from nfm_keras.mixing import Mixing
 from nfm_keras.records import ids
 from nfm_keras.records.environment import environment
-from nfm_keras.reports import html
+from nfm_keras.reports.comparisons import blocks
 from nfm_keras.reports.pages import theory_tables as tables
-from nfm_keras.theory.study.classifier import NOISY, Images
+from nfm_keras.theory.study.classifier import DRAWS, MOST, NOISY, Images
 from nfm_keras.theory.study.classifier import measure as measure_one
 
 FILE, FORMAT = "theory.json", 1
@@ -107,7 +108,8 @@ def measure(
     name = dataset or next(one.record.config["dataset"] for one in loaded if one.record)
     settings = {"probes": probes, "seed": seed, "epsilon": epsilon}
     settings |= {"mixing": Mixing(), "certified": certified}
-    given = sites, name, data_dir, (limit, scored), settings
+    load = functools.cache(functools.partial(data.load, name, data_dir))
+    given = sites, name, load, (limit, scored), settings
     seen: dict = {_group(one): one for one in reversed(loaded)}  # the first of each
     found = [_measured(one, one is seen[_group(one)], *given) for one in loaded]
     versions, hardware = environment()
@@ -130,12 +132,17 @@ def _group(one):
     return one.record.scheme if one.record else one.name
 
 
-def _measured(one, is_first, sites, name, data_dir, limits, settings):
+def _measured(one, is_first, sites, name, load, limits, settings):
     config = one.record.config if one.record else {}
     held = config.get("validation", 0)
     reading = _reading(name, config)
-    reading |= {"limit": config.get("limit")} if held else {}
-    splits = data.load(name, data_dir, validation=held, **reading)
+    if held:  # else others would be held out
+        reading["limit"] = config.get("limit")
+    splits = load(validation=held, **reading)
+    if data.is_photographs(name):  # the beginning of a folder is of one class
+        some = np.random.default_rng(0).permutation(len(splits.train.labels))
+        some = np.sort(some[: limits[0]])
+        splits = splits._replace(train=splits.train.subset(some))
     train, others, of = _images(splits, *limits)
     std = splits.test.spec.std
     settings = settings | {"std": std, "two_classes": is_first}
@@ -165,29 +172,20 @@ def write(record, output):
     records.write_json(folder / FILE, record)
     title = f"Theory: {record['images']} training images of {record['dataset']}"
     law = f"With {record['mixing']} of every classifier, whatever it was trained with."
-    lines, (document, body) = [f"# {title}"], html.start(title)
-    html.add(body, "h1", title)
-    for heading, note, table, drawing in _parts(record, folder):
+    page: list = []
+    for heading, note, table, has_figure in _parts(record, folder):
         note = f"{note} {law}" if heading == "Regularisers" else note
-        lines += [f"## {heading}", note]
-        html.add(body, "h2", heading)
-        if drawing is not None:
-            lines.append(f"![{heading}]({_file(heading)})")
-            html.figure(body, drawing, "Values in the table below")
-        html.note(body, note)
-        if table is not None:
-            lines.append(table.to_markdown().strip())
-            html.table(body, table)
-    made = f"Made by `{record['command']}`." if record["command"] else ""
-    html.note(body, made.replace("`", ""))
-    page = folder / "theory.md"
-    records.write_text(page, "\n\n".join([*lines, made]).strip() + "\n")
-    records.write_text(page.with_suffix(".html"), html.text(document))
-    return page
+        page += [blocks.Heading(heading), blocks.Paragraph(note, "note")]
+        page += [blocks.Picture(_file(heading), heading)] if has_figure else []
+        page.append(table)
+    if record["command"]:
+        made = f"Made by `{record['command']}`."
+        page.append(blocks.Paragraph(made, "note"))
+    return blocks.write(folder / "theory.md", title, page)
 
 
 def _parts(record, folder):
-    """Yields heading, note, table and figure of each part, figures first in each."""
+    """Draws the figures; yields heading, note, table and whether there is a figure."""
     first, groups = record["classifiers"][0], tables.groups(record)
     values = {
         site: {
@@ -197,31 +195,31 @@ def _parts(record, folder):
         for site in record["sites"]
     }
     path = folder / _file("Regularisers")
-    drawing = figures.regularizers(values, list(map(tables.label, tables.TERMS)), path)
-    yield "Regularisers", _REGULARISERS, tables.terms(record), drawing
+    figures.regularizers(values, list(map(tables.label, tables.TERMS)), path)
+    yield "Regularisers", _REGULARISERS, tables.terms(record), True
     pooled = {
         name: np.concatenate([run["margins"]["linearised"] for run in runs])
         for name, runs in groups.items()
     }
-    drawing = figures.margins(pooled, folder / _file("Margins"))
-    yield "Margins", _MARGINS, tables.margins(record), drawing
-    drawing = figures.reliability(_pairs(groups), folder / _file("Calibration"))
+    figures.margins(pooled, folder / _file("Margins"), MOST)
+    yield "Margins", _MARGINS, tables.margins(record), True
+    figures.reliability(_pairs(groups), folder / _file("Calibration"))
     note = _CALIBRATION.format(**first["calibration"])
-    yield "Calibration", note, tables.calibration(record), drawing
-    yield "Theorem 2", _THEOREM_2, tables.hypotheses(record), None
-    note = _THEOREM_5.format(epsilon=record["epsilon"], draws=16)
-    yield "Theorem 5", note, tables.stability(record), None
+    yield "Calibration", note, tables.calibration(record), True
+    yield "Theorem 2", _THEOREM_2, tables.hypotheses(record), False
+    note = _THEOREM_5.format(epsilon=record["epsilon"], draws=DRAWS)
+    yield "Theorem 5", note, tables.stability(record), False
     note = _CERTIFIED.format(**first["certified"])
-    yield "Certified radius", note, tables.certified(record), None
+    yield "Certified radius", note, tables.certified(record), False
     table = tables.smoothed(record)
     if table is not None:
         at = first["sites"][record["sites"][0]]["smoothed"]
         note = _SMOOTHED.format(epsilon=record["epsilon"], **at)
-        yield "Certified radius at the sites", note, table, None
+        yield "Certified radius at the sites", note, table, False
     table = tables.predictions(record)
     if table is not None:
         note = _PREDICTIONS.format(n=len(record["classifiers"]))
-        yield "What predicts robustness", note, table, None
+        yield "What predicts robustness", note, table, False
 
 
 def _pairs(groups):

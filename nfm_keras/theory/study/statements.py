@@ -125,7 +125,7 @@ def adversarial(seed=0, epsilons=(1e-3, 1e-2, 1e-1, 1.0)):
     """
     cases = {
         "meets every hypothesis": _rays(seed),
-        "cosines, which bend at the input": _cosines(),
+        "cosines, which bend at the input": cosines(),
     }
     gaps = {name: [_gap(*case, e) for e in epsilons] for name, case in cases.items()}
     return {"epsilons": list(epsilons), "gaps": gaps}
@@ -159,7 +159,13 @@ def _rays(seed):
     return model, "input", images, labels, logits_at
 
 
-def _cosines():
+def cosines():
+    """Returns the counterexample to Theorem 2: features (cos x, sin x), a linear layer.
+
+    Returns:
+        `(model, site, inputs, labels, logits_at)`; the last is a function of a radius,
+        the logits of inputs moved by up to that.
+    """
     inputs = keras.Input((1,), dtype="float64")
     features = layers.Lambda(
         lambda x: ops.concatenate([ops.cos(x), ops.sin(x)], axis=1),
