@@ -32,7 +32,7 @@ EPOCHS = 3
 BAR = 0.90
 
 _ROWS = flags.DEFINE_list(
-    "rows", "erm,nfm,mixup,manifold_mixup,noisy_mixup".split(","), "Rows of Table 1."
+    "rows", ["erm", "nfm", "mixup", "manifold_mixup", "noisy_mixup"], "Rows of Table 1."
 )
 _WIDTH = flags.DEFINE_float("width", 0.25, "Width of the network.")
 _LIMIT = flags.DEFINE_integer("limit", None, "Train on so many images; default all.")
