@@ -1,5 +1,6 @@
 from . import cost as cost
 from . import full_scale as full_scale
+from . import packing as packing
 from .cost import estimate as estimate
 from .experiment import LIMITS as LIMITS
 from .experiment import Experiment as Experiment

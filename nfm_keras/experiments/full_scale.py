@@ -26,6 +26,9 @@ from nfm_keras.training import checkpoints
 from nfm_keras.training.resident import compile_epoch, limited
 
 PERTURBATIONS = ("clean", "white_noise", "salt_and_pepper")
+FIRST = ("nfm", "erm")
+"""Rows that are trained before the others: the paper's claim is about these two."""
+
 _BATCH = 1000  # of validation and scores
 _MIXING = ("alpha_schedule", "noise_schedule", "off_epoch")
 _LEFT_OUT = (*_MIXING, "policy", "validation", "ema", "steps_per_execution")
@@ -39,6 +42,7 @@ class Budget:
     """
 
     def __init__(self, minutes):
+        self.minutes = minutes
         self._end = time.monotonic() + 60 * minutes
         self._worked = False
 
@@ -57,7 +61,7 @@ def plan(experiment, output, rows=None, seeds=None, **scale):
     Args:
         experiment: `nfm_keras.experiments.experiment.Experiment`.
         output: Folder of all runs.
-        rows: Names of rows; None for all.
+        rows: Names of rows, in their order; None for all, `FIRST` before the others.
         seeds: Integers; None for the experiment's.
         **scale: Replaces values of `FULL`.
 
@@ -67,6 +71,8 @@ def plan(experiment, output, rows=None, seeds=None, **scale):
     Raises:
         ValueError: For an unknown row, or a setting that is left out here.
     """
+    if rows is None:
+        rows = sorted(experiment.rows, key=_place)
     experiment = experiment.scaled(rows=rows, **FULL | scale)
     if seeds is not None:
         experiment = dataclasses.replace(experiment, seeds=tuple(map(int, seeds)))
@@ -85,7 +91,7 @@ def carry_out(todo, splits, minutes, command="", tell=print) -> bool:
 
     Args:
         todo: From `plan`.
-        splits: From `training.resident.unpack`.
+        splits: From `packing.unpack`.
         minutes: float. Time for this call; an epoch or a scoring is always done.
         command: str. What the runs' own flags are put behind, for the records.
         tell: Function that is called with each line of text on how it goes.
@@ -173,8 +179,16 @@ class _Slice:
             self.checkpoint.on_epoch_end(epoch, logs)
             self.tell(self._line(epoch + 1, logs, len(self.train.images) / seconds))
             if stops:
+                self._tell_if_too_long(seconds)
                 return False
         return True
+
+    def _tell_if_too_long(self, seconds):
+        if seconds > 60 * self.budget.minutes > 0:
+            self.tell(
+                f"An epoch takes {seconds / 60:.1f} min, more than the "
+                f"{self.budget.minutes:g} of --minutes: a call goes on by one epoch."
+            )
 
     def _validate(self):
         metrics = self.model.evaluate(
@@ -215,6 +229,11 @@ class _Slice:
         numbers = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
         place = f"{self.run.name}  epoch {epoch}/{self.config.epochs}"
         return f"{place}  {numbers}  {speed:,.0f} images/s"
+
+
+def _place(row):
+    """Returns the place of a row among those to train; others keep their order."""
+    return FIRST.index(row) if row in FIRST else len(FIRST)
 
 
 def _check_supported(config):

@@ -1,6 +1,6 @@
 """An image set on the device, and an epoch of training as one program there.
 
-For JAX alone: what `benchmarks.full_table1` trains with.
+For JAX alone: what `experiments.full_scale` trains with.
 """
 
 import contextlib
@@ -8,57 +8,13 @@ import contextlib
 import numpy as np
 from keras import ops
 
-from nfm_keras import data, records
+from nfm_keras import data
 from nfm_keras.backend import jax_devices, random
 from nfm_keras.mixing.state import variables_of
-
-_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 STREAM = 1 << 30
 """Folded into the seed's key, as the draws of the mixing fold the numbers of the steps:
 beyond any of them."""
-
-
-def pack(path, dataset="cifar10", data_dir=None):
-    """Writes an image set as arrays, to be read without TensorFlow.
-
-    Args:
-        path: The `.npz` file: `x_train`, `y_train`, `x_test`, `y_test`.
-        dataset: As in `data.load`.
-        data_dir: As in `data.load`.
-    """
-    train, _, test = data.load(dataset, data_dir)
-    arrays = train.images, train.labels, test.images, test.labels
-    save_arrays(path, dict(zip(_ARRAYS, arrays)))
-
-
-def unpack(path, dataset="cifar10") -> data.Splits:
-    """Reads what `pack` wrote.
-
-    Args:
-        path: The `.npz` file.
-        dataset: Whose images these are.
-
-    Returns:
-        `data.Splits`, without validation.
-
-    Raises:
-        ValueError: If the arrays are not uint8 images and labels of that set.
-    """
-    known = data.spec(dataset)
-    with np.load(path) as file:
-        missing = [name for name in _ARRAYS if name not in file]
-        if missing:
-            raise ValueError(
-                f"{path} must hold the arrays {', '.join(_ARRAYS)}, as --pack writes "
-                f"them. Received: {', '.join(file) or 'none'}"
-            )
-        arrays = [file[name] for name in _ARRAYS]
-    pairs = zip(arrays[::2], arrays[1::2], strict=True)
-    parts = [data.Split(images, labels, known) for images, labels in pairs]
-    for part in parts:
-        _check_split(path, part)
-    return data.Splits(parts[0], None, parts[1])
 
 
 def compile_epoch(model, split, config):
@@ -177,17 +133,6 @@ def limited(splits, limit):
     return data.Splits(first(splits.train), None, first(splits.test))
 
 
-def save_arrays(path, arrays):
-    """Writes arrays as an `.npz` file, whole or not at all.
-
-    Args:
-        path: The file.
-        arrays: Dict of NumPy arrays.
-    """
-    with records.whole(path) as hidden:
-        np.savez(hidden, **arrays)
-
-
 def _assign(model, state):
     for variables, values in zip(variables_of(model), state):
         for variable, value in zip(variables, values):
@@ -202,20 +147,3 @@ def _seeded(model, seed):
         yield
     finally:
         model.seed = kept
-
-
-def _check_split(path, split):
-    images, labels, known = split
-    paired = len(images) == len(labels) > 0 and labels.ndim == 1
-    right = images.dtype == np.uint8 and images.shape[1:] == known.shape
-    if not (paired and right and labels.dtype.kind in "iu"):
-        raise ValueError(
-            f"{path} must hold uint8 images (n, {', '.join(map(str, known.shape))}) of "
-            f"{known.name} and n integer labels. Received: {images.dtype} "
-            f"{images.shape} and {labels.dtype} {labels.shape}"
-        )
-    if not 0 <= labels.min() <= labels.max() < known.num_classes:
-        raise ValueError(
-            f"{path} must hold labels of {known.num_classes} classes. "
-            f"Received: {labels.min()} to {labels.max()}"
-        )

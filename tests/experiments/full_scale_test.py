@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -65,10 +66,15 @@ def table(*rows, network="mlp"):
 
 
 def packed(folder):
-    from nfm_keras.training import resident
+    """The images, packed and carried part by part into an empty folder."""
+    from nfm_keras.experiments import packing
 
-    resident.pack(folder / "digits.npz", "digits")
-    return resident.unpack(folder / "digits.npz", "digits")
+    carried = folder / "carried"
+    shutil.rmtree(carried, ignore_errors=True)
+    carried.mkdir()
+    for part in packing.pack(folder / "packed", "digits", megabytes=0.01):
+        shutil.copy(part, carried)
+    return packing.unpack(carried, "digits")
 
 
 def weights(path):
