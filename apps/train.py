@@ -14,7 +14,7 @@ import json
 
 from absl import app, flags, logging
 
-from nfm_keras import data, training
+from nfm_keras import training
 from nfm_keras.records import history
 from nfm_keras.records.processor import slow_precision
 
@@ -58,13 +58,7 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     config = config_flags.config(_FIELDS)
     # Before anything is computed: afterwards several processes cannot start together.
-    engine = training.distribution.start(config.distribution)
-    config = data.described(config, _DATA_DIR.value, _DOWNLOAD.value)
-    resolved, _ = training.resolve(config)
-    if engine.is_chief:
-        given = {k: v for k, v in resolved.to_json().items() if v is not None}
-        print(json.dumps(given, indent=1))
-        say(slow_precision(config.precision, _accelerators()))
+    training.distribution.start(config.distribution)
     try:
         record = _train(config)
     except training.RunStopped as stopped:
@@ -73,6 +67,12 @@ def main(argv):
     measured = history.shown(record.history, record.config)
     last = {name: values[-1] for name, values in measured.items()}
     print(json.dumps({"run_dir": _RUN_DIR.value, "seconds": record.seconds} | last))
+
+
+def _announce(config):
+    given = {k: v for k, v in config.to_json().items() if v is not None}
+    print(json.dumps(given, indent=1))
+    say(slow_precision(config.precision, _accelerators()))
 
 
 def _accelerators():
@@ -100,6 +100,7 @@ def _train(config):
         strict=_STRICT.value,
         cache=_CACHE.value,
         cache_dir=_CACHE_DIR.value,
+        announce=_announce,
     )
 
 

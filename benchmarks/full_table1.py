@@ -98,7 +98,7 @@ def prepared(row, splits):
     import keras
 
     from nfm_keras import data, experiments, training
-    from nfm_keras.training.resident import compile_epoch
+    from nfm_keras.experiments.resident import compile_epoch
 
     scale = {name: flags.FLAGS[name].value for name in ("width", "limit", "batch_size")}
     scale["precision"] = _PRECISION.value
@@ -156,7 +156,7 @@ def measure():
     other = timing.child("benchmarks.full_table1", "--twin", *given)
     from nfm_keras import experiments
     from nfm_keras.backend.jax_devices import keep_programs
-    from nfm_keras.training.resident import limited
+    from nfm_keras.experiments.resident import limited
 
     if _PROGRAMS.value:
         keep_programs(_PROGRAMS.value)

@@ -81,6 +81,19 @@ def load(
     return splits
 
 
+def outline(
+    config: Any, data_dir: StrPath | None = None, download: bool = False
+) -> loading.Splits | None:
+    """Returns black images in the place of those of a config: see `data.loading`.
+
+    Args:
+        config: A `nfm_keras.training.Config`.
+        data_dir, download: As in `data.load`.
+    """
+    place = data_dir, download, config.limit, config.validation
+    return loading.outline(config.dataset, *place)
+
+
 def load_test(
     dataset: str,
     config: dict,

@@ -19,11 +19,11 @@ import keras
 
 from nfm_keras import data, evaluation, records, training
 from nfm_keras.experiments.experiment import runs
+from nfm_keras.experiments.resident import compile_epoch, limited
 from nfm_keras.experiments.tables import FULL
 from nfm_keras.records import evaluation as evaluations
 from nfm_keras.serving import half_weights
 from nfm_keras.training import checkpoints
-from nfm_keras.training.resident import compile_epoch, limited
 
 PERTURBATIONS = ("clean", "white_noise", "salt_and_pepper")
 FIRST = ("nfm", "erm")

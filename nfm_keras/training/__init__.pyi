@@ -1,5 +1,4 @@
 from . import distribution as distribution
-from . import resident as resident
 from .build import compile_model as compile_model
 from .build import resolve as resolve
 from .config import Config as Config

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 
 from nfm_keras import networks
+from nfm_keras.backend.keras_private import build_state
 from nfm_keras.data.from_config import described, spec_of
 from nfm_keras.mixing import schemes
 from nfm_keras.mixing.draw import Mixing
@@ -57,7 +58,7 @@ def resolve(config: Config) -> tuple[Config, keras.Model]:
 
 
 def compile_model(config: Config, network: keras.Model, steps: int) -> NFMModel:
-    """Returns the compiled `NFMModel` of a resolved config.
+    """Returns the compiled `NFMModel` of a resolved config, with all its variables.
 
     Args:
         config: A resolved `Config`.
@@ -88,6 +89,13 @@ def compile_model(config: Config, network: keras.Model, steps: int) -> NFMModel:
         metrics=["accuracy"],
         steps_per_execution=config.steps_per_execution,
         jit_compile="auto" if config.jit_compile is None else config.jit_compile,
+    )
+    # Otherwise TensorFlow traces the step twice: the first time makes variables.
+    shape = spec_of(config).shape
+    images, labels = (None, *shape), (None,)
+    build_state(
+        model,
+        (keras.KerasTensor(images, "uint8"), keras.KerasTensor(labels, "int64")),
     )
     return model
 

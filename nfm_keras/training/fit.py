@@ -8,10 +8,9 @@ import pathlib
 import warnings
 
 import keras
-import numpy as np
 
 from nfm_keras import data
-from nfm_keras.backend.keras_private import build_state
+from nfm_keras.mixing.model import NFMModel
 from nfm_keras.records import history
 from nfm_keras.training import averaging, checkpoints
 from nfm_keras.training.build import (
@@ -53,6 +52,7 @@ class Job:
         engine: `distribution.Engine`.
         splits: `data.Splits`.
         steps: Steps in an epoch.
+        model: The network as a compiled `NFMModel`, not trained yet.
         stop: `StopRequest` that asks for an end once it is set.
         save_every, keep, tensorboard, watch, save_best, verbose: As in
             `training.train`.
@@ -64,6 +64,7 @@ class Job:
     engine: Engine
     splits: data.Splits
     steps: int
+    model: NFMModel
     stop: StopRequest | None = None
     save_every: int | None = None
     keep: int = 2
@@ -170,13 +171,12 @@ def _compiled(job, rollbacks):
         learning_rate=job.config.learning_rate * 0.5**rollbacks,
         seed=job.config.seed + rollbacks,
     )
-    if rollbacks:
-        keras.utils.set_random_seed(config.seed)  # for a run without a checkpoint
+    if not rollbacks:
+        return config, job.model
+    keras.utils.set_random_seed(config.seed)  # for a run without a checkpoint
     with job.engine.scope():
-        network = job.network
-        if rollbacks:
-            network = resolve(job.config)[1]
-            first_weights(network, job.config, job.checkpoints)
+        network = resolve(job.config)[1]
+        first_weights(network, job.config, job.checkpoints)
         return config, compile_model(config, network, job.steps)
 
 
@@ -185,9 +185,6 @@ def _restore(model, job, config):
     job.engine.barrier()  # the chief has written what all read
     with job.engine.scope():
         state = checkpoints.restore(model, job.checkpoints, job.config.to_json())
-    if state and len(model.metrics_variables) < len(state["metrics"]):
-        shape = job.splits.train.spec.shape
-        build_state(model, (np.zeros((2, *shape), "uint8"), np.zeros(2, "int64")))
     if config.schedule == "constant":
         # The restored optimizer holds the checkpoint's rate; a rollback halves it.
         model.optimizer.learning_rate = learning_rate(config, job.steps)

@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,7 +13,7 @@ import keras
 from nfm_keras import records
 from nfm_keras.data import from_config
 from nfm_keras.records.environment import environment
-from nfm_keras.training import averaging, distribution
+from nfm_keras.training import averaging, distribution, early
 from nfm_keras.training.build import compile_model, is_scheduled, resolve
 from nfm_keras.training.callbacks import HistoryFile
 from nfm_keras.training.checkpoints import Checkpoint
@@ -52,6 +54,7 @@ def train(
     strict: bool = False,
     cache: str = "none",
     cache_dir: StrPath | None = None,
+    announce: Callable[[Config], None] | None = None,
 ) -> records.Record:
     """Trains one network and leaves `record.json` and `classifier.keras` in `folder`.
 
@@ -97,6 +100,8 @@ def train(
         cache: Where photographs are kept once they were read: `"none"`, `"ram"` or
             `"disk"`, as in `data.Reading`.
         cache_dir: As there.
+        announce: Function that is called with the config in which nothing is left
+            open, before anything is read; in the first process alone.
 
     Returns:
         The `Record`, with the scores of an `evaluation.json` beside it.
@@ -129,16 +134,25 @@ def train(
     try:
         config = from_config.described(config, data_dir, download)
         engine, config, network = _begin(config, folder, resume)
+        if announce and engine.is_chief:
+            announce(config)
         if (folder / records.FILE).exists() and not is_shorter(folder, config):
             return records.load(folder / records.FILE)
         _check_processes(engine, options)
         options["verbose"] = verbose if engine.is_chief else 0
         kept = {"strict": strict, "cache": cache, "cache_dir": cache_dir}
-        splits = from_config.load(config, data_dir, download, **kept)
-        steps = steps_per_epoch(config, splits.train)
+        reading = early.Reading(
+            functools.partial(from_config.load, config, data_dir, download, **kept),
+            _outline(config, engine, data_dir, download),
+        )
+        steps = steps_per_epoch(config, reading.outline.train)
         with engine.scope():
-            compile_model(config, network, steps)  # refuses what it does not take
-        job = Job(config, network, folder, engine, splits, steps, **options)
+            # Refuses what it does not take.
+            model = compile_model(config, network, steps)
+        if reading.is_early:
+            early.compile_step(model, config, reading.outline.train)
+        splits = reading.result()
+        job = Job(config, network, folder, engine, splits, steps, model, **options)
         with _folder_to_itself(job, resume) as stop:
             return _train(dataclasses.replace(job, stop=stop), command)
     finally:
@@ -161,6 +175,13 @@ def _begin(config, folder, resume):
         config, network = resolve(config)
     check_folder(folder, config, resume)
     return engine, config, network
+
+
+def _outline(config, engine, data_dir, download):
+    """Black images to compile a step with, where reading the others takes longer."""
+    if engine.name is not None or not early.pays():
+        return None
+    return from_config.outline(config, data_dir, download)
 
 
 def _check_processes(engine, options):

@@ -100,7 +100,7 @@ def an_epoch(folder):
     import keras
 
     from nfm_keras.backend import random
-    from nfm_keras.training import resident
+    from nfm_keras.experiments import resident
 
     splits = packed(folder)
     check_crops(random, splits.train)
@@ -139,7 +139,7 @@ def an_epoch(folder):
 
 def check_crops(random, split):
     """Every image is a crop of its own, some mirrored; all places are drawn."""
-    from nfm_keras.training import resident
+    from nfm_keras.experiments import resident
 
     pad = 2
     padded = np.pad(split.images[:256], ((0, 0), (pad, pad), (pad, pad), (0, 0)))

@@ -1,0 +1,72 @@
+"""The first step, compiled while another thread reads the images.
+
+Both take seconds: the one in Python and in a compiler, the other in TensorFlow
+Datasets.
+"""
+
+import concurrent.futures
+from collections.abc import Callable
+
+import keras
+from keras import ops
+
+from nfm_keras.data import Splits
+from nfm_keras.mixing.state import variables_of
+from nfm_keras.training.inputs import batches
+
+
+class Reading:
+    """Images that another thread reads.
+
+    Args:
+        read: Function without arguments that returns `data.Splits`.
+        outline: `data.Splits` of black images, as many as `read` gives; `None` to read
+            at once, in this thread.
+
+    Attributes:
+        outline: As given, or the images themselves.
+
+    Example:
+
+    >>> reading = Reading(lambda: "images", outline="black images")
+    >>> reading.outline, reading.result()
+    ('black images', 'images')
+    """
+
+    def __init__(self, read: Callable[[], Splits], outline: Splits | None):
+        self.is_early = outline is not None
+        if outline is None:
+            self.outline = splits = read()
+            self.result = lambda: splits
+            return
+        self.outline = outline
+        thread = concurrent.futures.ThreadPoolExecutor(1)
+        self.result = thread.submit(read).result
+        thread.shutdown(wait=False)
+
+
+def compile_step(model, config, split):
+    """Takes a step of `fit` on black images and undoes it, so that it is compiled.
+
+    Args:
+        model: Compiled `NFMModel`.
+        config: Its `Config`.
+        split: `data.Split` of black images, as many as there are to train on.
+    """
+    size = config.batch_size * config.steps_per_execution
+    sample = split.subset(slice(size))
+    variables = [each for kind in variables_of(model) for each in kind]
+    values = [ops.copy(variable.value) for variable in variables]
+    model.fit(
+        batches(config, sample, 0),
+        steps_per_epoch=config.steps_per_execution,
+        shuffle=False,
+        verbose=0,
+    )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def pays() -> bool:
+    """Returns whether the backend compiles a step."""
+    return keras.backend.backend() != "torch"
