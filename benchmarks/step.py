@@ -14,6 +14,8 @@ What to expect, in graph mode on a CPU (a bar is for the median):
 * nfm over erm at most 1.12 at width 0.25 (a stem of 16 channels), 1.04 at width 1;
 * mixup and cutmix over erm at most 1.03 at width 0.25, puzzlemix 2.6, noisymix 3.3;
 * the peak memory of a process that trains with nfm at most 1.10 of one with erm;
+* beside noisymix, itself without its noise and without AugMix (three views of the
+  same image): what each of the two costs;
 * `plain norm`, which is erm with `keras.layers.BatchNormalization`, at least 1.4 over
   erm at width 0.25. The weights of one load into the other, and the loss after a step
   is the same: `same` in the output, the largest difference.
@@ -26,6 +28,7 @@ time is steady. Memory is measured in processes of their own. Takes about 20 min
 2 idle cores, most of it for width 1; `--widths=0.25 --modes=graph` takes four.
 """
 
+import contextlib
 import json
 import pathlib
 import random
@@ -42,9 +45,11 @@ from absl import app, flags
 from benchmarks import timing
 from nfm_keras import records, training
 from nfm_keras.mixing import schemes
+from nfm_keras.mixing.techniques import noisymix
 from nfm_keras.networks import blocks
 
 PLAIN = "plain norm"
+PARTS = {"noisymix": ("noisymix without noise", "noisymix without AugMix")}
 BARS = {
     ("nfm", 0.25): "<= 1.12",
     ("nfm", 1.0): "<= 1.04",
@@ -99,6 +104,7 @@ class Contender:
         self.batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
         self.numbers = step_numbers(self.model)
         self.model.make_train_function()
+        self.name = name
 
     def step(self):
         """Takes one step and waits for its loss."""
@@ -111,9 +117,18 @@ class Contender:
 
     def warm_up(self):
         """Readings of the first call, which compiles; then takes one step more."""
-        first = self.timed_step(0)
+        with contextlib.ExitStack() as changes:
+            if self.name == PARTS["noisymix"][1]:
+                alone = unittest.mock.patch.object(noisymix, "augmix", same_images)
+                changes.enter_context(alone)
+            first = self.timed_step(0)
         self.timed_step(1)
         return first
+
+
+def same_images(images, key):
+    """In the place of AugMix."""
+    return images
 
 
 def is_backbone():
@@ -131,8 +146,13 @@ def a_set():
 
 def build(name, case):
     """The compiled model of a scheme, or of erm with Keras' batch norm."""
+    parts = {part: scheme for scheme, names in PARTS.items() for part in names}
+    noise = {}
+    if name == PARTS["noisymix"][0]:
+        noise = {"sigma_add": 0.0, "sigma_mult": 0.0}
     config = training.Config(
-        scheme="erm" if name == PLAIN else name,
+        scheme=parts.get(name, "erm" if name == PLAIN else name),
+        **noise,
         network=_NETWORK.value,
         width=case.width,
         precision=case.precision,
@@ -205,6 +225,7 @@ def measure(case):
     """The report of a case: first calls, steps, ratios over erm, memory."""
     batch = a_batch()
     names = [n for n in _SCHEMES.value if case.mode == "graph" or not on_host(n)]
+    names += [part for name in names for part in PARTS.get(name, ())]
     names = list(dict.fromkeys(["erm", *([] if is_backbone() else [PLAIN]), *names]))
     contenders = {name: Contender(name, case, batch) for name in names}
     weights = contenders["erm"].model.model.get_weights()
@@ -314,7 +335,7 @@ def peak_mib():
 def table(report):
     """The lines of a case's report."""
     yield "\nwidth {width}, {mode}, {precision}, n={repeats} rounds".format(**report)
-    yield f"{'':<16}{'ms a step':<24}{'over erm, wall':<22}{'processor':<22}first call"
+    yield f"{'':<24}{'ms a step':<24}{'over erm, wall':<22}{'processor':<22}first call"
     for name, scores in report["contenders"].items():
         yield row(name, scores, report)
     for name, sites in report["sites"].items():
@@ -345,7 +366,7 @@ def row(name, scores, report):
 def line(name, step, over, rest=""):
     """One row of the table."""
     wall, processor = (timing.spread(over[clock], 3) for clock in timing.CLOCKS)
-    return f"{name:<16}{step:<24}{wall:<22}{processor:<22}{rest}".rstrip()
+    return f"{name:<24}{step:<24}{wall:<22}{processor:<22}{rest}".rstrip()
 
 
 def cases():
