@@ -25,8 +25,10 @@ CARRIED = ("keras", "optree", "namex")
 
 _SHEET = 500  # images below each other in one picture
 _PART = "part_{}.npz"
-_FIELDS = ("dataset", "number", "count", "whole", "trained", "digest")
-_FIELDS += ("shape", "pictures", "sizes", "labels")
+_FIELDS = (
+    *("dataset", "number", "count", "whole", "trained", "digest"),
+    *("shape", "pictures", "sizes", "labels"),
+)
 _DAMAGE = (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError)
 
 
@@ -133,8 +135,8 @@ def manifest(paths: list[pathlib.Path]) -> list[str]:
     lines.append(f"nfm_keras: {ours / 1e6:.1f} MB of source, or its wheel")
     for name in CARRIED:
         found = importlib.metadata.distribution(name)
-        files = [file.locate() for file in found.files or ()]
-        size = sum(pathlib.Path(f).stat().st_size for f in files if f.is_file())
+        files = [pathlib.Path(str(file.locate())) for file in found.files or ()]
+        size = sum(file.stat().st_size for file in files if file.is_file())
         told = f"{size / 1e6:.1f} MB, where it is missing"
         lines.append(f"{name}=={found.version}: {told}")
     return lines

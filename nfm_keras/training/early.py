@@ -5,12 +5,13 @@ Datasets.
 """
 
 import concurrent.futures
+import functools
 from collections.abc import Callable
 
 import keras
 from keras import ops
 
-from nfm_keras.data import Splits
+from nfm_keras.data import Splits, from_config
 from nfm_keras.mixing.state import variables_of
 from nfm_keras.training.inputs import batches
 
@@ -45,6 +46,25 @@ class Reading:
         thread.shutdown(wait=False)
 
 
+def read(config, engine, data_dir, download, **kept):
+    """Begins to read the images of a config.
+
+    Args:
+        config: `Config`.
+        engine: `distribution.Engine`.
+        data_dir, download, **kept: As in `from_config.load`.
+
+    Returns:
+        `Reading`: by another thread where there is a step to compile in the meantime
+        and reading takes longer than a moment.
+    """
+    outline = None
+    if engine.name is None and keras.backend.backend() != "torch":
+        outline = from_config.outline(config, data_dir, download)
+    load = functools.partial(from_config.load, config, data_dir, download, **kept)
+    return Reading(load, outline)
+
+
 def compile_step(model, config, split):
     """Takes a step of `fit` on black images and undoes it, so that it is compiled.
 
@@ -65,8 +85,3 @@ def compile_step(model, config, split):
     )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-
-
-def pays() -> bool:
-    """Returns whether the backend compiles a step."""
-    return keras.backend.backend() != "torch"

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import pathlib
 import sys
 from collections.abc import Callable
@@ -141,10 +140,7 @@ def train(
         _check_processes(engine, options)
         options["verbose"] = verbose if engine.is_chief else 0
         kept = {"strict": strict, "cache": cache, "cache_dir": cache_dir}
-        reading = early.Reading(
-            functools.partial(from_config.load, config, data_dir, download, **kept),
-            _outline(config, engine, data_dir, download),
-        )
+        reading = early.read(config, engine, data_dir, download, **kept)
         steps = steps_per_epoch(config, reading.outline.train)
         with engine.scope():
             # Refuses what it does not take.
@@ -175,13 +171,6 @@ def _begin(config, folder, resume):
         config, network = resolve(config)
     check_folder(folder, config, resume)
     return engine, config, network
-
-
-def _outline(config, engine, data_dir, download):
-    """Black images to compile a step with, where reading the others takes longer."""
-    if engine.name is not None or not early.pays():
-        return None
-    return from_config.outline(config, data_dir, download)
 
 
 def _check_processes(engine, options):
