@@ -212,8 +212,9 @@ def _read_all(folder, dataset):
 def _read(path, dataset):
     """Returns what a part holds, as a dict of arrays."""
     try:
-        with np.load(path) as file:
-            part = {name: file[name] for name in _FIELDS}
+        # Opened here: NumPy leaves a file open that it finds cut short.
+        with path.open("rb") as file, np.load(file) as arrays:
+            part = {name: arrays[name] for name in _FIELDS}
     except _DAMAGE as error:
         raise _damaged(path, error) from None
     if str(part["dataset"]) != dataset:

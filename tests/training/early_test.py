@@ -15,6 +15,7 @@ from nfm_keras.mixing.model import NFMModel
 from nfm_keras.training import early
 
 pytestmark = pytest.mark.backends
+MLP = dataclasses.replace(NFM, network="mlp")
 compiles = pytest.mark.skipif(BACKEND == "torch", reason="no step is compiled")
 
 
@@ -49,15 +50,15 @@ def weights(folder):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"scheme": "nfm"},
+        {"network": "small_resnet"},
         {"scheme": "noisy_mixup", "precision": "mixed_float16", "ema": True},
         {"optimizer": "adamw", "gradient_accumulation": 2, "schedule": "cosine"},
-        {"swa_epochs": 1, "on_nan": "skip", "noise_schedule": "rise"},
+        {"on_nan": "skip", "noise_schedule": "rise", "dropout": 0.3},
     ],
     ids=lambda settings: next(iter(settings)),
 )
 def test_the_run_is_the_same_to_the_bit(settings, monkeypatch, tmp_path):
-    config = dataclasses.replace(NFM, **settings)
+    config = dataclasses.replace(MLP, epochs=1, **settings)
     plain = train(config, tmp_path / "plain")
     outlined(monkeypatch)
     ahead = train(config, tmp_path / "ahead")
@@ -84,7 +85,7 @@ def test_the_step_is_traced_while_the_images_are_read(monkeypatch, tmp_path):
 
     monkeypatch.setattr(NFMModel, "train_step", train_step)
     monkeypatch.setattr(from_config, "load", load)
-    train(dataclasses.replace(NFM, epochs=1), tmp_path)
+    train(dataclasses.replace(MLP, epochs=1), tmp_path)
 
 
 @compiles
@@ -99,7 +100,7 @@ def test_the_step_is_traced_once(is_early, monkeypatch, tmp_path):
     monkeypatch.setattr(NFMModel, "train_step", train_step)
     if is_early:
         outlined(monkeypatch)
-    train(NFM, tmp_path)
+    train(MLP, tmp_path)
     assert len(traces) == 1
 
 
@@ -114,7 +115,7 @@ def test_what_the_reader_raises_is_raised_and_the_folder_is_free(monkeypatch, tm
 
     monkeypatch.setattr(from_config, "load", load)
     with pytest.raises(OSError, match="the disk is gone"):
-        train(NFM, tmp_path / "run")
+        train(MLP, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -11,6 +11,7 @@ from nfm_keras import data, records, training
 from nfm_keras.records import history
 from nfm_keras.training import checkpoints
 from nfm_keras.training import fit as fitting
+from nfm_keras.training import run as running
 
 pytestmark = pytest.mark.backends
 
@@ -252,7 +253,7 @@ def test_mixed_precision_is_saved_as_float32(tmp_path, monkeypatch):
         return compiled[0]
 
     compile_model = training.compile_model
-    monkeypatch.setattr(fitting, "compile_model", spy)
+    monkeypatch.setattr(running, "compile_model", spy)
     mixed = {"network": "mlp", "epochs": 1, "precision": "mixed_bfloat16"}
     train(dataclasses.replace(NFM, **mixed), tmp_path)
     saved = keras.saving.load_model(tmp_path / training.CLASSIFIER, compile=False)
@@ -272,11 +273,11 @@ def test_float16_scales_the_loss_and_an_overflow_costs_one_step(tmp_path, monkey
 
     def spy(*args):
         compiled.append(compile_model(*args))
-        compiled[-1].optimizer.initial_scale = 2.0**40
+        compiled[-1].optimizer.dynamic_scale.assign(2.0**40)
         return compiled[-1]
 
-    compile_model = fitting.compile_model
-    monkeypatch.setattr(fitting, "compile_model", spy)
+    compile_model = training.compile_model
+    monkeypatch.setattr(running, "compile_model", spy)
     half = {"scheme": "erm", "network": "mlp", "precision": "mixed_float16"}
     longer = {"batch_size": 8, "epochs": 6, "schedule": "constant"}
     config = dataclasses.replace(NFM, **half, **longer)
