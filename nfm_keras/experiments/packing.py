@@ -18,7 +18,7 @@ from nfm_keras import data, records
 from nfm_keras.types import StrPath
 
 MEGABYTES = 40
-"""The most that a part holds, in units of 1,000,000 bytes, unless told otherwise."""
+"""The most that a part's pictures hold, in units of 1,000,000 bytes, by default."""
 
 CARRIED = ("keras", "optree", "namex")
 """Packages besides this one that a machine with JAX, NumPy and Pillow often lacks."""
@@ -44,8 +44,8 @@ def pack(
         folder: Where to; parts of an earlier call there are replaced.
         dataset: As in `data.load`, a set of images with 1 or 3 channels.
         data_dir: As in `data.load`.
-        megabytes: The most that a part may hold, in units of 1,000,000 bytes. A part
-            has at least one picture of 500 images.
+        megabytes: The most that a part's pictures may hold, in units of 1,000,000
+            bytes. A part has at least one picture, of 500 images.
 
     Returns:
         Paths of the parts, in their order.
@@ -143,14 +143,15 @@ def manifest(paths: list[pathlib.Path]) -> list[str]:
 
 
 def _bounds(sizes, most):
-    """Returns where parts begin and end, in pictures: as few parts as `most` allows."""
-    bounds, held = [0], 0
-    for place, size in enumerate(sizes):
-        if held + size > most and place > bounds[-1]:
-            bounds.append(place)
-            held = 0
-        held += size
-    return [*bounds, len(sizes)]
+    """Returns where parts begin and end, in pictures: few parts, of about one size."""
+    ends = np.cumsum(sizes)
+    for count in range(1, len(sizes) + 1):
+        marks = ends[-1] * np.arange(1, count) / count
+        bounds = [0, *(np.searchsorted(ends, marks) + 1).tolist(), len(sizes)]
+        parts = [sum(sizes[i:j]) for i, j in itertools.pairwise(bounds)]
+        if all(parts) and max(parts) <= most:
+            return bounds
+    return list(range(len(sizes) + 1))
 
 
 def _encode(images):
