@@ -108,8 +108,6 @@ def prepared(row, splits):
     config, network = training.resolve(run.config)
     steps = data.steps_per_epoch(splits.train, config.batch_size)
     model = training.compile_model(config, network, steps)
-    model.optimizer.build(model.trainable_variables)
-    model.evaluate(*splits.test.subset(slice(1000))[:2], batch_size=1000, verbose=0)
     return compile_epoch(model, splits.train, config), network
 
 

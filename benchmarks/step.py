@@ -49,7 +49,7 @@ from nfm_keras.mixing.techniques import noisymix
 from nfm_keras.networks import blocks
 
 PLAIN = "plain norm"
-PARTS = {"noisymix": ("noisymix without noise", "noisymix without AugMix")}
+WITHOUT_NOISE, WITHOUT_AUGMIX = "noisymix without noise", "noisymix without AugMix"
 BARS = {
     ("nfm", 0.25): "<= 1.12",
     ("nfm", 1.0): "<= 1.04",
@@ -118,7 +118,7 @@ class Contender:
     def warm_up(self):
         """Readings of the first call, which compiles; then takes one step more."""
         with contextlib.ExitStack() as changes:
-            if self.name == PARTS["noisymix"][1]:
+            if self.name == WITHOUT_AUGMIX:
                 alone = unittest.mock.patch.object(noisymix, "augmix", same_images)
                 changes.enter_context(alone)
             first = self.timed_step(0)
@@ -146,13 +146,10 @@ def a_set():
 
 def build(name, case):
     """The compiled model of a scheme, or of erm with Keras' batch norm."""
-    parts = {part: scheme for scheme, names in PARTS.items() for part in names}
-    noise = {}
-    if name == PARTS["noisymix"][0]:
-        noise = {"sigma_add": 0.0, "sigma_mult": 0.0}
+    silent = {"sigma_add": 0.0, "sigma_mult": 0.0} if name == WITHOUT_NOISE else {}
     config = training.Config(
-        scheme=parts.get(name, "erm" if name == PLAIN else name),
-        **noise,
+        scheme="erm" if name == PLAIN else name.split(" without ")[0],
+        **silent,
         network=_NETWORK.value,
         width=case.width,
         precision=case.precision,
@@ -225,7 +222,7 @@ def measure(case):
     """The report of a case: first calls, steps, ratios over erm, memory."""
     batch = a_batch()
     names = [n for n in _SCHEMES.value if case.mode == "graph" or not on_host(n)]
-    names += [part for name in names for part in PARTS.get(name, ())]
+    names += [WITHOUT_NOISE, WITHOUT_AUGMIX] if "noisymix" in names else []
     names = list(dict.fromkeys(["erm", *([] if is_backbone() else [PLAIN]), *names]))
     contenders = {name: Contender(name, case, batch) for name in names}
     weights = contenders["erm"].model.model.get_weights()

@@ -52,7 +52,8 @@ def sweep(folder):
     command += [f"--width={_WIDTH.value}", f"--epochs={EPOCHS}", *SCORED]
     command += [f"--limit={_LIMIT.value}"] if _LIMIT.value else []
     begun = time.perf_counter()
-    subprocess.run(command, check=True)
+    if subprocess.run(command).returncode:
+        sys.exit("benchmarks.sweep: the sweep failed; what it said is above")
     return time.perf_counter() - begun
 
 

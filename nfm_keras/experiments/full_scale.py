@@ -69,12 +69,15 @@ def plan(experiment, output, rows=None, seeds=None, **scale):
         List of `nfm_keras.experiments.experiment.Run`, seed by seed.
 
     Raises:
-        ValueError: For an unknown row, or a setting that is left out here.
+        ValueError: For an unknown row, what is no seed, or a setting that is left out
+            here.
     """
     if rows is None:
         rows = sorted(experiment.rows, key=_place)
     experiment = experiment.scaled(rows=rows, **FULL | scale)
     if seeds is not None:
+        if not all(str(seed).isdecimal() for seed in seeds):
+            raise ValueError(f"`seeds` must be integers from 0. Received: {seeds}")
         experiment = dataclasses.replace(experiment, seeds=tuple(map(int, seeds)))
     planned = runs(experiment, output)
     for run in planned:
@@ -161,9 +164,6 @@ class _Slice:
 
     def _fit(self):
         """Trains epoch by epoch; returns whether there is time to score the result."""
-        # Builds optimiser and metrics, which are part of a step's state.
-        self.model.optimizer.build(self.model.trainable_variables)
-        self._validate()
         train_epoch = compile_epoch(self.model, self.train, self.config)
         for epoch in self.epochs:
             self.checkpoint.on_epoch_begin(epoch)

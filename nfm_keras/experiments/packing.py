@@ -50,12 +50,20 @@ def pack(
     Returns:
         Paths of the parts, in their order.
 
+    Raises:
+        ValueError: If `folder` is a file.
+        FileNotFoundError: If the set is not there.
+        OSError: If the folder cannot be written to, or the disk is full.
+
     Example:
 
     >>> pack("carried", "digits")
     [PosixPath('carried/part_0.npz')]
     """
     folder = pathlib.Path(folder)
+    if folder.is_file():
+        raise ValueError(f"{folder} must be a folder to write to. Received: a file")
+    folder.mkdir(parents=True, exist_ok=True)
     train, _, test = data.load(dataset, data_dir)
     images = np.concatenate([train.images, test.images])
     labels = np.concatenate([train.labels, test.labels])

@@ -21,7 +21,7 @@ def compile_epoch(model, split, config):
     """Compiles a whole epoch of training into one program on the device.
 
     Args:
-        model: Compiled `NFMModel`, with optimiser and metrics built.
+        model: `NFMModel` from `training.compile_model`.
         split: Training `data.Split` on the host.
         config: `training.Config`.
 
@@ -110,7 +110,7 @@ def state_of(model):
     """Returns the state that `NFMModel.train_step` takes on JAX.
 
     Args:
-        model: Compiled `NFMModel`, with optimiser and metrics built.
+        model: `NFMModel` from `training.compile_model`.
 
     Returns:
         Tuple of four lists of arrays: weights, other variables, the optimiser's and

@@ -6,44 +6,13 @@ Datasets.
 
 import concurrent.futures
 import functools
-from collections.abc import Callable
 
 import keras
 from keras import ops
 
-from nfm_keras.data import Splits, from_config
+from nfm_keras.data import from_config
 from nfm_keras.mixing.state import variables_of
 from nfm_keras.training.inputs import batches
-
-
-class Reading:
-    """Images that another thread reads.
-
-    Args:
-        read: Function without arguments that returns `data.Splits`.
-        outline: `data.Splits` of black images, as many as `read` gives; `None` to read
-            at once, in this thread.
-
-    Attributes:
-        outline: As given, or the images themselves.
-
-    Example:
-
-    >>> reading = Reading(lambda: "images", outline="black images")
-    >>> reading.outline, reading.result()
-    ('black images', 'images')
-    """
-
-    def __init__(self, read: Callable[[], Splits], outline: Splits | None):
-        self.is_early = outline is not None
-        if outline is None:
-            self.outline = splits = read()
-            self.result = lambda: splits
-            return
-        self.outline = outline
-        thread = concurrent.futures.ThreadPoolExecutor(1)
-        self.result = thread.submit(read).result
-        thread.shutdown(wait=False)
 
 
 def read(config, engine, data_dir, download, **kept):
@@ -55,14 +24,21 @@ def read(config, engine, data_dir, download, **kept):
         data_dir, download, **kept: As in `from_config.load`.
 
     Returns:
-        `Reading`: by another thread where there is a step to compile in the meantime
-        and reading takes longer than a moment.
+        `(outline, wait)`: black images, as many, while another thread reads; None where
+        there is no step to compile in the meantime or reading takes but a moment, and
+        they are read. And a function that returns the `data.Splits` once they are.
     """
+    load = functools.partial(from_config.load, config, data_dir, download, **kept)
     outline = None
     if engine.name is None and keras.backend.backend() != "torch":
         outline = from_config.outline(config, data_dir, download)
-    load = functools.partial(from_config.load, config, data_dir, download, **kept)
-    return Reading(load, outline)
+    if outline is None:
+        splits = load()
+        return None, lambda: splits
+    thread = concurrent.futures.ThreadPoolExecutor(1)
+    reading = thread.submit(load)
+    thread.shutdown(wait=False)  # it ends when this is done
+    return outline, reading.result
 
 
 def compile_step(model, config, split):

@@ -140,15 +140,14 @@ def train(
         _check_processes(engine, options)
         options["verbose"] = verbose if engine.is_chief else 0
         kept = {"strict": strict, "cache": cache, "cache_dir": cache_dir}
-        reading = early.read(config, engine, data_dir, download, **kept)
-        steps = steps_per_epoch(config, reading.outline.train)
+        outline, images = early.read(config, engine, data_dir, download, **kept)
+        steps = steps_per_epoch(config, (outline or images()).train)
         with engine.scope():
             # Refuses what it does not take.
             model = compile_model(config, network, steps)
-        if reading.is_early:
-            early.compile_step(model, config, reading.outline.train)
-        splits = reading.result()
-        job = Job(config, network, folder, engine, splits, steps, model, **options)
+        if outline is not None:
+            early.compile_step(model, config, outline.train)
+        job = Job(config, network, folder, engine, images(), steps, model, **options)
         with _folder_to_itself(job, resume) as stop:
             return _train(dataclasses.replace(job, stop=stop), command)
     finally:

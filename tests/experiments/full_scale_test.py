@@ -82,7 +82,7 @@ def weights(path):
         return [file[name] for name in sorted(file)]
 
 
-def small_model(splits, steps, **settings):
+def small_model(steps, **settings):
     import keras
 
     from nfm_keras import training
@@ -90,8 +90,6 @@ def small_model(splits, steps, **settings):
     keras.utils.set_random_seed(0)
     config, network = training.resolve(training.Config(network="mlp", **settings))
     model = training.compile_model(config, network, steps)
-    model.optimizer.build(model.trainable_variables)
-    model.evaluate(*splits.test[:2], batch_size=1000, verbose=0)
     return model, config
 
 
@@ -108,8 +106,8 @@ def an_epoch(folder):
     # 300 images: two steps of 128 and one of 44, with a seed that is not 0.
     splits = resident.limited(splits, 300)
     settings = {"batch_size": 128, "seed": 3, "scheme": "nfm", "epochs": 4}
-    ours, config = small_model(splits, 3, **settings)
-    theirs, _ = small_model(splits, 3, **settings)
+    ours, config = small_model(3, **settings)
+    theirs, _ = small_model(3, **settings)
     run = resident.compile_epoch(ours, splits.train, config)
     logs = [run(epoch) for epoch in range(2)]
     step = jax.jit(theirs.train_step)

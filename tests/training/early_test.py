@@ -6,13 +6,13 @@ import threading
 import keras
 import numpy as np
 import pytest
-from conftest import BACKEND
+from conftest import BACKEND, slow_but
 from small_run import NFM, train
 
 from nfm_keras import data
 from nfm_keras.data import from_config, loading
 from nfm_keras.mixing.model import NFMModel
-from nfm_keras.training import early
+from nfm_keras.training import distribution, early
 
 pytestmark = pytest.mark.backends
 MLP = dataclasses.replace(NFM, network="mlp")
@@ -46,19 +46,18 @@ def weights(folder):
     return keras.saving.load_model(folder / "classifier.keras").get_weights()
 
 
+SETTINGS = {
+    "convolutions": {"network": "small_resnet"},
+    "skipping": {"on_nan": "skip", "noise_schedule": "rise", "steps_per_execution": 2},
+    "float16": {"scheme": "noisy_mixup", "precision": "mixed_float16", "ema": True},
+    "adamw": {"optimizer": "adamw", "gradient_accumulation": 2, "schedule": "cosine"},
+}
+
+
 @compiles
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"network": "small_resnet"},
-        {"scheme": "noisy_mixup", "precision": "mixed_float16", "ema": True},
-        {"optimizer": "adamw", "gradient_accumulation": 2, "schedule": "cosine"},
-        {"on_nan": "skip", "noise_schedule": "rise", "dropout": 0.3},
-    ],
-    ids=lambda settings: next(iter(settings)),
-)
-def test_the_run_is_the_same_to_the_bit(settings, monkeypatch, tmp_path):
-    config = dataclasses.replace(MLP, epochs=1, **settings)
+@pytest.mark.parametrize("kind", slow_but("convolutions skipping", SETTINGS))
+def test_the_run_is_the_same_to_the_bit(kind, monkeypatch, tmp_path):
+    config = dataclasses.replace(MLP, epochs=1, **SETTINGS[kind])
     plain = train(config, tmp_path / "plain")
     outlined(monkeypatch)
     ahead = train(config, tmp_path / "ahead")
@@ -119,10 +118,10 @@ def test_what_the_reader_raises_is_raised_and_the_folder_is_free(monkeypatch, tm
     assert not (tmp_path / "run").exists()
 
 
-def test_without_an_outline_the_images_are_read_at_once():
-    reading = early.Reading(threading.current_thread, None)
-    assert not reading.is_early
-    assert reading.outline is reading.result() is threading.main_thread()
+def test_small_sets_are_read_at_once(monkeypatch):
+    monkeypatch.setattr(from_config, "load", lambda *place: threading.current_thread())
+    outline, images = early.read(NFM, distribution.start(None), None, False)
+    assert outline is None and images() is threading.main_thread()
 
 
 def test_the_outline_of_a_set_has_its_sizes_and_takes_no_memory(monkeypatch):
