@@ -130,15 +130,3 @@ def test_a_file_instead_of_a_folder_is_named(packed):
         packing.unpack(packed[0], "digits")
     with pytest.raises(ValueError, match="must be a folder to write to"):
         packing.pack(packed[0], "digits")
-
-
-def test_nfm_and_erm_are_trained_first_and_what_is_no_seed_is_named():
-    from nfm_keras.experiments import full_scale, tables
-
-    table = tables.load("table1")
-    rows = list(dict.fromkeys(run.row for run in full_scale.plan(table, "unused")))
-    others = [row for row in table.rows if row not in ("nfm", "erm")]
-    assert rows == ["nfm", "erm", *others]
-    for seeds in (["a"], ["-1"]):
-        with pytest.raises(ValueError, match="`seeds` must be integers"):
-            full_scale.plan(table, "unused", seeds=seeds)
