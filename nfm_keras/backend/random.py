@@ -19,6 +19,8 @@ from keras import ops
 _BACKEND = keras.backend.backend()
 if _BACKEND == "tensorflow":
     import tensorflow as tf
+
+    _PHILOX = tf.random.Algorithm.PHILOX.value
 elif _BACKEND == "jax":
     import jax
 else:
@@ -56,8 +58,7 @@ def fold(key, value):
         value: Integer or scalar integer tensor.
     """
     if _BACKEND == "tensorflow":
-        value = tf.cast(value, tf.int32)
-        return tf.random.experimental.stateless_fold_in(key, value, alg="philox")
+        return tf.stack([bits(key, ()), tf.cast(value, tf.int32)])
     if _BACKEND == "jax":
         return jax.random.fold_in(key, value)
     digest = hashlib.blake2b(f"{key},{int(value)}".encode(), digest_size=8)
@@ -75,11 +76,7 @@ def bits(key, shape):
         int32 tensor of that shape.
     """
     if _BACKEND == "tensorflow":
-        # Whole numbers and Philox by name. Left to choose, TensorFlow takes another
-        # generator under XLA; its floats differ between graph and XLA even so.
-        return tf.random.stateless_uniform(
-            shape, key, minval=None, maxval=None, dtype=tf.int32, alg="philox"
-        )
+        return _philox(shape, *_scrambled(key), tf.int32)
     if _BACKEND == "jax":
         words = jax.random.bits(key, shape, "uint32")
         return jax.lax.bitcast_convert_type(words, "int32")
@@ -91,6 +88,26 @@ def bits(key, shape):
         generator=torch.Generator(device).manual_seed(key),
         device=device,
         dtype=torch.int32,
+    )
+
+
+def _scrambled(key):
+    """The key and counter of Philox that `tf.random` makes of a seed.
+
+    In 5 operations where `tf.random.stateless_uniform` takes 50: a step has seven
+    seeds, and building its graph is most of what a training waits for at its start.
+    """
+    seed = tf.constant([0x02461E293EC8F720], tf.uint64)
+    words = _philox([4], seed, tf.cast(key, tf.uint64), tf.uint32)
+    first, second = tf.split(tf.bitcast(tf.reshape(words, [2, 2]), tf.uint64), 2)
+    return first, tf.concat([tf.zeros([1], tf.uint64), second], 0)
+
+
+def _philox(shape, key, counter, dtype):
+    # Whole numbers and Philox by name. Left to choose, TensorFlow takes another
+    # generator under XLA; its floats differ between graph and XLA even so.
+    return tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=shape, key=key, counter=counter, alg=_PHILOX, dtype=dtype
     )
 
 
@@ -207,24 +224,27 @@ def beta_from_uniform(u, alpha, beta):
     Returns:
         float32 tensor of the other axes of `u`.
     """
-    half = BETA_UNIFORMS // 2
-    return ops.sigmoid(_log_gamma(u[:half], alpha) - _log_gamma(u[half:], beta))
+    # Both gamma draws at once.
+    zeros = ops.zeros_like(u[0])
+    laws = [ops.convert_to_tensor(law, "float32") + zeros for law in (alpha, beta)]
+    u = ops.reshape(u, (2, BETA_UNIFORMS // 2, *ops.shape(zeros)))
+    log_gamma = _log_gamma(u, ops.stack(laws))
+    return ops.sigmoid(log_gamma[0] - log_gamma[1])
 
 
-def _log_gamma(u, concentration):
-    """Logarithms of draws from Gamma(a, 1).
+def _log_gamma(u, a):
+    """Logarithms of draws from Gamma(a, 1), of uniforms along the second axis.
 
     By Marsaglia and Tsang (2000) at a + 1, and log G(a) = log G(a + 1) + log(U) / a.
     """
-    a = ops.convert_to_tensor(concentration, "float32")
     d = a + (1 - 1 / 3)
-    x = _inverse_normal(u[:_GAMMA_CANDIDATES])
-    cube_root = 1 + x / ops.sqrt(9 * d)
+    wide = ops.expand_dims(d, 1)
+    x = _inverse_normal(u[:, :_GAMMA_CANDIDATES])
+    cube_root = 1 + x / ops.sqrt(9 * wide)
     log_v = 3 * ops.log(ops.maximum(cube_root, _TINY))
-    bound = x * x / 2 + d * (1 - ops.exp(log_v) + log_v)
-    accepted = ops.log(u[_GAMMA_CANDIDATES : 2 * _GAMMA_CANDIDATES]) < bound
-    accepted = ops.logical_and(cube_root > 0, accepted)
-    chosen = log_v[-1]
-    for i in reversed(range(_GAMMA_CANDIDATES - 1)):
-        chosen = ops.where(accepted[i], log_v[i], chosen)
-    return ops.log(d) + chosen + ops.log(u[-1]) / a
+    bound = x * x / 2 + wide * (1 - ops.exp(log_v) + log_v)
+    log_u = ops.log(u[:, _GAMMA_CANDIDATES:])
+    accepted = ops.logical_and(cube_root > 0, log_u[:, :-1] < bound)
+    first = ops.argmax(ops.cast(accepted, "int32"), axis=1)
+    chosen = ops.sum(log_v * ops.one_hot(first, _GAMMA_CANDIDATES, axis=1), axis=1)
+    return ops.log(d) + chosen + log_u[:, -1] / a

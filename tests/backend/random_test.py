@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.stats
-from conftest import compiled
+from conftest import BACKEND, compiled
 from keras import ops
 
 from nfm_keras.backend import random
@@ -75,6 +75,21 @@ def test_keys_of_other_seeds_and_steps_give_other_samples():
     keys = [random.fold(random.key(s), t) for s in (0, 1, 2**31, 2**40) for t in (0, 1)]
     samples = {tuple(sample(random.uniform, key, (4,))) for key in keys}
     assert len(samples) == len(keys)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="of TensorFlow's generator")
+@pytest.mark.parametrize("seed, value", [(0, 0), (2**40 + 7, -3), (12345, 2**31 - 1)])
+def test_keys_and_bits_are_those_of_tf_random(seed, value):
+    import tensorflow as tf
+
+    key = random.fold(random.key(seed), value)
+    folded = tf.random.fold_in(random.key(seed), value, alg="philox")
+    np.testing.assert_array_equal(key, folded)
+    for shape in [(), (5,), (3, 7)]:
+        words = tf.random.stateless_uniform(
+            shape, key, None, None, tf.int32, alg="philox"
+        )
+        np.testing.assert_array_equal(random.bits(key, shape), words)
 
 
 def test_permutation_is_one_and_uniform():
