@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 QUIET := PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=2 PYTHONWARNINGS=ignore::DeprecationWarning
 WORKERS ?= 2
 
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 BACKENDS := -m 'backends and not slow'
 # On the backend that is meant for most: the others have warnings of their own.
 STRICT := -W error -W ignore::DeprecationWarning
@@ -48,7 +48,9 @@ torch: $(VENV)/tested
 	else echo 'PyTorch is not installed: its tests were left out'; fi
 
 slow: $(VENV)/tested
-	$(TIMED) $(QUIET) $(BIN)/python -m pytest -m slow
+	$(TIMED) $(QUIET) XLA_FLAGS= JAX_DISABLE_MOST_OPTIMIZATIONS=0 \
+	  $(BIN)/python -m pytest -m slow
+	$(QUIET) NFM_BUILD_GRAPHS=1 KERAS_BACKEND=tensorflow $(BIN)/python -m pytest tests/mixing
 
 docs: $(VENV)/documented
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

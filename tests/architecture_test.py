@@ -17,6 +17,7 @@ PRIVATE = ("backend.keras_private", "backend.keras_compiled")
 NAMED_TUPLE = {"_asdict", "_fields", "_make", "_replace"}
 
 
+@functools.cache
 def listed(heading):
     """The names in backquotes in a section of the page, a list for each line."""
     text = PAGE.read_text(encoding="utf-8")
@@ -39,6 +40,7 @@ def tree(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@functools.cache
 def imported(path):
     """The dotted names that a file imports, wherever in it that is."""
     names = set()
@@ -135,6 +137,7 @@ def test_libraries_are_named_where_they_belong(name):
         assert any(f"{name}.".startswith(f"{entry}.") for entry in allowed)
 
 
+@functools.cache
 def own_private_names():
     """Every name with one underscore before it that the package defines itself."""
     names = set(NAMED_TUPLE)

@@ -5,8 +5,14 @@ import pathlib
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Code that runs for milliseconds is compiled for the speed of the compiler, not of it:
-# much of the time of the tests on JAX. What XLA fuses stays the same.
+# most of the time of the tests on JAX. What XLA fuses stays the same. `make slow` has
+# XLA as users have it.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false",
+)
 # Processes that a test starts import this tree, and this file.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [*map(str, pathlib.Path(__file__).parents[1::-1])]
@@ -21,11 +27,15 @@ BACKEND = keras.backend.backend()
 
 
 def pytest_collection_modifyitems(items):
-    """Marks the tests of files that start processes, for `make quick`."""
+    """Marks the tests of files that start processes, for `make quick`.
+
+    They come first: a worker that is left with a long file at the end works alone.
+    """
     texts = {item.path: item.path.read_text(encoding="utf-8") for item in items}
     for item in items:
         if any(word in texts[item.path] for word in ("subprocess", "import replicas")):
             item.add_marker("process")
+    items.sort(key=lambda item: item.get_closest_marker("process") is None)
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +52,10 @@ def fresh_keras():
 # anyway is compiled so on TensorFlow by `make slow`.
 JITS = {"tensorflow": [False, True], "jax": [True], "torch": [False]}[BACKEND]
 QUICK = JITS[0]
+# Of `compile` where values alone are asked for: the graph of a step takes TensorFlow
+# most of a second to build. `make slow` builds it here too.
+BUILDS_GRAPHS = BACKEND != "tensorflow" or "NFM_BUILD_GRAPHS" in os.environ
+FOR_VALUES = {"jit_compile": QUICK, "run_eagerly": not BUILDS_GRAPHS}
 PARAMETERS = [
     pytest.param(jit, marks=[] if jit is QUICK else pytest.mark.slow) for jit in JITS
 ]

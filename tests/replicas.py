@@ -136,7 +136,8 @@ def start(command, backend, place):
     index, peers = place
     given = {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
     if len(peers) == 1:
-        given["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
+        flag = f"--xla_force_host_platform_device_count={DEVICES}"
+        given["XLA_FLAGS"] = f"{given.get('XLA_FLAGS', '')} {flag}"
     elif backend == "tensorflow":
         task = {"type": "worker", "index": index}
         given["TF_CONFIG"] = json.dumps({"cluster": {"worker": peers}, "task": task})

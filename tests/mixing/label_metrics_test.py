@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import JITS
+from conftest import FOR_VALUES
 from keras import layers, ops
 
 import nfm_keras as nfm
@@ -82,7 +82,7 @@ def fitted(metrics, weight=None, **settings):
         SPARSE,
         metrics=metrics,
         weighted_metrics=[keras.metrics.MeanMetricWrapper(per_pixel, "weighted")],
-        jit_compile=JITS[0],
+        **FOR_VALUES,
     )
     history = model.fit(
         X, Y, sample_weight=weight, batch_size=N, shuffle=False, verbose=0
@@ -143,7 +143,7 @@ def test_metrics_that_make_their_variables_late():
     network = keras.Model(inputs, nfm.NoisyFeatureMixup(name="site")(inputs))
     model = nfm.NFMModel(network, nfm.Mixing(**QUIET))
     late = keras.metrics.F1Score("micro", threshold=0.5)
-    model.compile("sgd", "mse", metrics=[late], jit_compile=JITS[0])
+    model.compile("sgd", "mse", metrics=[late], **FOR_VALUES)
     vectors = np.eye(K, dtype="float32")
     draw = model.draw_at(0, K)
     with nfm.mixing_scope(model.mixing, draw, model.site_layers):

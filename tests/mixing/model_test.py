@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import BACKEND, JITS, slow_but
+from conftest import BACKEND, FOR_VALUES, slow_but
 from keras import layers, ops
 
 import nfm_keras as nfm
@@ -27,11 +27,12 @@ def network(activation="relu", outputs=3):
     return keras.Model(inputs, layers.Dense(outputs, use_bias=False, name="last")(x))
 
 
-def compiled_model(model=None, mixing=None, loss=None, jit=JITS[0], seed=0, **kwargs):
+def compiled_model(model=None, mixing=None, loss=None, jit=None, seed=0, **kwargs):
     model = nfm.NFMModel(model or network(), mixing, seed=seed)
     loss = loss or CROSS_ENTROPY(from_logits=True)
     kwargs.setdefault("optimizer", keras.optimizers.SGD(0.1))
-    model.compile(loss=loss, jit_compile=jit, **kwargs)
+    how = FOR_VALUES if jit is None else {"jit_compile": jit}
+    model.compile(loss=loss, **how, **kwargs)
     return model
 
 
