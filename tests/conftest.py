@@ -4,9 +4,9 @@ import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# A thread a worker of pytest: PyTorch's threads wait for one another by spinning, and
-# two processes of two threads on two cores take five times as long.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# PyTorch's threads wait for one another by spinning: two processes of two threads on two
+# cores take five times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Code that runs for milliseconds is compiled for the speed of the compiler, not of it:
 # most of the time of the tests on JAX. What XLA fuses stays the same. `make slow` has
 # XLA as users have it.
