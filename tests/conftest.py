@@ -1,11 +1,14 @@
+import atexit
 import dataclasses
 import os
 import pathlib
+import shutil
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# PyTorch's threads wait for one another by spinning: two processes of two threads on two
-# cores take five times as long.
+# PyTorch's threads wait for one another by spinning: two processes of two threads on
+# two cores take five times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Code that runs for milliseconds is compiled for the speed of the compiler, not of it:
 # most of the time of the tests on JAX. What XLA fuses stays the same. `make slow` has
@@ -16,6 +19,12 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
     "--xla_cpu_use_fusion_emitters=false",
 )
+# What one test made JAX compile, no other compiles again, in whichever worker.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache = tempfile.mkdtemp()
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    atexit.register(shutil.rmtree, cache, ignore_errors=True)
 # Processes that a test starts import this tree, and this file.
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [*map(str, pathlib.Path(__file__).parents[1::-1])]
