@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from nfm_keras.backend import keras_compiled, replicas
+from nfm_keras.backend import keras_compiled, keras_private, replicas
 from nfm_keras.backend.convolutions import warn_of_wrong_gradients
 from nfm_keras.backend.gradients import soft_label_gradients
 from nfm_keras.mixing.draw import Draw, Mixing
@@ -163,6 +163,14 @@ class NFMModel(Facade):
         logs = guarded(self, self._mixed_step, args)
         replicas.average_statistics(self.model)
         return logs
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Compiles the training step; what Keras calls before it trains."""
+        made = self.train_function
+        super().make_train_function(force)
+        if self.train_function is not made:
+            self.train_function = keras_private.built_first(self, self.train_function)
+        return self.train_function
 
     def _mixed_step(self, *args):
         *state, data = args
