@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -111,7 +113,7 @@ def test_the_second_against_the_first_is_the_mirror_image():
     assert one.p_value == other.p_value and one.difference == -other.difference
 
 
-def test_interval_of_a_paired_difference_covers_it():
+def test_interval_of_a_paired_difference_covers_it(monkeypatch):
     """Exactly: summed over every table of 30 images, whose law is multinomial."""
     cells, n = np.array([0.6, 0.15, 0.05, 0.2]), 30
     truth = 100 * (cells[1] - cells[2])
@@ -121,6 +123,8 @@ def test_interval_of_a_paired_difference_covers_it():
         for first in range(n + 1 - both)
         for second in range(n + 1 - both - first)
     ]
+    once = functools.cache(wilson_interval)  # 31 of them, over and over
+    monkeypatch.setattr("nfm_keras.evaluation.comparison.wilson_interval", once)
     law = stats.multinomial(n, cells).pmf(tables)
     assert law.sum() == pytest.approx(1)
     low, high = np.transpose([_newcombe_interval(*table) for table in tables])
