@@ -60,23 +60,25 @@ def build_state(model, batch):
     model._symbolic_build(data_batch=batch)
 
 
-def built_first(model, function):
-    """Returns a training function that makes variables before it is traced.
+def build_before_training(model, make):
+    """Makes a model's training function, and variables before that is traced.
 
     TensorFlow traces a step once more if it made variables the first time, and Keras
     leaves those of metrics and optimiser to it.
 
     Args:
         model: Compiled `keras.Model`.
-        function: Its `train_function`.
+        make: Keras' `make_train_function`, which may find that there is one.
     """
-    if keras.backend.backend() != "tensorflow":
-        return function
-
+    before = model.train_function
+    make()
+    function = model.train_function
+    if function is before or keras.backend.backend() != "tensorflow":
+        return
     built = model._distribute_strategy is not None  # Keras has made them then
 
     @functools.wraps(function)
-    def run(iterator):
+    def build_and_run(iterator):
         nonlocal built
         # A generator, as of `train_on_batch`, does not tell what it gives.
         if not built and hasattr(iterator, "element_spec"):
@@ -84,7 +86,7 @@ def built_first(model, function):
         built = True
         return function(iterator)
 
-    return run
+    model.train_function = build_and_run
 
 
 def step_count(optimizer):

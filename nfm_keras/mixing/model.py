@@ -164,13 +164,10 @@ class NFMModel(Facade):
         replicas.average_statistics(self.model)
         return logs
 
-    def make_train_function(self, force: bool = False) -> Any:
+    def make_train_function(self, force: bool = False) -> None:
         """Compiles the training step; what Keras calls before it trains."""
-        made = self.train_function
-        super().make_train_function(force)
-        if self.train_function is not made:
-            self.train_function = keras_private.built_first(self, self.train_function)
-        return self.train_function
+        make = super().make_train_function
+        keras_private.build_before_training(self, lambda: make(force))
 
     def _mixed_step(self, *args):
         *state, data = args
