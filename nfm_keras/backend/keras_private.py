@@ -6,6 +6,8 @@ other module but `keras_compiled`, which has those of losses and metrics, names 
 of Keras that begins with an underscore, or `keras.src`.
 """
 
+import functools
+
 import keras
 from keras import ops
 
@@ -56,6 +58,35 @@ def build_state(model, batch):
         batch: `(inputs, labels)`, arrays or `keras.KerasTensor`.
     """
     model._symbolic_build(data_batch=batch)
+
+
+def build_before_training(model, make):
+    """Makes a model's training function, and variables before that is traced.
+
+    TensorFlow traces a step once more if it made variables the first time, and Keras
+    leaves those of metrics and optimiser to it.
+
+    Args:
+        model: Compiled `keras.Model`.
+        make: Keras' `make_train_function`, which may find that there is one.
+    """
+    before = model.train_function
+    make()
+    function = model.train_function
+    if function is before or keras.backend.backend() != "tensorflow":
+        return
+    built = model._distribute_strategy is not None  # Keras has made them then
+
+    @functools.wraps(function)
+    def build_and_run(iterator):
+        nonlocal built
+        # A generator, as of `train_on_batch`, does not tell what it gives.
+        if not built and hasattr(iterator, "element_spec"):
+            build_state(model, iterator.element_spec)
+        built = True
+        return function(iterator)
+
+    model.train_function = build_and_run
 
 
 def step_count(optimizer):

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from nfm_keras.backend import keras_compiled, replicas
+from nfm_keras.backend import keras_compiled, keras_private, replicas
 from nfm_keras.backend.convolutions import warn_of_wrong_gradients
 from nfm_keras.backend.gradients import soft_label_gradients
 from nfm_keras.mixing.draw import Draw, Mixing
@@ -163,6 +163,11 @@ class NFMModel(Facade):
         logs = guarded(self, self._mixed_step, args)
         replicas.average_statistics(self.model)
         return logs
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Compiles the training step; what Keras calls before it trains."""
+        make = super().make_train_function
+        keras_private.build_before_training(self, lambda: make(force))
 
     def _mixed_step(self, *args):
         *state, data = args

@@ -65,17 +65,25 @@ def decode(files, shape, eval_crop=None):
     # would run it at once with the checks.
     with tf.control_dependencies([_check_sides(sides)]):
         files = tf.identity(files)
+    # Traced once, and not anew for each of two branches.
+    pixels = tf.function(
+        lambda file: _pixels(file, shape[-1]),
+        [tf.TensorSpec((), tf.string)],
+        autograph=False,
+    )
     if eval_crop is not None:
 
-        def crop(pixels):
-            return resizing.centre_crop(pixels, shape[0], eval_crop)
+        def cropped(file):
+            return resizing.centre_crop(pixels(file), shape[0], eval_crop)
 
-        return tf.cast(_images(files, crop, shape, tf.uint8), tf.float32) / 255.0
+        return tf.cast(_images(files, cropped, shape, tf.uint8), tf.float32) / 255.0
     # Resizing one by one takes longer than decoding, also where it changes nothing.
     images = tf.cond(
         tf.reduce_all(sides == shape[:2]),
-        lambda: tf.cast(_images(files, lambda x: x, shape, tf.uint8), tf.float32),
-        lambda: _images(files, lambda x: _resized(x, shape), shape, tf.float32),
+        lambda: tf.cast(_images(files, pixels, shape, tf.uint8), tf.float32),
+        lambda: _images(
+            files, lambda file: _resized(pixels(file), shape), shape, tf.float32
+        ),
     )
     return images / 255.0
 
@@ -132,17 +140,22 @@ def _expect(fine, act, what, values):
     return tf.raw_ops.Assert(condition=tf.reduce_all(fine), data=parts, summarize=4)
 
 
-def _images(files, change, shape, dtype):
+def _images(files, image_of, shape, dtype):
     import tensorflow as tf
 
     def image(file):
-        jpeg = tf.strings.substr(file, 0, len(_JPEG)) == _JPEG
-        rgb = tf.cond(jpeg, lambda: _jpeg_pixels(file), lambda: _png_pixels(file))
-        rgb.set_shape((None, None, 3))
-        pixels = _grey(rgb) if shape[-1] == 1 else rgb
-        return tf.ensure_shape(change(pixels), shape)
+        return tf.ensure_shape(image_of(file), shape)
 
     return tf.map_fn(image, files, fn_output_signature=tf.TensorSpec(shape, dtype))
+
+
+def _pixels(file, channels):
+    import tensorflow as tf
+
+    jpeg = tf.strings.substr(file, 0, len(_JPEG)) == _JPEG
+    rgb = tf.cond(jpeg, lambda: _jpeg_pixels(file), lambda: _png_pixels(file))
+    rgb.set_shape((None, None, 3))
+    return _grey(rgb) if channels == 1 else rgb
 
 
 def _png_pixels(file):

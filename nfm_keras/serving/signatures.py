@@ -156,11 +156,18 @@ def _uint8(serve, shape):
 def _bytes(serve, shape, eval_crop):
     import tensorflow as tf
 
-    def serve_bytes(image_bytes):
-        return serve(decoding.decode(image_bytes, shape, eval_crop))
-
     # The suffix tells the server's REST interface that these strings are binary.
     spec = tf.TensorSpec((None,), tf.string, name="image_bytes")
+
+    def decode(image_bytes):
+        return decoding.decode(image_bytes, shape, eval_crop)
+
+    # Traced here, once: what an export asks for is traced two times.
+    images = tf.function(decode, [spec], autograph=False).get_concrete_function()
+
+    def serve_bytes(image_bytes):
+        return serve(images(image_bytes))
+
     about = "JPEG or PNG files"
     if eval_crop is not None:
         short = round(shape[0] / eval_crop)

@@ -166,7 +166,7 @@ def test_success_is_that_of_art():
         ]
     )
     network.compile("adam", keras.losses.SparseCategoricalCrossentropy(True))
-    network.fit(pixels[200:], digits.target[200:], epochs=15, verbose=0)
+    network.fit(pixels[200:], digits.target[200:], epochs=5, verbose=0)
     images, labels = pixels[:200], digits.target[:200]
     estimator = estimators.TensorFlowV2Classifier(
         model=network,

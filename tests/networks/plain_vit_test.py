@@ -9,7 +9,10 @@ from nfm_keras.networks.vision_transformer import SelfAttention
 pytestmark = pytest.mark.backends
 
 
-def tiny():
+@pytest.fixture
+def tiny(monkeypatch):
+    """A third of the blocks, which a step is traced through."""
+    monkeypatch.setattr(plain_vit, "DEPTH", 4)
     return plain_vit.vit_s16((32, 48, 3), 5, width=1 / 16)
 
 
@@ -26,8 +29,8 @@ def test_it_has_the_published_parameters_and_its_sites():
     assert shapes == [(None, 224, 224, 3), *[(None, 196, 384)] * 3]
 
 
-def test_it_starts_undecided_and_every_weight_is_reached():
-    model = tiny()
+def test_it_starts_undecided_and_every_weight_is_reached(tiny):
+    model = tiny
     assert np.abs(keras.ops.convert_to_numpy(model(normal((2, 32, 48, 3))))).max() == 0
     whole = nfm.NFMModel(model, nfm.Mixing(sites=["site_2"]))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -72,8 +75,8 @@ def test_positions_are_sines_of_column_and_row():
         plain_vit.positions(2, 2, 6)
 
 
-def test_it_is_saved_and_loaded(tmp_path):
-    model = nfm.remove_sites(tiny())
+def test_it_is_saved_and_loaded(tiny, tmp_path):
+    model = nfm.remove_sites(tiny)
     model.layers[-1].set_weights([normal((24, 5)), normal((5,))])
     model.save(tmp_path / "vit.keras")
     again, x = nfm.load_model(tmp_path / "vit.keras"), normal((2, 32, 48, 3))

@@ -12,12 +12,13 @@ pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="SavedModel is TensorFlow's format"
 )
 
-IMAGES = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 1), dtype=np.uint8)
+# Of two channels: no file has them, and files take the time of an export.
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 2), dtype=np.uint8)
 UNIT = (IMAGES / 255).astype("float32")
 
 
 def network(*head, first=(), dtype="float32"):
-    inputs = keras.Input((4, 4, 1), dtype=dtype)
+    inputs = keras.Input((4, 4, 2), dtype=dtype)
     x = inputs
     for layer in (*first, layers.Flatten(), *head):
         x = layer(x)
@@ -25,7 +26,7 @@ def network(*head, first=(), dtype="float32"):
 
 
 def nested():
-    part = keras.Sequential([keras.Input((16,)), layers.Dense(2, activation="softmax")])
+    part = keras.Sequential([keras.Input((32,)), layers.Dense(2, activation="softmax")])
     return network(part)
 
 
@@ -83,7 +84,7 @@ class InCode(keras.Model):
         self.dense = layers.Dense(2, activation="softmax")
 
     def call(self, x):
-        return self.dense(ops.reshape(x, (-1, 16)))
+        return self.dense(ops.reshape(x, (-1, 32)))
 
 
 def in_code():
@@ -95,12 +96,12 @@ def in_code():
 REFUSED = {
     "a model in code": (in_code, "must be a functional model.*Received: InCode"),
     "a softmax in code": (
-        lambda: network(layers.Reshape((4, 4, 1)), InCode()),
+        lambda: network(layers.Reshape((4, 4, 2)), InCode()),
         "must end in logits",
     ),
     "a softmax within": (nested, "must end in logits"),
     "an image": (
-        lambda: network(layers.Reshape((4, 4))),
+        lambda: network(layers.Reshape((4, 8))),
         r"logits of shape \(batch, classes\)",
     ),
     "two outputs": (

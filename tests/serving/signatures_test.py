@@ -11,10 +11,18 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_signatures_are_what_clients_are_told(tmp_path):
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A classifier, exported and loaded again."""
     import tensorflow as tf
 
-    model = tf.saved_model.load(str(export(small_classifier(), tmp_path)))
+    path = export(small_classifier(), tmp_path_factory.mktemp("models"))
+    return tf.saved_model.load(str(path))
+
+
+def test_signatures_are_what_clients_are_told(model):
+    import tensorflow as tf
+
     pixels = (None, 8, 8, 3)
     inputs = {
         "serving_default": tf.TensorSpec(pixels, tf.float32, name="images"),
@@ -61,10 +69,9 @@ def test_features_of_a_network_with_an_activation_behind_its_last_dense_layer():
         np.testing.assert_array_equal(a, b)
 
 
-def test_no_images_are_refused_and_the_next_are_not(tmp_path):
+def test_no_images_are_refused_and_the_next_are_not(model):
     import tensorflow as tf
 
-    model = tf.saved_model.load(str(export(small_classifier(), tmp_path)))
     for name, key, dtype, shape in (
         ("serving_default", "images", tf.float32, (8, 8, 3)),
         ("serving_uint8", "images", tf.uint8, (8, 8, 3)),

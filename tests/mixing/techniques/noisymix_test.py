@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import compiled
+from conftest import BACKEND, compiled
 from keras import layers, ops
 
 import nfm_keras as nfm
@@ -29,6 +29,8 @@ def model_of(technique, mixing):
     model = nfm.NFMModel(network(), mixing, technique=technique)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.0), loss, metrics=["accuracy"])
+    # Of a single step: a graph takes seconds to trace.
+    model.run_eagerly = BACKEND == "tensorflow"
     return model
 
 
