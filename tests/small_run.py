@@ -3,8 +3,11 @@
 import dataclasses
 
 import h5py
+import keras
+from keras import layers
 
 from nfm_keras import training
+from nfm_keras.mixing import NoisyFeatureMixup
 
 NFM = training.Config(
     scheme="nfm",
@@ -17,6 +20,8 @@ NFM = training.Config(
     learning_rate=0.05,
     seed=3,
 )
+# The quickest to compile of those that have convolutions and batch statistics.
+CONVOLUTIONS = dataclasses.replace(NFM, network="small_run:convolutional")
 # The recipe of the vision transformers, and their options.
 VIT = dataclasses.replace(
     NFM,
@@ -34,6 +39,16 @@ VIT = dataclasses.replace(
     warmup_epochs=1,
     label_smoothing=0.1,
 )
+
+
+def convolutional(input_shape, num_classes):
+    """A convolution and its statistics between two sites."""
+    inputs = keras.Input(input_shape)
+    x = NoisyFeatureMixup(name="site_0")(inputs)
+    x = layers.Conv2D(4, 3, strides=2, use_bias=False)(x)
+    x = layers.ReLU()(layers.BatchNormalization()(x))
+    x = layers.Flatten()(NoisyFeatureMixup(name="site_1")(x))
+    return keras.Model(inputs, layers.Dense(num_classes)(x))
 
 
 def train(config, folder, **options):
