@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import BACKEND
-from small_run import CONVOLUTIONS, NFM, VIT, arrays, train
+from small_run import LAYERED, NFM, VIT, arrays, train
 
 from nfm_keras import data, records, training
 from nfm_keras.records import history
@@ -29,11 +29,6 @@ EMA = dataclasses.replace(
     validation=50,
     eval_every=2,
 )
-# On a CPU, PyTorch 2.13 with two threads does not repeat a network with convolutions:
-# of two undisturbed runs with the same images, draws and weights, the first step's
-# gradient of one kernel (1x1, strides 2) differs in its last bits.
-MLP = dataclasses.replace(NFM, network="mlp", depth=2)
-LAYERED = MLP if BACKEND == "torch" else CONVOLUTIONS
 # NumPy inside the step, coins, levels that change, smoothed labels.
 PUZZLE = dataclasses.replace(
     NFM,
