@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,7 @@ def _become(arguments, cwd, out, err):
     for number, path in enumerate((os.devnull, out, err)):
         mode = os.O_RDWR | os.O_CREAT if number else os.O_RDONLY
         os.dup2(os.open(path, mode), number)
+    signal.alarm(300)  # ends what hangs
     os.chdir(cwd)
     sys.path[0] = cwd
     sys.argv = arguments
