@@ -4,14 +4,12 @@
 """
 
 import json
-import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import keras
 import numpy as np
+import programs
 import pytest
 from conftest import BACKEND
 
@@ -79,14 +77,7 @@ def logits_of(classifier):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_models_of_all_schemes_load_in_a_new_process(way, tmp_path):
-    arguments = [way + LOAD, str(MODELS), str(tmp_path / "found.npz")]
-    done = subprocess.run(
-        [sys.executable, "-c", *arguments],
-        cwd=FILES.parents[2],
-        env=os.environ | {"KERAS_BACKEND": BACKEND},
-        capture_output=True,
-        text=True,
-    )
+    done = programs.run(way + LOAD, MODELS, tmp_path / "found.npz")
     assert done.returncode == 0, done.stderr[-3000:]
     found = np.load(tmp_path / "found.npz")
     wanted = dict(np.load(MODELS / "expected.npz"))

@@ -76,7 +76,7 @@ def refresh_statistics(model, batches, steps):
     """Runs training passes that change nothing but batch normalisation's averages.
 
     The passes mix and perturb as the model's training steps do, since those made the
-    averages that are replaced.
+    averages that are replaced. A network that has none is left as it is.
 
     Args:
         model: `NFMModel`, with the weights that the averages are wanted for.
@@ -87,6 +87,8 @@ def refresh_statistics(model, batches, steps):
     Reference:
         [Izmailov et al., 2018](https://arxiv.org/abs/1803.05407), section 3.2.
     """
+    if not model.model.non_trainable_weights:
+        return
     first = int(ops.convert_to_numpy(model.step))
     sites = () if model.mixing.is_identity else model.site_layers
     for index, (images, _) in zip(range(steps), batches):

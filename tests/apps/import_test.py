@@ -1,9 +1,7 @@
 """Classifiers with layers of their own, at the commands."""
 
-import subprocess
-import sys
-
 import keras
+import programs
 import pytest
 
 from nfm_keras.evaluation import classifiers
@@ -31,9 +29,8 @@ def test_layers_of_ones_own_are_imported(tmp_path, monkeypatch):
     model.add(keras.layers.Flatten())
     model.add(keras.layers.Dense(3))
     model.save(tmp_path / "mine.keras")
-    command = [sys.executable, "-m", "apps.export"]
-    command += ["--model=mine=mine.keras", "--format=litert", "--import=my_layers"]
-    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    command = ["apps.export", "--model=mine=mine.keras", "--format=litert"]
+    found = programs.run(*command, "--import=my_layers", cwd=tmp_path)
     assert found.returncode == 0, found.stderr
     assert (tmp_path / "savedmodels" / "mine.tflite").exists()
 

@@ -44,7 +44,8 @@ def train_and_evaluate():
     assert keras.backend.backend() == "jax"
     train, _, test = data.load("digits", limit=640)
     spec = train.spec
-    network = networks.build("mlp", spec.shape, 10, mean=spec.mean, std=spec.std)
+    settings = {"depth": 2, "mean": spec.mean, "std": spec.std}
+    network = networks.build("mlp", spec.shape, 10, **settings)
     rescale = keras.layers.Rescaling(1 / 255)
     model = nfm.NFMModel(network, nfm.Mixing(sigma_add=0.1), preprocess=rescale)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

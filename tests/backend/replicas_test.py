@@ -1,11 +1,8 @@
 """Replicas: several of them in a process of its own, which has two devices."""
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
+import programs
 import pytest
 from conftest import BACKEND
 from keras import ops
@@ -37,13 +34,7 @@ def test_means_of_one_replica_are_the_numbers():
 
 @needs_tensorflow
 def test_two_replicas_agree():
-    done = subprocess.run(
-        [sys.executable, __file__],
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    done = programs.run(__file__)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -1,9 +1,8 @@
 import dataclasses
 import math
-import subprocess
-import sys
 
 import numpy as np
+import programs
 import pytest
 from conftest import run, runs, save_run, score, scored
 
@@ -207,8 +206,7 @@ def test_nothing_to_show_is_a_clear_error_and_nan_alone_is_none(tmp_path):
 
 
 def report(*arguments):
-    command = [sys.executable, "-m", "apps.report", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return programs.run("apps.report", *arguments)
 
 
 def test_report_writes_tables_and_figures_and_names_what_is_broken(tmp_path):

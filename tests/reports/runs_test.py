@@ -2,12 +2,11 @@ import csv
 import dataclasses
 import json
 import re
-import subprocess
-import sys
 import types
 import urllib.parse
 
 import numpy as np
+import programs
 import pytest
 from conftest import check_latex, run, save_run, score, scored
 
@@ -223,8 +222,7 @@ def test_the_app_takes_an_experiment_by_name(tmp_path):
     held = a_run("nfm", 0)
     runs, output = lay(tmp_path / "runs", nfm=[held]), tmp_path / "report"
     flags = ["--experiment=fake", f"--runs={runs}", f"--output={output}"]
-    command = [sys.executable, "-c", FAKE, *flags, json.dumps(vars(experiment()))]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = programs.run(FAKE, *flags, json.dumps(vars(experiment())))
     assert result.returncode == 0, result.stderr
     assert "1 run(s) reported" in result.stdout
     assert "1 of 3 rows" in (output / "table.md").read_text()

@@ -12,9 +12,10 @@ from nfm_keras.reports.pages.theory import measure, write
 def test_the_page_has_a_row_for_each_classifier_and_site(tmp_path):
     keras.utils.set_random_seed(0)
     network = remove_sites(networks.mlp((8, 8, 1), 10, width=0.25, depth=2))
-    loaded = [Loaded("one", network), Loaded("two", network)]
-    sites = ["input", "dense_1"]
-    record = measure(loaded, sites, dataset="digits", limit=32, scored=40, certified=4)
+    sites, counts = ["input", "dense_1"], {"limit": 32, "scored": 40, "certified": 4}
+    record = measure([Loaded("one", network)], sites, dataset="digits", **counts)
+    two = {"name": "two", "group": "two"}
+    record["classifiers"].append(record["classifiers"][0] | two)
     page = write(record, tmp_path)
     text = page.read_text(encoding="utf-8")
     assert text.index("small noise") < text.index("| one")

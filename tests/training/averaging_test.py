@@ -4,18 +4,19 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
-from small_run import NFM, arrays
+from small_run import LAYERED, arrays
 
 import nfm_keras as nfm
 from nfm_keras import training
 from nfm_keras.training import averaging
+from nfm_keras.training import run as running
 
 pytestmark = pytest.mark.backends
 
 
 def test_the_classifier_has_the_mean_of_the_last_epochs(tmp_path, monkeypatch):
     """Also of a run that was stopped between them."""
-    config = dataclasses.replace(NFM, network="mlp", epochs=4, swa_epochs=3)
+    config = dataclasses.replace(LAYERED, epochs=4, swa_epochs=3)
     ends = []
     update = averaging.Averages.update
 
@@ -29,6 +30,7 @@ def test_the_classifier_has_the_mean_of_the_last_epochs(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(averaging.Averages, "update", spy)
+    monkeypatch.setattr(running, "_STATISTICS_STEPS", 3)
     folder = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         training.train(config, folder, verbose=0)

@@ -7,6 +7,7 @@ from conftest import BACKEND
 
 import nfm_keras as nfm
 from nfm_keras import data, training
+from nfm_keras.networks import backbones
 
 
 @pytest.fixture(scope="module")
@@ -14,16 +15,27 @@ def folder(tmp_path_factory):
     return photograph_sets.write(tmp_path_factory.mktemp("photos"), classes=2, images=4)
 
 
-@pytest.mark.parametrize(
-    "network",
-    [
-        "applications/vgg16",
-        pytest.param("keras_cv/resnet18_v2", marks=pytest.mark.backends),
-    ],
-)
+@pytest.mark.backends
+def test_a_run_of_a_small_backbone(folder, tmp_path, monkeypatch):
+    """Of two stages of the four, the second of which is narrow."""
+    pytest.importorskip("keras_cv")
+    stages = {"filters": (64, 8), "strides": (1, 2), "blocks": (2, 2)}
+    settings = {f"stackwise_{name}": each for name, each in stages.items()}
+    small = {"block_type": "basic_block", **settings}
+    monkeypatch.setattr(
+        backbones, "KERAS_CV", {"resnet18_v2": ("ResNetV2Backbone", small)}
+    )
+    check_run("keras_cv/resnet18_v2", folder, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["applications/vgg16", "keras_cv/resnet18_v2"])
 def test_a_run_of_a_backbone(network, folder, tmp_path):
-    if network.startswith("keras_cv/"):
-        pytest.importorskip("keras_cv")
+    pytest.importorskip(network.partition("/")[0].replace("applications", "keras"))
+    check_run(network, folder, tmp_path)
+
+
+def check_run(network, folder, tmp_path):
     config = training.Config(
         dataset=f"folder:{folder}",
         image_size=32,
@@ -35,7 +47,8 @@ def test_a_run_of_a_backbone(network, folder, tmp_path):
     )
     run = tmp_path / "run"
     record = training.train(config, run, verbose=0)
-    assert record.config["sites"][0] == "site_input"
+    first, *levels = record.config["sites"]
+    assert first == "site_input" and len(levels) > 0
     assert training.train(config, run, resume=True) == record
     classifier = nfm.load_model(run / training.CLASSIFIER, compile=False)
     test = data.load(config.dataset, image_size=32).test

@@ -1,13 +1,14 @@
 """A step that is compiled while the images are read leaves no trace in a run."""
 
 import dataclasses
+import functools
 import threading
 
 import keras
 import numpy as np
 import pytest
 from conftest import BACKEND, slow_but
-from small_run import NFM, train
+from small_run import CONVOLUTIONS, NFM, train
 
 from nfm_keras import data
 from nfm_keras.data import from_config, loading
@@ -15,7 +16,7 @@ from nfm_keras.mixing.model import NFMModel
 from nfm_keras.training import distribution, early
 
 pytestmark = pytest.mark.backends
-MLP = dataclasses.replace(NFM, network="mlp")
+MLP = dataclasses.replace(NFM, network="mlp", depth=2)
 compiles = pytest.mark.skipif(BACKEND == "torch", reason="no step is compiled")
 
 
@@ -47,60 +48,73 @@ def weights(folder):
 
 
 SETTINGS = {
-    "convolutions": {"network": "small_resnet"},
-    "skipping": {"on_nan": "skip", "noise_schedule": "rise", "steps_per_execution": 2},
+    "convolutions": {"network": CONVOLUTIONS.network, "depth": None},
+    "skipping": {"on_nan": "skip", "noise_schedule": "rise", "steps_per_execution": 2}
+    | {"depth": 1},
     "float16": {"scheme": "noisy_mixup", "precision": "mixed_float16", "ema": True},
     "adamw": {"optimizer": "adamw", "gradient_accumulation": 2, "schedule": "cosine"},
 }
 
 
+class Pair:
+    """A run that reads its images first, and one that reads them early."""
+
+    def __init__(self, kind, folder):
+        config = dataclasses.replace(MLP, epochs=1, **SETTINGS[kind])
+        self.folders = folder / "plain", folder / "ahead"
+        self.traces, self.first_step = [], threading.Event()
+        self.traced_before_read = False
+        with pytest.MonkeyPatch.context() as patch:
+            self.watch(patch)
+            plain = train(config, self.folders[0])
+            self.counts = [len(self.traces)]
+            outlined(patch)
+            self.first_step.clear()
+            ahead = train(config, self.folders[1])
+            self.counts.append(len(self.traces) - self.counts[0])
+        self.histories = plain.history, ahead.history
+
+    def watch(self, patch):
+        read, step = from_config.load, NFMModel.train_step
+
+        def train_step(model, *args):
+            self.traces.append(model)
+            self.first_step.set()
+            return step(model, *args)
+
+        def load(*place, **kept):
+            if threading.current_thread() is not threading.main_thread():
+                self.traced_before_read = self.first_step.wait(120)
+            return read(*place, **kept)
+
+        patch.setattr(NFMModel, "train_step", train_step)
+        patch.setattr(from_config, "load", load)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A function from a kind to the `Pair` of it."""
+    return functools.cache(lambda kind: Pair(kind, tmp_path_factory.mktemp(kind)))
+
+
 @compiles
 @pytest.mark.parametrize("kind", slow_but("convolutions skipping", SETTINGS))
-def test_the_run_is_the_same_to_the_bit(kind, monkeypatch, tmp_path):
-    config = dataclasses.replace(MLP, epochs=1, **SETTINGS[kind])
-    plain = train(config, tmp_path / "plain")
-    outlined(monkeypatch)
-    ahead = train(config, tmp_path / "ahead")
-    assert ahead.history == plain.history
-    for ours, theirs in zip(
-        weights(tmp_path / "ahead"), weights(tmp_path / "plain"), strict=True
-    ):
-        np.testing.assert_array_equal(ours, theirs)
+def test_the_run_is_the_same_to_the_bit(kind, pair):
+    plain, ahead = pair(kind).histories
+    assert ahead == plain
+    theirs, ours = map(weights, pair(kind).folders)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @compiles
-def test_the_step_is_traced_while_the_images_are_read(monkeypatch, tmp_path):
-    outlined(monkeypatch)
-    traced, read, step = threading.Event(), from_config.load, NFMModel.train_step
-
-    def train_step(self, *args):
-        traced.set()
-        return step(self, *args)
-
-    def load(*place, **kept):
-        if threading.current_thread() is not threading.main_thread():
-            assert traced.wait(120), "no step was traced before they were read"
-        return read(*place, **kept)
-
-    monkeypatch.setattr(NFMModel, "train_step", train_step)
-    monkeypatch.setattr(from_config, "load", load)
-    train(dataclasses.replace(MLP, epochs=1), tmp_path)
+def test_the_step_is_traced_while_the_images_are_read(pair):
+    assert pair("convolutions").traced_before_read
 
 
 @compiles
-@pytest.mark.parametrize("is_early", [False, True])
-def test_the_step_is_traced_once(is_early, monkeypatch, tmp_path):
-    traces, step = [], NFMModel.train_step
-
-    def train_step(self, *args):
-        traces.append(self)
-        return step(self, *args)
-
-    monkeypatch.setattr(NFMModel, "train_step", train_step)
-    if is_early:
-        outlined(monkeypatch)
-    train(MLP, tmp_path)
-    assert len(traces) == 1
+def test_the_step_is_traced_once_early_or_not(pair):
+    assert pair("convolutions").counts == [1, 1]
 
 
 def test_what_the_reader_raises_is_raised_and_the_folder_is_free(monkeypatch, tmp_path):

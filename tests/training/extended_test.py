@@ -17,7 +17,7 @@ from nfm_keras.training.weights.best import BestClassifier
 from nfm_keras.training.weights.files import initialise
 
 SHORT = dataclasses.replace(
-    NFM, network="mlp", schedule="constant", epochs=1, validation=60
+    NFM, network="mlp", depth=1, schedule="constant", epochs=1, validation=60
 )
 LONG = dataclasses.replace(SHORT, epochs=2)
 
@@ -124,7 +124,7 @@ def test_weights_of_another_network_are_refused_in_a_line(straight, tmp_path, ki
         path = tmp_path / "cut.weights.h5"
         path.write_bytes(b"half")
     else:
-        other = mlp((8, 8, 1), 10, width=0.5)
+        other = mlp((8, 8, 1), 10, width=0.5, depth=1)
         other.save(path) if kind == "of.keras" else other.save_weights(path)
     config = dataclasses.replace(LONG, init_from=str(path))
     with pytest.raises(ValueError, match=r"Received: [^\n]*\Z") as refused:

@@ -19,7 +19,7 @@ def diverging(**options):
 
 
 def test_a_run_that_diverges_stops_and_keeps_its_checkpoint(tmp_path, monkeypatch):
-    good = dataclasses.replace(NFM, network="mlp")
+    good = dataclasses.replace(NFM, network="mlp", depth=1)
     begin = FiniteLoss.on_epoch_begin
 
     def spoil(self, epoch, logs=None):

@@ -10,8 +10,8 @@ from nfm_keras.training.folder import locked
 
 HOLDER = """
 import sys, time
-from nfm_keras.training.folder import locked
-with locked(sys.argv[1]):
+from nfm_keras.records.lock import locked  # what a run's folder is locked by, alone
+with locked(sys.argv[1], "run is in use"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -20,9 +20,8 @@ with locked(sys.argv[1]):
 @pytest.fixture
 def holder(tmp_path):
     """Another process that holds the lock of `tmp_path / "run"`."""
-    command = [sys.executable, "-c", HOLDER, str(tmp_path / "run")]
-    environment = os.environ | {"KERAS_BACKEND": "jax"}  # the fastest to import
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "run" / ".lock")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"held\n"
     yield process
     process.kill()

@@ -5,13 +5,12 @@ import keras
 import numpy as np
 import pytest
 from conftest import BACKEND
-from small_run import NFM, VIT, arrays, train
+from small_run import LAYERED, NFM, VIT, arrays, train
 
 from nfm_keras import data, records, training
 from nfm_keras.records import history
 from nfm_keras.training import checkpoints
 from nfm_keras.training import fit as fitting
-from nfm_keras.training import run as running
 
 pytestmark = pytest.mark.backends
 
@@ -20,6 +19,7 @@ EMA = dataclasses.replace(
     NFM,
     scheme="noisy_mixup",
     network="mlp",
+    depth=2,
     epochs=3,
     optimizer="adamw",
     learning_rate=1e-3,
@@ -29,15 +29,12 @@ EMA = dataclasses.replace(
     validation=50,
     eval_every=2,
 )
-# On a CPU, PyTorch 2.13 with two threads does not repeat a network with convolutions:
-# of two undisturbed runs with the same images, draws and weights, the first step's
-# gradient of one kernel (1x1, strides 2) differs in its last bits.
-LAYERED = dataclasses.replace(NFM, network="mlp") if BACKEND == "torch" else NFM
 # NumPy inside the step, coins, levels that change, smoothed labels.
 PUZZLE = dataclasses.replace(
     NFM,
     scheme="puzzlemix",
     network="mlp",
+    depth=2,
     grids=(2, 4),
     attack_probability=0.5,
     label_smoothing=0.1,
@@ -53,11 +50,9 @@ def finished(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def layered(tmp_path_factory, finished):
+def layered(tmp_path_factory):
     """The same of `LAYERED`."""
-    if LAYERED is NFM:
-        return finished
-    folder = tmp_path_factory.mktemp("runs") / "mlp"
+    folder = tmp_path_factory.mktemp("runs") / "layered"
     return folder, train(LAYERED, folder)
 
 
@@ -101,8 +96,9 @@ def test_a_run_leaves_config_checkpoints_record_and_classifier(finished):
 
 
 def test_a_run_learns(tmp_path):
-    settings = {"scheme": "erm", "network": "mlp", "width": 1.0, "augment": False}
-    config = dataclasses.replace(NFM, epochs=10, schedule="constant", **settings)
+    settings = {"scheme": "erm", "network": "mlp", "depth": 2, "width": 1.0}
+    settings |= {"schedule": "constant", "augment": False}
+    config = dataclasses.replace(NFM, epochs=10, **settings)
     curves = train(config, tmp_path).history
     assert curves["val_accuracy"][-1] > 0.8  # 0.1 is chance, of 256 images
     assert curves["val_loss"][-1] < 0.5 * curves["val_loss"][0]
@@ -203,7 +199,7 @@ def test_a_resumed_run_is_the_undisturbed_one_bit_for_bit(
     assert min(table.pop("seconds")) > 0
     _assert_same(table, expected.history)
     a, b = arrays(whole), arrays(tmp_path)
-    assert a.keys() == b.keys() and len(a) > 15
+    assert a.keys() == b.keys() and len(a) > 10
     _assert_same(a, b)
     a, b = (
         keras.saving.load_model(f / training.CLASSIFIER, compile=False).get_weights()
@@ -243,55 +239,3 @@ def test_a_folder_with_another_config_is_refused(finished):
     assert "'epochs': 2" in expected and "'sigma_add': 0.4" in expected
     assert "'epochs': 5" in received and "'sigma_add': 0.7" in received
     assert records.load(folder / "record.json") == record
-
-
-def test_mixed_precision_is_saved_as_float32(tmp_path, monkeypatch):
-    compiled = []
-
-    def spy(*args):
-        compiled.append(compile_model(*args))
-        return compiled[0]
-
-    compile_model = training.compile_model
-    monkeypatch.setattr(running, "compile_model", spy)
-    mixed = {"network": "mlp", "epochs": 1, "precision": "mixed_bfloat16"}
-    train(dataclasses.replace(NFM, **mixed), tmp_path)
-    saved = keras.saving.load_model(tmp_path / training.CLASSIFIER, compile=False)
-    assert {layer.dtype_policy.name for layer in saved.layers} == {"float32"}
-    assert keras.config.dtype_policy().name == "float32"
-    images = data.load("digits", limit=100).test.images
-    mixed = compiled[0].predict(images, verbose=0).astype("float32")
-    plain = saved.predict(images / np.float32(255), verbose=0)
-    assert plain.dtype == np.float32
-    mixed, plain = (keras.ops.softmax(z) for z in (mixed, plain))
-    np.testing.assert_allclose(mixed, plain, atol=2e-2)
-
-
-def test_float16_scales_the_loss_and_an_overflow_costs_one_step(tmp_path, monkeypatch):
-    """At a scale at which all gradients overflow, weights wait until it came down."""
-    compiled = []
-
-    def spy(*args):
-        compiled.append(compile_model(*args))
-        compiled[-1].optimizer.dynamic_scale.assign(2.0**40)
-        return compiled[-1]
-
-    compile_model = training.compile_model
-    monkeypatch.setattr(running, "compile_model", spy)
-    half = {"scheme": "erm", "network": "mlp", "precision": "mixed_float16"}
-    longer = {"batch_size": 8, "epochs": 6, "schedule": "constant"}
-    config = dataclasses.replace(NFM, **half, **longer)
-    record = train(config, tmp_path)
-    optimizer = compiled[0].optimizer
-    assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    scale = float(keras.ops.convert_to_numpy(optimizer.dynamic_scale))
-    done = int(keras.ops.convert_to_numpy(optimizer.iterations))
-    assert scale < 2.0**40 and 6 * 32 - 40 <= done < 6 * 32
-    assert np.isfinite(record.history["loss"]).all()
-    assert record.history["val_loss"][-1] < record.history["val_loss"][0] - 0.05
-    # And a run that goes on has the scale that it had.
-    monkeypatch.undo()
-    model = compile_model(*training.resolve(config), steps=32)
-    checkpoints.restore(model, tmp_path / "checkpoints")
-    assert float(keras.ops.convert_to_numpy(model.optimizer.dynamic_scale)) == scale
-    keras.config.set_dtype_policy("float32")
