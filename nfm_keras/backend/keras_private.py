@@ -6,6 +6,7 @@ other module but `keras_compiled`, which has those of losses and metrics, names 
 of Keras that begins with an underscore, or `keras.src`.
 """
 
+import contextlib
 import functools
 
 import keras
@@ -82,7 +83,10 @@ def build_before_training(model, make):
         nonlocal built
         # A generator, as of `train_on_batch`, does not tell what it gives.
         if not built and hasattr(iterator, "element_spec"):
-            build_state(model, iterator.element_spec)
+            # Tensors of unknown rank, losses that need values: the step says what is
+            # wrong, or makes its variables itself.
+            with contextlib.suppress(Exception):
+                build_state(model, iterator.element_spec)
         built = True
         return function(iterator)
 

@@ -9,6 +9,7 @@ from conftest import BACKEND, JITS, QUICK, slow_but
 from keras import layers
 
 import nfm_keras as nfm
+from nfm_keras.backend import keras_private
 from nfm_keras.mixing import schemes
 from nfm_keras.mixing.techniques.base import Batch, Technique
 from nfm_keras.mixing.techniques.losses import SmoothedCrossentropy
@@ -124,6 +125,14 @@ def test_a_step_is_traced_once(monkeypatch):
     model.compile("adam", loss, metrics=["accuracy"])
     fit(model, epochs=2)
     assert len(traced) == 1
+
+
+def test_a_step_whose_variables_cannot_be_made_before_it_makes_them(monkeypatch):
+    def fails(model, batch):
+        raise ValueError("No tensor of unknown rank.")
+
+    monkeypatch.setattr(keras_private, "build_state", fails)
+    assert np.isfinite(fit(model_of("erm"))["loss"]).all()
 
 
 def test_a_technique_of_ones_own_is_one_method():
