@@ -44,7 +44,8 @@ def _process():
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    atexit.register(process.communicate)  # it ends where nothing more is asked
+    atexit.register(process.communicate)
+    atexit.register(process.kill)  # called before
     return process
 
 
@@ -55,7 +56,7 @@ def _copies():
             return json.loads(line)
         _, status = os.wait()
         print(os.waitstatus_to_exitcode(status), flush=True)
-    sys.exit()
+    os._exit(0)  # nothing more is asked, or who asked is gone
 
 
 def _become(arguments, cwd, out, err):

@@ -6,6 +6,8 @@
 import json
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -77,7 +79,12 @@ def logits_of(classifier):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_models_of_all_schemes_load_in_a_new_process(way, tmp_path):
-    done = programs.run(way + LOAD, MODELS, tmp_path / "found.npz")
+    arguments = way + LOAD, str(MODELS), str(tmp_path / "found.npz")
+    if way.startswith("import nfm_keras, keras"):  # a copy has imported Keras first
+        command = [sys.executable, "-c", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
+    else:
+        done = programs.run(*arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     found = np.load(tmp_path / "found.npz")
     wanted = dict(np.load(MODELS / "expected.npz"))
