@@ -38,6 +38,9 @@ import pytest
 BACKEND = keras.backend.backend()
 
 
+STARTS_PROCESSES = ("subprocess", "import programs", "import replicas")
+
+
 def pytest_collection_modifyitems(items):
     """Marks the tests of files that start processes, for `make quick`.
 
@@ -45,7 +48,7 @@ def pytest_collection_modifyitems(items):
     """
     texts = {item.path: item.path.read_text(encoding="utf-8") for item in items}
     for item in items:
-        if any(word in texts[item.path] for word in ("subprocess", "import replicas")):
+        if any(word in texts[item.path] for word in STARTS_PROCESSES):
             item.add_marker("process")
     items.sort(key=lambda item: item.get_closest_marker("process") is None)
 
