@@ -76,7 +76,7 @@ def build_before_training(model, make):
     function = model.train_function
     if function is before or keras.backend.backend() != "tensorflow":
         return
-    built = model._distribute_strategy is not None  # Keras has made them then
+    built = False
 
     @functools.wraps(function)
     def build_and_run(iterator):

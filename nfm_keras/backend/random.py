@@ -94,8 +94,7 @@ def bits(key, shape):
 def _scrambled(key):
     """The key and counter of Philox that `tf.random` makes of a seed.
 
-    In 5 operations where `tf.random.stateless_uniform` takes 50: a step has seven
-    seeds, and building its graph is most of what a training waits for at its start.
+    By fewer operations: a step makes them seven times, and builds its graph first.
     """
     seed = tf.constant([0x02461E293EC8F720], tf.uint64)
     words = _philox([4], seed, tf.cast(key, tf.uint64), tf.uint32)
@@ -233,7 +232,7 @@ def beta_from_uniform(u, alpha, beta):
 
 
 def _log_gamma(u, a):
-    """Logarithms of draws from Gamma(a, 1), of uniforms along the second axis.
+    """Logarithms `(2, ...)` of draws from Gamma(a, 1), of uniforms `(2, n, ...)`.
 
     By Marsaglia and Tsang (2000) at a + 1, and log G(a) = log G(a + 1) + log(U) / a.
     """

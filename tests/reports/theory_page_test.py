@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from nfm_keras import networks, records, theory
 from nfm_keras.evaluation.classifiers import Loaded
@@ -32,6 +33,23 @@ def test_the_page_has_a_row_for_each_classifier_and_site(tmp_path):
     assert f"| {found.r1.value:.2e} | {found.r2.value:.2e} |" in text
     html = page.with_suffix(".html").read_text(encoding="utf-8")
     assert html.count("<table") == 7 and html.count("<img") == 3
+
+
+@pytest.mark.slow
+def test_classifiers_are_measured_one_by_one():
+    counts = {"limit": 32, "scored": 40, "certified": 4}
+    loaded = []
+    for name, width in (("one", 0.25), ("two", 0.5)):
+        network = networks.mlp((8, 8, 1), 10, width=width, depth=2)
+        loaded.append(Loaded(name, remove_sites(network)))
+    both = measure(loaded, ["input"], dataset="digits", **counts)["classifiers"]
+    assert [found["name"] for found in both] == ["one", "two"]
+    for found, model in zip(both, loaded, strict=True):
+        (alone,) = measure([model], ["input"], dataset="digits", **counts)[
+            "classifiers"
+        ]
+        assert found["margins"] == alone["margins"]
+    assert both[0]["margins"] != both[1]["margins"]
 
 
 def _check_smoothing(found):

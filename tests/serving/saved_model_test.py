@@ -3,8 +3,8 @@ import os
 
 import keras
 import numpy as np
+import programs
 import pytest
-from in_process import run_app
 from small_classifier import small_classifier
 
 from nfm_keras import networks, records
@@ -173,7 +173,7 @@ def test_weights_are_stored_once_and_without_the_optimizer(tmp_path):
     assert stored == classifier.count_params()
 
 
-def test_command_exports_a_run(tmp_path, capsys):
+def test_command_exports_a_run(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     small_classifier(classes=10).save(run / "classifier.keras")
@@ -185,9 +185,10 @@ def test_command_exports_a_run(tmp_path, capsys):
     scored = records.Evaluation("nfm-0", "cifar10", "", [], scores=(score,))
     records.save_evaluation(scored, run / records.EVALUATION_FILE)
     flags = [f"--run_dir={run}", f"--output={tmp_path / 'served'}", "--name=toy"]
-    run_app("export", *flags)
+    done = programs.run("apps.export", *flags)
+    assert done.returncode == 0, done.stderr
     path = tmp_path / "served" / "toy" / "1"
-    assert capsys.readouterr().out.strip() == str(path)
+    assert done.stdout.strip() == str(path)
     assert records.load(path / "record.json").scores == (score,)
     assert records.load_evaluation(path / records.EVALUATION_FILE) == scored
     assert "| `fog@1` | pixel | 50.00 |" in (path / "model_card.md").read_text()

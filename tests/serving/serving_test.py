@@ -16,8 +16,8 @@ import urllib.request
 
 import keras
 import numpy as np
+import programs
 import pytest
-from in_process import run_app
 
 from nfm_keras import networks
 from nfm_keras.mixing import sites
@@ -262,12 +262,14 @@ def test_a_c_program_gets_errors_and_goes_on(run_model, exported, files, tmp_pat
         assert line[:2] == ["error", "3"]
 
 
-def test_serve_check_compares_server_and_folder(server, exported, capsys):
+def test_serve_check_compares_server_and_folder(server, exported):
     rest, grpc = server
     both = [f"--rest={rest}/v1/models/toy", f"--grpc={grpc}", "--model=toy"]
     digits = ["--dataset=digits", "--limit=3"]
-    run_app("serve_check", *both, *digits, f"--savedmodel={exported[0]}")
-    same = capsys.readouterr().out
+    given = [*both, *digits, f"--savedmodel={exported[0]}"]
+    done = programs.run("apps.serve_check", *given)
+    assert done.returncode == 0, done.stderr
+    same = done.stdout
     assert same.count("3 AVAILABLE") == 2 and same.count("digits[2]: class ") == 2
     assert same.count("3 image(s) in") == same.count(f"equal to {exported[0]} to") == 2
 
@@ -278,8 +280,8 @@ def test_serve_check_ends_where_they_differ(server, tmp_path, files):
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
     )
     other = export(classifier, tmp_path / "other")
-    given = [f"--images={tmp_path / 'a.png'}", f"--savedmodel={other}"]
-    with pytest.raises(SystemExit) as ended:
-        run_app("serve_check", f"--grpc={server[1]}", "--model=toy", *given)
-    assert f"must equal those of {other}" in ended.value.code
-    assert "a difference of" in ended.value.code
+    given = [f"--grpc={server[1]}", "--model=toy", f"--images={tmp_path / 'a.png'}"]
+    done = programs.run("apps.serve_check", *given, f"--savedmodel={other}")
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert f"must equal those of {other}" in last and "a difference of" in last
