@@ -23,6 +23,12 @@ python -m apps.report --leaderboard --runs=results/cifar10,results/table1 --outp
 writes leaderboard.md and leaderboard.html, one page that can be sorted, with a row for
 every evaluation there is.
 
+python -m apps.report --against=sigma_add,sigma_mult --runs=runs/nfm --output=report
+
+draws accuracy against a setting that runs differ in, here the level of the noise they
+were trained with, a line a scheme, into against_sigma_add.png. Settings after the first
+go with it from run to run; what else differs makes lines of its own.
+
 With an experiment, the rows and their order are its own, each run is looked for in
 RUNS/<row>/seed_<n>, the table links the records, and the paper's numbers are beside
 ours.
@@ -49,9 +55,13 @@ _SIDE_BY_SIDE = flags.DEFINE_bool(
 _LEADERBOARD = flags.DEFINE_bool(
     "leaderboard", False, "Rank all evaluations in one table that can be sorted."
 )
+_AGAINST = flags.DEFINE_list(
+    "against", None, "Draw accuracy against this setting, and name those that go along."
+)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
 _SKIP = flags.DEFINE_bool("skip_broken", False, "Warn about broken records only.")
 flags.mark_flag_as_required("runs")
+_ONE_OF = _EXPERIMENT, _PAGES, _SIDE_BY_SIDE, _LEADERBOARD, _AGAINST
 
 
 def main(argv):
@@ -60,6 +70,9 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)
     if _PAGES.value == bool(_OUTPUT.value):
         raise app.UsageError("Give either --output=FOLDER or --pages.")
+    given = [flag.name for flag in _ONE_OF if flag.value]
+    if len(given) > 1:
+        raise app.UsageError(f"Give one of these at a time: --{', --'.join(given)}.")
     if _EXPERIMENT.value and (len(_RUNS.value) > 1 or _SKIP.value):
         raise app.UsageError(
             "--experiment takes one folder of --runs, and no --skip_broken."
@@ -89,6 +102,12 @@ def main(argv):
         count = sum(row.seeds for row in rows)
     else:
         runs = reports.read(_RUNS.value, skip_broken=_SKIP.value)
+        if _AGAINST.value:
+            for path in reports.write_against(
+                runs, _AGAINST.value, _OUTPUT.value, **looks
+            ):
+                print(path)
+            return
         written = reports.write(runs, _OUTPUT.value, paper=_PAPER.value, **looks)
         count = len(runs)
     for path in written:

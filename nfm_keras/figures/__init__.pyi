@@ -1,4 +1,5 @@
 from .accuracy import accuracy_curves as accuracy_curves
+from .accuracy import against_setting as against_setting
 from .comparison import clean_against_worst as clean_against_worst
 from .comparison import confusions as confusions
 from .comparison import differences as differences

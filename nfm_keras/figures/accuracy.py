@@ -1,4 +1,4 @@
-"""Curves of accuracy over the severity of a perturbation.
+"""Curves of accuracy over the severity of a perturbation or a setting of training.
 
 A number that was not measured (None or NaN) is a gap.
 """
@@ -18,6 +18,7 @@ from nfm_keras.figures.base import (
     finish,
     panel_grid,
     widen,
+    words,
 )
 from nfm_keras.figures.styles import model_styles
 from nfm_keras.records.ids import format_severity
@@ -40,6 +41,14 @@ AXES = {
     **{f"{kind}_l2": f"{name}, l2 ε ([0, 1] pixels)" for kind, name in _NAMES.items()},
 }
 """Axis labels of the kinds of perturbation."""
+
+_SETTINGS = {
+    "epochs": "epochs of training",
+    "sigma_add": "additive noise in training, σ",
+    "sigma_mult": "multiplicative noise in training, σ",
+    "alpha": "α of Beta(α, α)",
+    "limit": "training images",
+}
 
 
 def accuracy_curves(
@@ -101,6 +110,56 @@ def accuracy_curves(
         if counts and kind in counts:
             text = f"n = {counts[kind]:,} images"
             axis.set_title(text, fontsize=8, loc="right")
+    return finish(figure, path, title, caption, order=styles)
+
+
+def against_setting(
+    panels: Mapping[str, Mapping[str, Sequence[Point]]],
+    setting: str,
+    path: StrPath,
+    styles: Mapping[str, dict],
+    *,
+    title: str | None = None,
+    caption: str = "",
+) -> Figure:
+    """Draws accuracy against a setting of training, one panel a perturbation.
+
+    Args:
+        panels: dict `{perturbation: {line: points}}`, points a list of `(value of the
+            setting, accuracy, low, high)` in rising order, the last three in percent;
+            NaN is a gap.
+        setting: str, a field of `nfm_keras.training.Config`.
+        path: PNG, PDF or SVG file to write; its folder is created.
+        styles: dict from line to line properties, in the order of the legend.
+        title: str.
+        caption: str, small under the title.
+
+    Returns:
+        The `matplotlib.figure.Figure` written.
+
+    Raises:
+        ValueError: If there is no panel.
+
+    Example:
+
+    >>> looks = {"nfm": {"color": "black", "marker": "o"}}
+    >>> lines = {"nfm": [(20, 79.6, 78.8, 80.4), (30, 87.2, 86.5, 87.9)]}
+    >>> figure = against_setting({"clean": lines}, "epochs", "epochs.png", looks)
+    """
+    check_any(panels, "`panels` must hold at least one perturbation", panels)
+    across = math.ceil(len(panels) / math.ceil(len(panels) / 4))
+    width = min(4, _WIDTH / across)
+    figure, axes = panel_grid(len(panels), across, width, height=3)
+    for axis, (name, lines) in zip(axes, panels.items(), strict=True):
+        for line, points in lines.items():
+            if len(points) > 1:
+                draw(axis, points, line, styles[line])
+            else:  # a shade has no width there
+                draw_points(axis, points, [points[0][0]], line, styles[line])
+        axis.set_title(words(name).replace("@", " "), fontsize=9)
+        axis.set_xlabel(_SETTINGS.get(setting, words(setting)))
+        axis.set_ylabel("accuracy (%)")
+        widen(axis)
     return finish(figure, path, title, caption, order=styles)
 
 

@@ -6,5 +6,6 @@ from .page import write_pages as write_pages
 from .runs import find as find
 from .runs import read as read
 from .runs import write as write
+from .runs import write_against as write_against
 from .runs import write_evaluations as write_evaluations
 from .runs import write_experiment as write_experiment

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from nfm_keras import records
 from nfm_keras.mixing import schemes
 from nfm_keras.records.schema import refuse_difference
-from nfm_keras.reports import aggregate, curves, suite, tables
+from nfm_keras.reports import aggregate, suite, tables
+from nfm_keras.reports.curves import corruptions, epochs, settings, severities
 from nfm_keras.types import StrPath
 
 # Of a scheme, but no field of a config as they stand.
@@ -39,16 +40,52 @@ def write(
     Raises:
         ValueError: If there is no run, or a column that no run has.
     """
-    folder = pathlib.Path(folder)
-    if not runs:
-        raise ValueError("A report needs at least one record. Received: none")
-    protocols, written = aggregate.protocols(runs), []
-    for protocol in protocols:
-        place = folder if len(protocols) == 1 else folder / protocol
+    written = []
+    for protocol, place in _places(runs, folder):
         aggregates = aggregate.over_settings(runs, protocol)
         _write_scores(aggregates, place, title, columns, paper)
         written.append(place / "table.md")
-    _write_history(aggregate.over_settings(runs, "none"), folder, title)
+    _write_history(aggregate.over_settings(runs, "none"), pathlib.Path(folder), title)
+    return written
+
+
+def write_against(
+    runs: Sequence[records.Record],
+    fields: Sequence[str],
+    folder: StrPath,
+    *,
+    title: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> list[pathlib.Path]:
+    """Draws the accuracy of runs against a setting that they differ in.
+
+    Args:
+        runs: List of `Record`.
+        fields: The field of the horizontal axis, and those that go with it, as in
+            `nfm_keras.reports.curves.settings.draw`.
+        folder: Where to write against_<field>.png, or a folder of it a protocol where
+            runs were scored under both.
+        title: Title of the figure.
+        columns: One panel each, such as `["clean", "pgd@1/255"]`; `None` for those
+            that a table would have.
+
+    Returns:
+        Paths of the figures.
+
+    Raises:
+        ValueError: If there is no run, a column or a field that no run has, or what
+            `nfm_keras.reports.curves.settings.draw` refuses.
+
+    Example:
+
+    >>> write_against(runs, ["sigma_add", "sigma_mult"], "report")  # doctest: +SKIP
+    """
+    written = []
+    for protocol, place in _places(runs, folder):
+        path = place / f"against_{fields[0]}.png"
+        aggregates = aggregate.over_settings(runs, protocol)
+        settings.draw(aggregates, fields, path, columns=columns, title=title)
+        written.append(path)
     return written
 
 
@@ -170,6 +207,14 @@ def find(
     return runs
 
 
+def _places(runs, folder):
+    """The protocols of runs, and the folder of what is written under each of them."""
+    if not runs:
+        raise ValueError("A report needs at least one record. Received: none")
+    names, folder = aggregate.protocols(runs), pathlib.Path(folder)
+    return [(name, folder if len(names) == 1 else folder / name) for name in names]
+
+
 def _of_row(paths, folder, name):
     """The paths of the records in `<folder>/<name>/seed_<n>`."""
     row = pathlib.Path(folder, name)
@@ -224,11 +269,11 @@ def _write_scores(aggregates, folder, title, columns, paper):
     table = tables.to_read(aggregates, columns, paper=paper, grouped=True)
     records.write_text(folder / "table.tex", table.to_latex(caption))
 
-    if curves.families(a.cells for a in aggregates):
-        curves.curves(aggregates, folder / "curves.png", title=title)
-    curves.corruptions(aggregates, folder / "corruptions.png", title=title)
+    if severities.families(a.cells for a in aggregates):
+        severities.draw(aggregates, folder / "curves.png", title=title)
+    corruptions.draw(aggregates, folder / "corruptions.png", title=title)
 
 
 def _write_history(aggregates, folder, title):
     if any(record.history for a in aggregates for record in a.records):
-        curves.histories(aggregates, folder / "history.png", title=title)
+        epochs.draw(aggregates, folder / "history.png", title=title)

@@ -10,8 +10,9 @@ from nfm_keras.corruptions.constants import EXTRA, NAMES, SEVERITIES, STANDARD
 from nfm_keras.figures.styles import model_styles
 from nfm_keras.records import ids
 from nfm_keras.records.ids import NO_PROTOCOL
-from nfm_keras.reports import captions, curves
+from nfm_keras.reports import captions
 from nfm_keras.reports.cells import cells, corruption_mean, naming, panel
+from nfm_keras.reports.curves import severities
 
 _SHADE = "Shades and whiskers are 95 % intervals over images."
 
@@ -82,7 +83,7 @@ def _curves(evaluations, folder, looks):
     models = {e.model: cells([e.scores], name) for e in evaluations}
     names = [
         family
-        for family in curves.families(models.values())
+        for family in severities.families(models.values())
         if max(_count(row, family) for row in models.values()) > 1
     ]
     if not names:

@@ -164,7 +164,8 @@ def test_no_record_is_a_clear_error():
 LIGHT = """
 import sys
 from nfm_keras import records
-from nfm_keras.reports import runs, suite, aggregate, columns, curves, tables, paper
+from nfm_keras.reports import runs, suite, aggregate, columns, tables, paper
+from nfm_keras.reports.curves import settings
 from nfm_keras.table import Table
 rows = aggregate.over_settings([*records.find(sys.argv[1])], "none")
 tables.to_read(rows).to_markdown()

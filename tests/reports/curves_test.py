@@ -8,8 +8,10 @@ from conftest import run, runs, save_run, score, scored
 
 from nfm_keras import corruptions, records
 from nfm_keras.mixing.schemes import SCHEMES
-from nfm_keras.reports import curves
 from nfm_keras.reports.aggregate import over_settings
+from nfm_keras.reports.curves import corruptions as corruption_curves
+from nfm_keras.reports.curves import epochs, severities
+from nfm_keras.reports.curves.looks import styles
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -28,7 +30,7 @@ def test_curves_carry_the_data_and_the_interval(tmp_path):
         ]
     ]
     path = tmp_path / "new" / "curves.png"
-    figure = curves.curves(aggregated(found), path, title="A title")
+    figure = severities.draw(aggregated(found), path, title="A title")
     content = path.read_bytes()
     assert content.startswith(PNG)
     size = tuple(int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
@@ -65,7 +67,7 @@ def test_a_curve_is_of_the_same_images_from_its_start_to_its_end(tmp_path):
     ]
     clean = scored("clean", right, severity=0.0)
     rows = aggregated([run("nfm", 0, [clean, *attacks])], "none")
-    figure = curves.curves(rows, tmp_path / "x.png")
+    figure = severities.draw(rows, tmp_path / "x.png")
     (axis,) = figure.axes
     (line,) = axis.get_lines()
     np.testing.assert_allclose(line.get_xdata(), [0, *radii])
@@ -74,12 +76,12 @@ def test_a_curve_is_of_the_same_images_from_its_start_to_its_end(tmp_path):
     # Where it is not known which were right, the curve does without a start.
     unknown = dataclasses.replace(clean, hits="")
     rows = aggregated([run("nfm", 0, [unknown, *attacks])], "none")
-    (axis,) = curves.curves(rows, tmp_path / "x.png").axes
+    (axis,) = severities.draw(rows, tmp_path / "x.png").axes
     np.testing.assert_allclose(axis.get_lines()[0].get_xdata(), radii)
     # Another row, of fewer images, cuts this one too.
     fewer = [scored(s.perturbation, s.right[:20], severity=s.severity) for s in attacks]
     both = [run("nfm", 0, [clean, *attacks]), run("erm", 0, [clean, *fewer])]
-    (axis,) = curves.curves(aggregated(both, "none"), tmp_path / "x.png").axes
+    (axis,) = severities.draw(aggregated(both, "none"), tmp_path / "x.png").axes
     assert axis.get_title(loc="right") == "n = 20 images"
     assert {line.get_ydata()[0] for line in axis.get_lines()} == {50.0}
 
@@ -87,24 +89,24 @@ def test_a_curve_is_of_the_same_images_from_its_start_to_its_end(tmp_path):
 def test_an_attack_with_two_settings_has_two_panels(tmp_path):
     scores = [score("pgd@0.1", 40.0, steps=7), score("pgd@0.1", 30.0, steps=20)]
     rows = aggregated([run(scores=scores)], "none")
-    assert sorted(curves.families(row.cells for row in rows)) == [
+    assert sorted(severities.families(row.cells for row in rows)) == [
         "pgd (steps=20)",
         "pgd (steps=7)",
     ]
-    figure = curves.curves(rows, tmp_path / "x.png")
+    figure = severities.draw(rows, tmp_path / "x.png")
     assert "(steps=20)" in figure.axes[0].get_xlabel()
 
 
 def test_a_scheme_keeps_its_colour_and_a_variant_has_its_dashes():
-    def styles(found):
-        looks = curves.styles(aggregated(found))
+    def told(found):
+        looks = styles(aggregated(found))
         return {k: (look["color"], look["linestyle"]) for k, look in looks.items()}
 
     nfm, erm, other = (runs(scheme, [50.0]) for scheme in ("nfm", "erm", "zeta"))
-    alone, beside = styles(nfm), styles([*nfm, *erm, *other])
+    alone, beside = told(nfm), told([*nfm, *erm, *other])
     assert alone["nfm"] == beside["nfm"]
     assert len(set(beside.values())) == 3
-    variants = styles([*runs("nfm", [50.0], alpha=1), *runs("nfm", [1.0], alpha=2)])
+    variants = told([*runs("nfm", [50.0], alpha=1), *runs("nfm", [1.0], alpha=2)])
     colours, dashes = zip(*variants.values(), strict=True)
     assert (len(set(colours)), len(set(dashes))) == (1, 2)
 
@@ -123,7 +125,7 @@ def test_histories_average_over_seeds_and_pass_over_nan(tmp_path):
         for seed, each in enumerate(errors)
     ]
     found.append(run("erm", history={"accuracy": [0.9, 1.0]}))
-    figure = curves.histories(aggregated(found, "none"), tmp_path / "history.png")
+    figure = epochs.draw(aggregated(found, "none"), tmp_path / "history.png")
     assert (tmp_path / "history.png").read_bytes().startswith(PNG)
     panels = {axis.get_ylabel(): axis.get_lines() for axis in figure.axes}
     expected = {
@@ -143,24 +145,24 @@ def test_histories_average_over_seeds_and_pass_over_nan(tmp_path):
 def test_error_is_called_after_the_set_it_is_of(held_out, words, tmp_path):
     history = {"loss": [1.0], "val_accuracy": [0.5]}
     rows = aggregated([run(history=history, validation=held_out)], "none")
-    figure = curves.histories(rows, tmp_path / "x.png")
+    figure = epochs.draw(rows, tmp_path / "x.png")
     assert figure.axes[0].get_ylabel() == f"{words} error (%)"
 
 
 def test_every_scheme_looks_different_and_variants_in_an_experiment_too():
     def looks(rows):
-        return [tuple(look.values()) for look in curves.styles(rows).values()]
+        return [tuple(look.values()) for look in styles(rows).values()]
 
     known = aggregated([run(s, scores=[score("white_noise@0.1", 9)]) for s in SCHEMES])
     assert len(set(looks(known))) == len({color for color, *_ in looks(known)})
     assert len(set(looks(known))) == len(SCHEMES)
     (row,) = aggregated(runs("nfm", [50.0]))
     rows = [dataclasses.replace(row, name=str(i), title=f"row {i}") for i in range(12)]
-    styles = looks(rows)
-    assert len(set(styles)) == 12 and len({color for color, *_ in styles}) == 1
+    seen = looks(rows)
+    assert len(set(seen)) == 12 and len({color for color, *_ in seen}) == 1
     # A row that is not there yet keeps its style free.
     rows[0] = dataclasses.replace(rows[0], records=(), cells={})
-    assert looks(rows) == styles
+    assert looks(rows) == seen
 
 
 def test_corruptions_are_averaged_over_the_papers_and_the_standard(tmp_path):
@@ -173,7 +175,7 @@ def test_corruptions_are_averaged_over_the_papers_and_the_standard(tmp_path):
     # It lacks most of the standard ones.
     six = [score(f"{k}@{s}", 10.0 * s) for k in corruptions.PAPER for s in (1, 3)]
     rows = aggregated([*found, run("erm", scores=six)], "none")
-    figure = curves.corruptions(rows, tmp_path / "corruptions.png")
+    figure = corruption_curves.draw(rows, tmp_path / "corruptions.png")
     paper, standard, bars, more = figure.axes
     lines = {line.get_label(): line.get_xydata() for line in paper.get_lines()}
     mean = np.mean([values[kind] for kind in corruptions.PAPER]) + 3.5
@@ -190,19 +192,19 @@ def test_corruptions_are_averaged_over_the_papers_and_the_standard(tmp_path):
     assert [bar.get_height() for bar in nfm] == heights
     assert len(more.containers) == 1 and len(more.containers[0]) == 13
     noisy = aggregated(runs("nfm", [1.0]))
-    assert curves.corruptions(noisy, tmp_path / "x.png") is None
+    assert corruption_curves.draw(noisy, tmp_path / "x.png") is None
     assert not (tmp_path / "x.png").exists()
 
 
 def test_nothing_to_show_is_a_clear_error_and_nan_alone_is_none(tmp_path):
     rows = aggregated([run(history={}, scores=[score("clean", 1.0)])], "none")
     with pytest.raises(ValueError, match="some perturbation"):
-        curves.curves(rows, tmp_path / "x.png")
+        severities.draw(rows, tmp_path / "x.png")
     with pytest.raises(ValueError, match="need a history"):
-        curves.histories(rows, tmp_path / "x.png")
+        epochs.draw(rows, tmp_path / "x.png")
     assert not list(tmp_path.iterdir())
     diverged = aggregated([run(history={"loss": [math.nan]})], "none")
-    curves.histories(diverged, tmp_path / "x.png")
+    epochs.draw(diverged, tmp_path / "x.png")
 
 
 def report(*arguments):

@@ -11,8 +11,9 @@ import pytest
 from conftest import check_latex, run, save_run, score, scored
 
 from nfm_keras import records, reports
-from nfm_keras.reports import curves
 from nfm_keras.reports.aggregate import of_experiment
+from nfm_keras.reports.curves import severities
+from nfm_keras.reports.curves.looks import styles
 
 NOISE = {"sigma_add": 0.4, "sigma_mult": 0.2}
 NONE = {"alpha": 0.0, "sigma_add": 0.0, "sigma_mult": 0.0}
@@ -195,10 +196,10 @@ def test_rows_of_one_scheme_share_its_colour_and_have_papers_numbers(tmp_path):
     for mean in ("80.6", "80.9", "80.7"):
         assert f"| *paper* | 5 |  | {mean} |" in text
     assert "column headings are misprinted" in text
-    looks = curves.styles(rows).values()
+    looks = styles(rows).values()
     assert len({look["color"] for look in looks}) == 1
     assert len({look["marker"] for look in looks}) == 3
-    curves.curves(rows, tmp_path / "x.png")
+    severities.draw(rows, tmp_path / "x.png")
 
 
 def test_another_setting_than_the_papers_has_no_number_beside_it(tmp_path):

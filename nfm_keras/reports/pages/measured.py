@@ -6,10 +6,11 @@ from nfm_keras import figures
 from nfm_keras.corruptions.constants import EXTRA
 from nfm_keras.figures.styles import scheme_styles
 from nfm_keras.records.ids import NO_PROTOCOL
-from nfm_keras.reports import curves, html
+from nfm_keras.reports import html
 from nfm_keras.reports.cells import cells, naming, of_protocol, panel
 from nfm_keras.reports.columns import headlines
 from nfm_keras.reports.comparisons import classes
+from nfm_keras.reports.curves import severities
 from nfm_keras.reports.suite_figures import by_kind, mean_ends
 from nfm_keras.table import Table
 
@@ -121,7 +122,7 @@ def _curves(run, protocol):
     measured = cells([scores], name)
     families = [
         family
-        for family in curves.families([measured])
+        for family in severities.families([measured])
         if sum(cell.family == family for cell in measured.values()) > 1
     ]
     if not families:

@@ -1,0 +1,1 @@
+"""Figures of aggregates: over severities, corruptions, epochs and settings."""

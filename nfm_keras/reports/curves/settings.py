@@ -1,0 +1,109 @@
+"""Accuracy against a setting of training: epochs, level of noise, width."""
+
+import math
+
+from nfm_keras import figures
+from nfm_keras.checks import unknown
+from nfm_keras.figures.styles import scheme_styles
+from nfm_keras.reports import captions
+from nfm_keras.reports.cells import labelled
+from nfm_keras.reports.columns import shown
+from nfm_keras.reports.curves.looks import shade
+
+
+def draw(aggregates, fields, path, *, columns=None, title=None):
+    """Draws accuracy against a setting, one panel a column, one line a scheme.
+
+    Runs that differ in anything else are lines of their own. Shades are as in
+    `severities.draw`.
+
+    Args:
+        aggregates: list of `nfm_keras.reports.aggregate.Aggregate`.
+        fields: list of str. The first is the field of `nfm_keras.training.Config` on
+            the horizontal axis; the others are fields that go with it from run to run,
+            which the caption says, such as `sigma_mult` with `sigma_add`.
+        path: PNG, PDF or SVG file to write; its folder is created.
+        columns: list of str, such as `["clean", "pgd@1/255"]`; None for those that a
+            table would have.
+        title: str.
+
+    Returns:
+        The `matplotlib.figure.Figure` written.
+
+    Raises:
+        ValueError: For a column or a field that is not there, a field that is no
+            number, or two runs at one place of a line.
+
+    Example:
+
+    >>> settings = over_settings(runs, "pixel")  # doctest: +SKIP
+    >>> draw(settings, ["epochs"], "epochs.png")  # doctest: +SKIP
+    """
+    _check_fields(aggregates, fields)
+    field = fields[0]
+    panels = {name: {} for name in shown(aggregates, columns)}
+    schemes = {}
+    for aggregate in sorted(aggregates, key=lambda a: _number(a, field)):
+        place = _number(aggregate, field)
+        rest = {k: v for k, v in aggregate.settings.items() if k not in fields}
+        line = labelled(aggregate.scheme, rest)
+        schemes.setdefault(line, aggregate.scheme)
+        for name, lines in panels.items():
+            points = lines.setdefault(line, [])
+            if points and points[-1][0] == place:
+                raise ValueError(
+                    f"A line must have one accuracy at each {field}; name what else "
+                    f"its runs differ in. Received: {aggregate.label!r} and another at "
+                    f"{field}={place:g} of {line!r}"
+                )
+            points.append((place, *_point(aggregate.cells.get(name))))
+    looks = dict(zip(schemes, scheme_styles([*schemes.values()]), strict=True))
+    parts = [captions.of_aggregates(aggregates), shade(aggregates)]
+    caption = " ".join([*parts, *_also(aggregates, fields)])
+    return figures.against_setting(
+        panels, field, path, looks, title=title, caption=caption
+    )
+
+
+def _check_fields(aggregates, fields):
+    known = {name for a in aggregates for name in a.records[0].config}
+    for field in fields:
+        if field not in known:
+            raise unknown("field of the runs' configs", field, sorted(known))
+
+
+def _number(aggregate, field):
+    """The value of a field that is to be a number."""
+    value = aggregate.records[0].config.get(field)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(
+            f"A horizontal axis needs a number in every run. Received: {field}="
+            f"{value!r} in {aggregate.label!r}"
+        )
+    return value
+
+
+def _point(cell):
+    if cell is None:
+        return math.nan, math.nan, math.nan
+    ends = (cell.low, cell.high)
+    return cell.mean, *((cell.mean, cell.mean) if None in ends else ends)
+
+
+def _also(aggregates, fields):
+    """What goes with the setting, in sentences."""
+    field, *others = fields
+    places = sorted({_number(aggregate, field) for aggregate in aggregates})
+    parts = []
+    for other in others:
+        told = [_told(aggregates, field, place, other) for place in places]
+        if len(set(told)) > 1:
+            pairs = [f"{text} at {at:g}" for text, at in zip(told, places, strict=True)]
+            parts.append(f"With {field} goes {other}: {', '.join(pairs)}.")
+    return parts
+
+
+def _told(aggregates, field, place, other):
+    configs = [aggregate.records[0].config for aggregate in aggregates]
+    # A record that is older than a field does not have it.
+    return captions.joined(c.get(other) for c in configs if c[field] == place)
