@@ -2,6 +2,7 @@
 # make test   lint, types, all tests on the TensorFlow and JAX backends, PyTorch where it is
 # make quick  the tests on TensorFlow that start no other process
 # make slow   the tests that take minutes
+# make results  tables, figures and numbers of the pages, again from results/
 # make docs   the pages of docs/ as a site, build/site/index.html
 # All make the environment first. PYTHON=python3.12 and VENV=folder choose others.
 
@@ -20,7 +21,7 @@ STRICT := -W error -W ignore::DeprecationWarning
 # Says how long a part took, whether it passed or not.
 TIMED = @TIMEFORMAT='$@: %0R s'; time
 
-.PHONY: demo test quick lint types tensorflow jax torch slow docs clean python
+.PHONY: demo test quick lint types tensorflow jax torch slow results docs clean python
 
 demo: $(VENV)/installed
 	$(QUIET) TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m apps.demo --output=runs/demo
@@ -51,6 +52,18 @@ slow: $(VENV)/tested
 	$(TIMED) $(QUIET) XLA_FLAGS= JAX_DISABLE_MOST_OPTIMIZATIONS=0 \
 	  $(BIN)/python -m pytest -m slow
 	$(QUIET) NFM_BUILD_GRAPHS=1 KERAS_BACKEND=tensorflow $(BIN)/python -m pytest tests/mixing
+
+REPORT := $(QUIET) $(BIN)/python -m apps.report
+EXPERIMENTS := table1 table4 table5 noise_levels
+DIGITS := clean,white_noise@0.8,salt_and_pepper@0.2,pgd@0.05
+
+results: $(VENV)/tested
+	for name in $(EXPERIMENTS); do \
+	  $(REPORT) --experiment=$$name --runs=results/$$name --output=results/$$name || exit; done
+	$(REPORT) --runs=results/cifar10 --output=results/cifar10 --paper
+	$(REPORT) --runs=results/digits --output=results/digits --columns=$(DIGITS) \
+	  --title='1,797 images of digits, small_resnet'
+	$(BIN)/python docs/_site/derived_numbers.py
 
 docs: $(VENV)/documented
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
