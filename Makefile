@@ -1,6 +1,6 @@
 # make demo   train four schemes on real images, compare, export one, classify with it
 # make test   lint, types, all tests on the TensorFlow and JAX backends, PyTorch where it is
-# make quick  the tests on TensorFlow that start no other process
+# make quick  those on TensorFlow that start no process and take less than half a second
 # make slow   the tests that take minutes
 # make results  tables, figures and numbers of the pages, again from results/
 # make docs   the pages of docs/ as a site, build/site/index.html
@@ -29,7 +29,14 @@ demo: $(VENV)/installed
 test: lint types tensorflow jax torch
 
 quick: $(VENV)/tested
-	$(TIMED) $(QUIET) KERAS_BACKEND=tensorflow $(PYTEST) -m 'not slow and not process'
+	$(TIMED) $(QUIET) KERAS_BACKEND=tensorflow $(PYTEST) \
+	  -m 'not slow and not process and not long'
+
+# On a machine with nothing else to do: it measures.
+tests/long_tests.txt: FORCE
+	$(QUIET) KERAS_BACKEND=tensorflow $(PYTEST) -m 'not slow and not process' --write-long
+
+FORCE:
 
 lint: $(VENV)/tested
 	$(TIMED) { $(BIN)/ruff check . && $(BIN)/ruff format --check .; }

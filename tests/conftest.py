@@ -1,4 +1,5 @@
 import atexit
+import collections
 import dataclasses
 import os
 import pathlib
@@ -39,18 +40,48 @@ BACKEND = keras.backend.backend()
 
 
 STARTS_PROCESSES = ("subprocess", "import programs", "import replicas")
+LONG = pathlib.Path(__file__).with_name("long_tests.txt")
+"""Names of tests that took longer than half a second, one a line."""
+
+
+def pytest_addoption(parser):
+    text = f"Write {LONG.name} anew, of the tests that run."
+    parser.addoption("--write-long", action="store_true", help=text)
+
+
+def pytest_configure(config):
+    if config.getoption("--write-long") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(LongTests())
 
 
 def pytest_collection_modifyitems(items):
-    """Marks the tests of files that start processes, for `make quick`.
+    """Marks what `make quick` leaves out: tests that start processes, or take long.
 
-    They come first: a worker that is left with a long file at the end works alone.
+    Those of processes come first: a worker that is left with a long file at the end
+    works alone.
     """
     texts = {item.path: item.path.read_text(encoding="utf-8") for item in items}
+    long = set(LONG.read_text(encoding="utf-8").split("\n"))
     for item in items:
         if any(word in texts[item.path] for word in STARTS_PROCESSES):
             item.add_marker("process")
+        if item.nodeid.partition("[")[0] in long:
+            item.add_marker("long")
     items.sort(key=lambda item: item.get_closest_marker("process") is None)
+
+
+class LongTests:
+    """Writes the names of tests that took longer than half a second."""
+
+    def __init__(self):
+        self.seconds = collections.Counter()
+
+    def pytest_runtest_logreport(self, report):
+        self.seconds[report.nodeid] += report.duration
+
+    def pytest_sessionfinish(self):
+        names = {name.partition("[")[0] for name, s in self.seconds.items() if s > 0.5}
+        LONG.write_text("\n".join([*sorted(names), ""]), encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)

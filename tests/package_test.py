@@ -191,3 +191,9 @@ def test_the_installed_package_is_the_one_that_is_imported(installed):
     show = "import nfm_keras; print(nfm_keras.__file__)"
     place = elsewhere(installed, sys.executable, "-c", show).stdout
     assert place.startswith(str(installed / "site"))
+
+
+def test_tests_that_take_long_are_where_they_are_said_to_be():
+    for line in (ROOT / "tests" / "long_tests.txt").read_text("utf-8").splitlines():
+        path, name = line.split("::")
+        assert f"def {name}(" in (ROOT / path).read_text("utf-8"), line
