@@ -28,6 +28,7 @@ from nfm_keras.evaluation import inputs
 from nfm_keras.records.ids import PROTOCOLS, SUITES
 
 from .import_flag import import_layers
+from .loading import load_all
 from .start import start, typed
 
 _RUN = flags.DEFINE_list("run_dir", [], "Folders of runs, as apps.train leaves them.")
@@ -115,19 +116,20 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
+    # Here, so that the help does not wait for NumPy.
+    from nfm_keras.evaluation.noise import check_id
+
+    for text in [*(_PERTURBATIONS.value or ()), *filter(None, [_TRANSFER.value])]:
+        check_id(text)  # before anything is loaded
+    if _TRANSFER.value and len(_RUN.value) + len(_MODEL.value) < 2:
+        raise ValueError("--transfer needs two classifiers or more. Received: one")
     import_layers()
-    loaded = [evaluation.classifiers.load(path) for path in _RUN.value]
-    for text in _MODEL.value:
-        name, path = evaluation.classifiers.named(text)
-        loaded.append(evaluation.classifiers.load(path, name))
     loaded = [
         one._replace(classifier=inputs.pick(one.classifier, _MODEL_OUTPUT.value))
-        for one in loaded
+        for one in load_all(_RUN.value, _MODEL.value)
     ]
     if _TRANSFER.value:
         attacks.from_perturbation(_TRANSFER.value)  # refuses an id before all is scored
-        if len(loaded) < 2:
-            raise ValueError("--transfer needs two classifiers or more. Received: one")
     dataset = _DATASET.value or _common_dataset(loaded)
     _refuse_twins([classifier.name for classifier in loaded])
     place = _DATA_DIR.value, _DOWNLOAD.value

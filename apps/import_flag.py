@@ -17,10 +17,9 @@ def import_layers():
     Modules are looked for in the folder at hand too. Every class and function that one
     defines is known by its name, whether or not it is registered with Keras.
     """
-    import keras
-
-    if _IMPORT.value:
-        sys.path.insert(0, os.getcwd())
+    if not _IMPORT.value:
+        return
+    sys.path.insert(0, os.getcwd())
     for name in _IMPORT.value:
         module = importlib.import_module(name)
         own = {
@@ -28,4 +27,6 @@ def import_layers():
             for key, value in vars(module).items()
             if callable(value) and getattr(value, "__module__", None) == name
         }
+        import keras  # which an app without --import does not wait for
+
         keras.saving.get_custom_objects().update(own)

@@ -20,6 +20,7 @@ import sys
 from absl import app, flags, logging
 
 from .import_flag import import_layers
+from .loading import load
 from .start import start, typed
 
 _RUN = flags.DEFINE_list("run_dir", [], "Folders of runs, as apps.train leaves them.")
@@ -64,11 +65,12 @@ def main(argv):
     paths = [*_RUN.value, *_MODEL.value]
     if not paths or (not _RUN.value and not _DATASET.value):
         raise app.UsageError("Give --run_dir, or else both --model and --dataset.")
+    import_layers()
+    loaded = [_load(path) for path in paths]
     from nfm_keras.reports.pages import theory
 
-    import_layers()
     record = theory.measure(
-        [_load(path) for path in paths],
+        loaded,
         _SITES.value,
         dataset=_DATASET.value,
         data_dir=_DATA_DIR.value,
@@ -89,7 +91,7 @@ def _load(path):
 
     path = pathlib.Path(path)
     if not (path / "saved_model.pb").exists():
-        return evaluation.classifiers.load(path)
+        return load(path)
     record = records.load(path / records.FILE)
     name = path.parent.name if path.name.isdecimal() else path.name  # not a version's
     return evaluation.classifiers.Loaded(name, serving.load_model(path), record)

@@ -14,6 +14,7 @@ the classes. The number under an image is the activation reached.
 from absl import app, flags, logging
 
 from .import_flag import import_layers
+from .loading import load_all
 from .start import start
 
 _RUN = flags.DEFINE_list("run_dir", [], "Folders of runs, as apps.train leaves them.")
@@ -47,15 +48,11 @@ def main(argv):
     if not (_RUN.value or _MODEL.value):
         raise app.UsageError("Give --run_dir or --model.")
     logging.set_verbosity(logging.ERROR)
-    # Here, so that the help does not wait for Keras.
-    from nfm_keras.evaluation import classifiers
+    import_layers()
+    loaded = load_all(_RUN.value, _MODEL.value)
+    # Here, so that the help and a path that is not there do not wait for Keras.
     from nfm_keras.reports import pictures
 
-    import_layers()
-    loaded = [classifiers.load(path) for path in _RUN.value]
-    for text in _MODEL.value:
-        name, path = classifiers.named(text)
-        loaded.append(classifiers.load(path, name))
     drawn = pictures.activations(
         {one.name: one.classifier for one in loaded},
         _OUTPUT.value,

@@ -29,6 +29,9 @@ PAPER = (
 )
 """The 6 that the Noisy Feature Mixup paper plots."""
 
+GROUPS = {"common_corruptions": STANDARD, "extra_corruptions": EXTRA}
+"""Ids that stand for several corruptions at all severities."""
+
 SEVERITIES = (1, 2, 3, 4, 5)
 
 LARGE = 96

@@ -5,8 +5,6 @@ import pathlib
 import re
 from typing import Any, NamedTuple
 
-import keras
-
 from nfm_keras import records
 from nfm_keras.registration import load_model
 
@@ -107,6 +105,8 @@ class SavedModel:
     """
 
     def __init__(self, path):
+        import keras  # so that a path that is not there is told at once
+
         if keras.backend.backend() != "tensorflow":
             raise RuntimeError(
                 "A SavedModel is read by the TensorFlow backend. "

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nfm_keras.checks import unknown
+from nfm_keras.corruptions.constants import GROUPS, NAMES, SEVERITIES
 from nfm_keras.data.images import as_images, check_channels_last, image_generators
 from nfm_keras.records.ids import KINDS, NOISES, check_protocol, join, split
 
@@ -158,6 +159,36 @@ def parse(text):
         expected = "clean" if name == "clean" else f"{name}@severity"
         raise ValueError(f"Expected an id like `{expected}`. Received: {text!r}")
     return Perturbation(name, severity or 0.0)
+
+
+def check_id(text):
+    """Refuses the id of a perturbation, a curve or a group that there is not.
+
+    What it names is not made: neither Keras nor the attacks are imported.
+
+    Args:
+        text: str such as `"pgd@8/255"`, `"fog@3"`, `"white_noise"` or
+            `"common_corruptions"`.
+
+    Raises:
+        ValueError: As `parse`; or for the severity of a corruption that is no whole
+            number from 1 to 5.
+
+    Example:
+
+    >>> check_id("fog@3")
+    """
+    name, at, severity = text.strip().partition("@")
+    if name in KINDS:
+        if text.strip() not in CURVES:
+            parse(text)
+    elif name not in (*NAMES, *GROUPS):
+        raise unknown("perturbation", text, (*KINDS, *NAMES, *GROUPS), near=name)
+    elif at and severity not in map(str, SEVERITIES):
+        raise ValueError(
+            "The severity of a corruption must be a whole number from 1 to 5, as in "
+            f"`fog@3`. Received: {text!r}"
+        )
 
 
 def curve(kind, severities=None):

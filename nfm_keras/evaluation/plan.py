@@ -7,18 +7,13 @@ from nfm_keras import corruptions
 from nfm_keras.attacks import from_perturbation
 from nfm_keras.checks import check_count, unknown
 from nfm_keras.corruptions.cache import Cache
+from nfm_keras.corruptions.constants import GROUPS
 from nfm_keras.corruptions.official import open_official
 from nfm_keras.evaluation.conditions import Attacked, Noisy
 from nfm_keras.evaluation.corrupted import Corrupted
-from nfm_keras.evaluation.noise import CURVES, curve, parse
-from nfm_keras.records.ids import ATTACKS, KINDS, kind
+from nfm_keras.evaluation.noise import CURVES, check_id, curve, parse
+from nfm_keras.records.ids import ATTACKS, kind
 from nfm_keras.types import PerturbationLike, StrPath
-
-GROUPS = {
-    "common_corruptions": corruptions.STANDARD,
-    "extra_corruptions": corruptions.EXTRA,
-}
-"""Ids that stand for several corruptions at all severities."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,28 +209,17 @@ class _Maker:
         return [Noisy(item)]
 
     def _read(self, text):
+        check_id(text)
         name, at, severity = text.partition("@")
         kinds = GROUPS.get(name, (name,))
         if set(kinds) <= set(corruptions.NAMES):
-            levels = [_severity(text, severity)] if at else corruptions.SEVERITIES
+            levels = [int(severity)] if at else corruptions.SEVERITIES
             look = {"frost_dir": self.suite.frost_dir, "jpeg": self.suite.jpeg}
             items = [
                 corruptions.Corruption(kind, level, **look)
                 for kind in kinds
                 for level in levels
             ]
-        elif name in KINDS:
-            items = curve(text) if text in CURVES else [parse(text)]
         else:
-            known = (*KINDS, *corruptions.NAMES, *GROUPS)
-            raise unknown("perturbation", text, known, near=name)
+            items = curve(text) if text in CURVES else [parse(text)]
         return [condition for item in items for condition in self.of(item)]
-
-
-def _severity(text, severity):
-    if not severity.isdecimal():
-        raise ValueError(
-            "The severity of a corruption must be a whole number from 1 to 5, as in "
-            f"`fog@3`. Received: {text!r}"
-        )
-    return int(severity)

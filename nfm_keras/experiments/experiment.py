@@ -7,7 +7,7 @@ from typing import Any
 
 from nfm_keras import records
 from nfm_keras.checks import check_count, unknown
-from nfm_keras.evaluation.plan import Suite, conditions
+from nfm_keras.evaluation.noise import check_id
 from nfm_keras.mixing import schemes
 from nfm_keras.records.ids import NO_PROTOCOL
 from nfm_keras.records.schema import refuse_difference
@@ -71,7 +71,8 @@ class Experiment:
             if not row.get(LABEL):
                 raise ValueError(f"Row {name!r} must have a label. Received: {row}")
             schemes.lookup(self.config(name, self.seeds[0]).scheme)
-        conditions(Suite(self.perturbations))
+        for text in self.perturbations:
+            check_id(text)
 
     def by_protocol(self) -> "list[Experiment]":
         """Returns the experiment under each of its protocols, `protocol` first.
@@ -240,6 +241,8 @@ def unscored(experiment: Experiment, record: records.Record, images: int) -> lis
     >>> unscored(table, record, images=10_000)  # doctest: +SKIP
     ['white_noise@0.35']
     """
+    from nfm_keras.evaluation.plan import Suite, conditions  # which imports Keras
+
     scored: dict[str, int] = {}
     for score in record.scores:
         if score.protocol in (experiment.protocol, NO_PROTOCOL):

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import keras
 
 from nfm_keras.checks import check_count, unknown
-
-RAMPS = ("constant", "rise", "fall")
+from nfm_keras.mixing.schemes import RAMPS
 
 
 class MixingSchedule(keras.callbacks.Callback):

@@ -12,6 +12,8 @@ from nfm_keras.checks import unknown
 from nfm_keras.mixing import techniques
 
 _FIRST, _ALL = "first", None
+RAMPS = ("constant", "rise", "fall")
+"""How alpha or the noise goes over the epochs (`schedule.ramp`)."""
 _CUTTING = ("CutMix", "PuzzleMix")
 """Techniques that cut images, and can neither take features nor add noise."""
 

@@ -1,11 +1,11 @@
 from .backbones import backbone as backbone
 from .catalogue import NETWORKS as NETWORKS
 from .catalogue import build as build
-from .catalogue import names as names
 from .listing import NetworkFigures as NetworkFigures
 from .listing import figures_table as figures_table
 from .listing import network_figures as network_figures
 from .listing import published_figures as published_figures
+from .name_table import names as names
 from .perceptron import mlp as mlp
 from .plain_vit import vit_s16 as vit_s16
 from .preact_resnet import preact_resnet18 as preact_resnet18

@@ -12,6 +12,7 @@ from nfm_keras.backend import keras_private
 from nfm_keras.checks import unknown
 from nfm_keras.mixing.places import Places
 from nfm_keras.mixing.sites import insert_sites
+from nfm_keras.networks import name_table
 from nfm_keras.networks.backbone_tables import APPLICATIONS, KERAS_CV, KERAS_HUB
 from nfm_keras.networks.blocks import logits
 
@@ -31,21 +32,7 @@ _RANGES: dict[str, tuple[Any, Any]] = {
 class _Family(NamedTuple):
     package: str  # to import
     extra: str  # of ours, that installs it
-    names: tuple[str, ...]
     build: Callable[[str, tuple], tuple[keras.Model, str, list[str] | None]]
-
-
-def names() -> tuple[str, ...]:
-    """Returns the names of all backbones, `"FAMILY/NAME"`, without importing any.
-
-    Example:
-
-    >>> "applications/efficientnetv2_b0" in names()
-    True
-    """
-    return tuple(
-        f"{name}/{own}" for name, family in _FAMILIES.items() for own in family.names
-    )
 
 
 def backbone(
@@ -87,8 +74,8 @@ def backbone(
     >>> model.get_layer("backbone").count_params()
     2257984
     """
-    if name not in names():
-        raise unknown("network", name, names())
+    if name not in name_table.backbones():
+        raise unknown("network", name, name_table.backbones())
     if width != 1:
         raise ValueError(f"{name!r} has no other width than 1. Received: {width!r}")
     family = _FAMILIES[name.partition("/")[0]]
@@ -203,7 +190,7 @@ def _keras_hub(name, input_shape):
 
 
 _FAMILIES = {
-    "applications": _Family("keras", "", tuple(APPLICATIONS), _application),
-    "keras_cv": _Family("keras_cv", "keras-cv", tuple(KERAS_CV), _keras_cv),
-    "keras_hub": _Family("keras_hub", "keras-hub", tuple(KERAS_HUB), _keras_hub),
+    "applications": _Family("keras", "", _application),
+    "keras_cv": _Family("keras_cv", "keras-cv", _keras_cv),
+    "keras_hub": _Family("keras_hub", "keras-hub", _keras_hub),
 }

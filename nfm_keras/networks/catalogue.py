@@ -1,6 +1,7 @@
 """The networks by name."""
 
 import functools
+import importlib
 import inspect
 import types
 from collections.abc import Callable, Mapping
@@ -10,40 +11,15 @@ import keras
 
 from nfm_keras.checks import unknown
 from nfm_keras.imported import imported, is_imported
-from nfm_keras.networks import backbones
-from nfm_keras.networks.perceptron import mlp
-from nfm_keras.networks.plain_vit import vit_s16
-from nfm_keras.networks.preact_resnet import preact_resnet18, small_resnet
-from nfm_keras.networks.resnet import resnet50, resnet101
-from nfm_keras.networks.vision_transformer import vit_lite, vit_lite7_4
-from nfm_keras.networks.wide_residual import wide_resnet, wide_resnet28_10
+from nfm_keras.networks import backbones, name_table
 
 NETWORKS: Mapping[str, Callable[..., keras.Model]] = types.MappingProxyType(
     {
-        "preact_resnet18": preact_resnet18,
-        "small_resnet": small_resnet,
-        "wide_resnet28_10": wide_resnet28_10,
-        "wide_resnet": wide_resnet,
-        "resnet50": resnet50,
-        "resnet101": resnet101,
-        "vit_lite7_4": vit_lite7_4,
-        "vit_lite": vit_lite,
-        "vit_s16": vit_s16,
-        "mlp": mlp,
+        name: getattr(importlib.import_module(f"nfm_keras.networks.{module}"), name)
+        for name, module in name_table.OWN.items()
     }
 )
 """Name -> builder, of our own networks."""
-
-
-def names() -> tuple[str, ...]:
-    """Returns the names of all networks: ours, then `"FAMILY/NAME"` of others.
-
-    Example:
-
-    >>> {"preact_resnet18", "keras_cv/resnet18_v2"} <= set(names())
-    True
-    """
-    return (*NETWORKS, *backbones.names())
 
 
 def build(
@@ -56,8 +32,8 @@ def build(
     """Builds a network by name.
 
     Args:
-        name: One of `names()`; or `"module:function"`, a function of your own that
-            takes `(input_shape, num_classes)` and what it has arguments for of
+        name: One of `networks.names()`; or `"module:function"`, a function of your own
+            that takes `(input_shape, num_classes)` and what it has arguments for of
             `width`, `mean`, `std` and the options, and returns such a model.
         input_shape: Shape of one sample, `(height, width, channels)` or `(features,)`.
         num_classes: Number of logits.
@@ -92,11 +68,11 @@ def build(
 def _builder(name):
     if name in NETWORKS:
         return NETWORKS[name]
-    if name in backbones.names():
+    if name in name_table.backbones():
         return functools.partial(backbones.backbone, name)
     if is_imported(name):
         return functools.partial(_own, name)
-    raise unknown("network", name, names())
+    raise unknown("network", name, name_table.names())
 
 
 def _own(name, input_shape, num_classes, **options):

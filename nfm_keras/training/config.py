@@ -10,6 +10,9 @@ from nfm_keras.checks import check_count, check_number, unknown
 from nfm_keras.imported import is_imported
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("step", "cosine", "constant")
+DISTRIBUTIONS = ("mirrored", "multi_worker", "data_parallel")
 ON_NAN = ("stop", "skip", "rollback")
 """What a run does about a loss that is not finite: end, go on without it, go back."""
 
@@ -214,21 +217,21 @@ def choices() -> dict:
     >>> list(choices()["precision"])
     ['float32', 'mixed_bfloat16', 'mixed_float16']
     """
-    from nfm_keras import data, networks
+    from nfm_keras import data
     from nfm_keras.data import policies
-    from nfm_keras.mixing import schedule, schemes
-    from nfm_keras.training import distribution, optimizers
+    from nfm_keras.mixing import schemes
+    from nfm_keras.networks import name_table
 
     return {
         "scheme": schemes.SCHEMES,
         "dataset": data.SPECS,
-        "network": networks.names(),
+        "network": name_table.names(),
         "policy": policies.POLICIES,
-        "alpha_schedule": schedule.RAMPS,
-        "noise_schedule": schedule.RAMPS,
-        "optimizer": optimizers.OPTIMIZERS,
-        "schedule": optimizers.SCHEDULES,
+        "alpha_schedule": schemes.RAMPS,
+        "noise_schedule": schemes.RAMPS,
+        "optimizer": OPTIMIZERS,
+        "schedule": SCHEDULES,
         "precision": PRECISIONS,
         "on_nan": ON_NAN,
-        "distribution": distribution.DISTRIBUTIONS,
+        "distribution": DISTRIBUTIONS,
     }

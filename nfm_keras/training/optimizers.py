@@ -7,9 +7,7 @@ from keras import ops
 
 from nfm_keras.backend.keras_private import trained_variables
 from nfm_keras.checks import check_count, unknown
-
-SCHEDULES = ("step", "cosine", "constant")
-OPTIMIZERS = ("sgd", "adam", "adamw")
+from nfm_keras.training.config import OPTIMIZERS, SCHEDULES
 
 
 @keras.saving.register_keras_serializable(package="nfm_keras")

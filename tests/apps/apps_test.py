@@ -19,8 +19,10 @@ import programs
 import pytest
 from conftest import BACKEND
 
+from apps import loading
 from nfm_keras import records
 from nfm_keras.records.evaluation import EVALUATION_FILE as EVALUATION
+from nfm_keras.serving import half_weights
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="slow processes, once")
 
@@ -111,6 +113,19 @@ def test_a_run_is_evaluated(run_dir):
     assert scores[0].value > 30
 
 
+def test_a_run_that_kept_its_weights_in_half_precision_is_loaded(run_dir, tmp_path):
+    whole = loading.load(run_dir)
+    (tmp_path / "record.json").write_bytes((run_dir / "record.json").read_bytes())
+    half_weights.save_weights(whole.classifier, tmp_path / half_weights.FILE)
+    half = loading.load(tmp_path)
+    assert (half.name, half.run) == (whole.name, tmp_path)
+    assert half.record.config == whole.record.config
+    images = np.random.default_rng(0).random((8, 8, 8, 1), "float32")
+    expected = whole.classifier(images)
+    np.testing.assert_allclose(half.classifier(images), expected, atol=0.02)
+    assert np.abs(half.classifier(images) - expected).max() > 0
+
+
 @pytest.mark.slow
 def test_a_run_is_exported_compared_and_reported(run_dir, tmp_path):
     perturbations = "--perturbations=clean,white_noise@0.1,pgd@8/255"
@@ -172,12 +187,6 @@ def test_mistakes_end_in_one_line_that_names_them(tmp_path):
     missing, empty = tmp_path / "missing", tmp_path / "empty"
     train = ["train", f"--run_dir={missing}"]
     mistakes = [
-        ([*train, "--scheme=nfn"], "Unknown scheme. Did you mean 'nfm'", "'nfn'"),
-        (
-            ["evaluate", f"--run_dir={missing}"],
-            f"No classifier at {missing}",
-            "nothing",
-        ),
         (
             [*train, "--dataset=cifar10", "--network=mlp", f"--data_dir={empty}"],
             f"Dataset 'cifar10' is not in {empty}",
