@@ -1,16 +1,11 @@
 """The numbers of README and docs are those of the records."""
 
-import importlib.util
 import pathlib
 
+import derived_numbers
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-SPEC = importlib.util.spec_from_file_location(
-    "derived_numbers", ROOT / "docs" / "_site" / "derived_numbers.py"
-)
-derived_numbers = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(derived_numbers)
 
 
 def text_of(page):
