@@ -14,6 +14,11 @@ classifiers side by side (report.md and comparison.html), with a paired test aga
 first; it is evaluations/<data set> for a suite or a model unless told otherwise. With
 `--transfer=pgd@8/255` the images that this attack makes with each classifier are scored
 on all (`transfer.md`); `--save_adversaries=FOLDER` keeps the images of every attack.
+
+    python -m apps.evaluate --run_dir=runs/a,runs/b --split=validation --output=choice
+
+scores the images that the runs held out (`--validation` of apps.train), to choose among
+settings by their robustness without a look at the test images.
 """
 
 import dataclasses
@@ -82,6 +87,9 @@ _EVAL_CROP = flags.DEFINE_float(
 _VALIDATION = flags.DEFINE_integer(
     "validation", None, "Images that training held out, of a folder without others."
 )
+_SPLIT = flags.DEFINE_enum(
+    "split", "test", ["test", "validation"], "Images to score: to test on, or held out."
+)
 _STRICT = flags.DEFINE_bool(
     "strict", False, "End at a photograph that cannot be read, not pass over it."
 )
@@ -110,6 +118,12 @@ flags.register_multi_flags_validator(
     "give --run_dir alone or with --model, or else both --model and --dataset",
 )
 flags.mark_flags_as_mutual_exclusive(["suite", "perturbations"])
+flags.register_multi_flags_validator(
+    ["split", "output"],
+    # The record of a run has scores of test images alone.
+    lambda given: given["split"] == "test" or given["output"],
+    "--split=validation needs an --output, where its scores go",
+)
 
 
 def main(argv):
@@ -132,8 +146,7 @@ def main(argv):
         attacks.from_perturbation(_TRANSFER.value)  # refuses an id before all is scored
     dataset = _DATASET.value or _common_dataset(loaded)
     _refuse_twins([classifier.name for classifier in loaded])
-    place = _DATA_DIR.value, _DOWNLOAD.value
-    test = data.load_test(dataset, _photographs(loaded), *place, **_given())
+    test = _images(dataset, loaded)
     folder = _OUTPUT.value
     if not folder and (_SUITE.value or _MODEL.value):
         folder = f"evaluations/{re.sub(r'[^A-Za-z0-9_.-]+', '_', dataset)}"
@@ -146,6 +159,30 @@ def main(argv):
         _report(loaded, evaluations, test, folder)
     if _TRANSFER.value:
         _transfer(loaded, test, folder)
+
+
+def _images(dataset, loaded):
+    """The images to score: to test on, or those that all runs held out."""
+    place = _DATA_DIR.value, _DOWNLOAD.value
+    if _SPLIT.value == "test":
+        return data.load_test(dataset, _photographs(loaded), *place, **_given())
+    configs = [one.record.config if one.record else {} for one in loaded]
+    held_out = {(c.get("limit"), c.get("validation") or 0) for c in configs}
+    limit, count = next(iter(held_out))
+    if len(held_out) > 1 or not count:
+        raise ValueError(
+            "--split=validation needs runs that held out the same images, by "
+            "--validation of nfm-train. Received: (limit, validation) of "
+            f"{sorted(held_out, key=str)}"
+        )
+    names = "image_size", "eval_crop", "antialias"
+    reading = {n: configs[0][n] for n in names if configs[0].get(n) is not None}
+    return data.load(dataset, *place, limit, count, **reading).validation
+
+
+def _called(spec):
+    """What the images are called in scores and reports."""
+    return spec.name if _SPLIT.value == "test" else f"{spec.name}, held out"
 
 
 def _prepared(classifier, test):
@@ -218,7 +255,8 @@ def _from_logits():
 
 
 def _evaluate(loaded, test, folder):
-    print(f"{loaded.name} on {test.spec.name}", flush=True)
+    print(f"{loaded.name} on {_called(test.spec)}", flush=True)
+    place = loaded.run if _SPLIT.value == "test" else None
     return evaluation.evaluate(
         loaded.classifier,
         test,
@@ -229,14 +267,14 @@ def _evaluate(loaded, test, folder):
         limit=_LIMIT.value,
         attack_limit=_ATTACK_LIMIT.value,
         progress=lambda score, left: print(evaluation.line(score, left), flush=True),
-        store=pathlib.Path(loaded.run or pathlib.Path(folder, loaded.name))
+        store=pathlib.Path(place or pathlib.Path(folder, loaded.name))
         / records.EVALUATION_FILE,
         save_adversaries=_SAVE.value and pathlib.Path(_SAVE.value, loaded.name),
         allow_stochastic=_STOCHASTIC.value,
         from_logits=_from_logits(),
         about={
             "model": loaded.name,
-            "dataset": test.spec.name,
+            "dataset": _called(test.spec),
             "command": typed("evaluate", sys.argv[1:]),
         },
     )
@@ -277,8 +315,9 @@ def _report(loaded, evaluations, test, folder):
         reports.pictures.adversaries(one.classifier, test, drawing, **given)
     part = test if _LIMIT.value is None else test.subset(slice(_LIMIT.value))
     given = {"from_logits": _from_logits(), "batch_size": _BATCH_SIZE.value}
-    text = temperature.section(loaded, part, _DATA_DIR.value, **given)
-    records.write_text(pathlib.Path(folder, "temperature.md"), text + "\n")
+    if _SPLIT.value == "test":  # it is fitted on the others
+        text = temperature.section(loaded, part, _DATA_DIR.value, **given)
+        records.write_text(pathlib.Path(folder, "temperature.md"), text + "\n")
     path = reports.suite.write(evaluations, folder)
     print(f"Report: {path} and {path.with_name(reports.suite.PAGE).name}")
 
