@@ -67,6 +67,8 @@ DIGITS := clean,white_noise@0.8,salt_and_pepper@0.2,pgd@0.05
 results: $(VENV)/tested
 	for name in $(EXPERIMENTS); do \
 	  $(REPORT) --experiment=$$name --runs=results/$$name --output=results/$$name || exit; done
+	$(REPORT) --against=sigma_add,sigma_mult --runs=results/noise_levels \
+	  --output=results/noise_levels --title='Figure 10: NFM and the level of its noise'
 	$(REPORT) --runs=results/cifar10 --output=results/cifar10 --paper
 	$(REPORT) --runs=results/digits --output=results/digits --columns=$(DIGITS) \
 	  --title='1,797 images of digits, small_resnet'

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from measured_numbers import (
     CIFAR,
     DIGITS,
+    LEVELS,
     NOISY,
     QUIET,
     SCHEMES,
@@ -89,6 +90,19 @@ SENTENCES = [
         "Adversarial training loses at most {} points in any column, from {} below the "
         "baseline on clean images",
         adversarial,
+    ),
+    Sentence(
+        "docs/results.md",
+        "{} points at 0.3 for {} of clean accuracy",
+        lambda: (
+            lead(LEVELS, "1.0", "0.0", "white_noise@0.3"),
+            -lead(LEVELS, "1.0", "0.0", "clean"),
+        ),
+    ),
+    Sentence(
+        "docs/results.md",
+        "salt and pepper 0.1 is met {} points worse with 0.2 / 0.1 than without",
+        lambda: (-lead(LEVELS, "0.2", "0.0", "salt_and_pepper@0.1"),),
     ),
     Sentence(
         "docs/results.md",
