@@ -117,17 +117,18 @@ def table(page: str, lines: list[str]) -> list[str]:
             line if place < 2 else filled(line, by_scheme(cells(line)[0]))
             for place, line in enumerate(lines)
         ]
-    names, last = columns(head), None
+    names = columns(head)
     for place, line in enumerate(lines):
         first = cells(line)[0]
         link = RECORD.search(first)
         if link:
             path = (ROOT / page).parent / link[1]
-            last = path.resolve().relative_to(RESULTS).parent.as_posix()
-            row = [accuracy(last, name) if name else None for name in names]
+            run = path.resolve().relative_to(RESULTS).parent.as_posix()
+            row = [accuracy(run, name) if name else None for name in names]
             lines[place] = filled(line, row)
-        elif first.endswith(", paper*") and last:
-            numbers = paper.tables()["table1"]["rows"][last.split("/")[1]]["accuracy"]
+        elif first.endswith(", paper*"):
+            scheme = first.strip("*").partition(",")[0]
+            numbers = paper.tables()["table1"]["rows"][scheme]["accuracy"]
             lines[place] = filled(line, [numbers.get(name) for name in names])
     return lines
 
