@@ -65,7 +65,7 @@ SENTENCES = [
         "pepper 0.1: so far can one training be from another, which intervals over "
         "images do not show. On clean images they are {} apart.",
         lambda: tuple(
-            abs(lead(CIFAR, "erm", "erm_float32", name))
+            abs(lead("{}/erm", "cifar10", "cifar10_float32", name))
             for name in (
                 *("white_noise@0.3", "white_noise@0.2", "salt_and_pepper@0.1"),
                 "clean",

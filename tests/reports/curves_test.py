@@ -97,6 +97,15 @@ def test_an_attack_with_two_settings_has_two_panels(tmp_path):
     assert "(steps=20)" in figure.axes[0].get_xlabel()
 
 
+def test_corruptions_of_two_versions_have_no_curves_of_their_own():
+    rows = [
+        run("nfm", seed, [score("clean", 90.0), score("fog@3", 80.0, version=version)])
+        for seed, version in ((0, 1), (1, 2))
+    ]
+    found = aggregated(rows, "none")
+    assert len(found[0].cells) > 2 and severities.families(r.cells for r in found) == []
+
+
 def test_a_scheme_keeps_its_colour_and_a_variant_has_its_dashes():
     def told(found):
         looks = styles(aggregated(found))
