@@ -1,6 +1,6 @@
 # make demo   train four schemes on real images, compare, export one, classify with it
 # make test   lint, types, all tests on the TensorFlow and JAX backends, PyTorch where it is
-# make quick  those on TensorFlow that start no process and take less than half a second
+# make quick  those on TensorFlow that start no process and take less than 0.3 s
 # make slow   the tests that take minutes
 # make results  tables, figures and numbers of the pages, again from results/
 # make docs   the pages of docs/ as a site, build/site/index.html

@@ -41,7 +41,7 @@ BACKEND = keras.backend.backend()
 
 STARTS_PROCESSES = ("subprocess", "import programs", "import replicas")
 LONG = pathlib.Path(__file__).with_name("long_tests.txt")
-"""Names of tests that took longer than half a second, one a line."""
+"""Names of tests that took longer than 0.3 s, one a line."""
 
 
 def pytest_addoption(parser):
@@ -71,7 +71,7 @@ def pytest_collection_modifyitems(items):
 
 
 class LongTests:
-    """Writes the names of tests that took longer than half a second."""
+    """Writes the names of tests that took longer than 0.3 s."""
 
     def __init__(self):
         self.seconds = collections.Counter()
@@ -80,7 +80,7 @@ class LongTests:
         self.seconds[report.nodeid] += report.duration
 
     def pytest_sessionfinish(self):
-        names = {name.partition("[")[0] for name, s in self.seconds.items() if s > 0.5}
+        names = {name.partition("[")[0] for name, s in self.seconds.items() if s > 0.3}
         LONG.write_text("\n".join([*sorted(names), ""]), encoding="utf-8")
 
 
