@@ -12,6 +12,7 @@ import numpy as np
 from nfm_keras import records, training
 from nfm_keras.mixing.sites import remove_sites
 from nfm_keras.records.files import whole
+from nfm_keras.training.weights.files import read_arrays
 
 FILE = "weights_float16.npz"
 
@@ -36,10 +37,10 @@ def load_weights(network, path):
     """Puts back into a network what `save_weights` wrote.
 
     Raises:
-        ValueError: If the weights are those of another network.
+        ValueError: If the weights are those of another network, or the file is not
+            whole.
     """
-    with np.load(path) as file:
-        network.set_weights([file[name].astype("float32") for name in sorted(file)])
+    network.set_weights(read_arrays(path))
 
 
 def build_network(config) -> keras.Model:

@@ -1,6 +1,7 @@
 """A classifier comes back from whatever it was kept in."""
 
 import dataclasses
+import shutil
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import nfm_keras as nfm
 from nfm_keras import records, training
 from nfm_keras.mixing.sites import remove_sites
 from nfm_keras.serving import half_weights
+from nfm_keras.training.weights.files import initialise
 
 IMAGES = np.random.default_rng(0).random((3, 8, 8, 1), "float32")
 
@@ -45,6 +47,23 @@ def test_weights_in_half_precision_beside_a_record_are_enough(kept):
         assert isinstance(model, keras.Model) and not nfm.find_sites(model)
         np.testing.assert_allclose(logits(model), expected, rtol=0.02, atol=0.05)
     assert np.abs(logits(model) - expected).max() > 0  # they were rounded
+
+
+@pytest.mark.parametrize("kind", ["cut", "damaged", "an_array", "empty"])
+def test_weights_that_are_not_whole_are_named(kept, tmp_path, kind):
+    whole = (kept[0] / "run" / half_weights.FILE).read_bytes()
+    path = tmp_path / half_weights.FILE
+    if kind == "an_array":
+        np.save(tmp_path / "x.npy", np.zeros(3))
+        (tmp_path / "x.npy").rename(path)
+    else:
+        middle = len(whole) // 2
+        damaged = whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :]
+        path.write_bytes({"cut": whole[:1000], "damaged": damaged, "empty": b""}[kind])
+    shutil.copy(kept[0] / "run" / records.FILE, tmp_path)
+    for load in (nfm.load_model, lambda _: initialise(kept[2], path)):
+        with pytest.raises(ValueError, match="float16.npz must be a whole .npz file"):
+            load(tmp_path)
 
 
 @pytest.mark.backends

@@ -52,9 +52,10 @@ def draw(aggregates, fields, path, *, columns=None, title=None):
             points = lines.setdefault(line, [])
             if points and points[-1][0] == place:
                 raise ValueError(
-                    f"A line must have one accuracy at each {field}; name what else "
-                    f"its runs differ in. Received: {aggregate.label!r} and another at "
-                    f"{field}={place:g} of {line!r}"
+                    f"A line must have one accuracy at each {field}; what its runs "
+                    f"differ in there makes lines, unless it is named to go along. "
+                    f"Received: two at {field}={place:g} of {line!r}, going along: "
+                    f"{fields[1:]}"
                 )
             points.append((place, *_point(aggregate.cells.get(name))))
     looks = dict(zip(schemes, scheme_styles([*schemes.values()]), strict=True))

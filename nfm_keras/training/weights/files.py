@@ -4,6 +4,8 @@ import dataclasses
 import pathlib
 import sys
 import warnings
+import zipfile
+import zlib
 
 import keras
 import numpy as np
@@ -47,8 +49,7 @@ def initialise(network: keras.Model, path: StrPath) -> None:
     elif path.suffix == ".h5":
         weights = _weights_of_h5(_backbone(network, path), path)
     elif path.suffix == ".npz":
-        with np.load(path) as file:
-            weights = [file[name].astype("float32") for name in sorted(file)]
+        weights = read_arrays(path)
     elif path.suffix == ".keras":
         model = load_model(path, compile=False)
         weights = (model.model if isinstance(model, NFMModel) else model).get_weights()
@@ -63,6 +64,22 @@ def initialise(network: keras.Model, path: StrPath) -> None:
             variable.assign(weight)
     if told:
         print(f"The last layer keeps its first weights: {told}.", file=sys.stderr)
+
+
+def read_arrays(path: StrPath) -> list[np.ndarray]:
+    """Returns the weights of a `.npz` file in float32, in the order of their names.
+
+    Raises:
+        ValueError: If the file is no such file, or not whole.
+    """
+    try:
+        # Opened here: NumPy leaves a file open that turns out to be no archive.
+        with pathlib.Path(path).open("rb") as stream, np.load(stream) as file:
+            return [file[name].astype("float32") for name in sorted(file)]
+    except (ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} must be a whole .npz file of weights. Received: {error}"
+        ) from None
 
 
 def first_weights(
