@@ -14,7 +14,7 @@ from .run import find as find
 from .run import load as load
 from .run import paths as paths
 from .run import save as save
-from .run import with_rate_drops as with_rate_drops
+from .run import with_later_fields as with_later_fields
 from .schema import differing as differing
 from .score import Score as Score
 from .score import merge as merge

@@ -103,7 +103,7 @@ def load(path: StrPath) -> Record:
     record = schema.read(
         path, Record, FORMAT, older=older, optional=("scores", *_LATER)
     )
-    record = dataclasses.replace(record, config=with_rate_drops(record.config))
+    record = dataclasses.replace(record, config=with_later_fields(record.config))
     beside = path.with_name(evaluation.EVALUATION_FILE)
     if not beside.exists():
         return record
@@ -111,15 +111,20 @@ def load(path: StrPath) -> Record:
     return dataclasses.replace(record, scores=scores)
 
 
-def with_rate_drops(config: dict) -> dict:
-    """Returns a config with the epochs at which its learning rate fell.
+def with_later_fields(config: dict) -> dict:
+    """Returns the config of a run with the fields that have come since it was trained.
 
-    Runs of before the config held them, as `rate_drops`, had a tenth of the rate from
-    exactly 50, 75 and 90 % of their length on.
+    Runs of before the config held `rate_drops` had a tenth of the rate from exactly 50,
+    75 and 90 % of their length on; those of before `on_nan` and `swa_epochs` had what
+    is the default now. Fields whose default is `None` need no filling in.
 
     Args:
-        config: Dict of JSON values; returned as it is where nothing is missing.
+        config: Dict of JSON values, of a run of `nfm_keras.training`; another one, such
+            as that of a model trained by its own script, is returned as it is.
     """
+    if "scheme" not in config:
+        return config
+    config = {"on_nan": "stop", "swa_epochs": 0} | config
     if config.get("schedule") != "step" or "rate_drops" in config:
         return config
     epochs = config.get("epochs", 0)

@@ -183,7 +183,7 @@ def restore(model, folder, config=None):
     path, state = checkpoint
     held = state.get("config")
     if held is not None and config is not None:
-        held = extended(records.with_rate_drops(held), config)
+        held = extended(records.with_later_fields(held), config)
         refuse_difference(f"Checkpoint {path} is of a run", held, config)
     if not model.optimizer.built:  # built twice, LossScaleOptimizer loses its scale
         model.optimizer.build(model.trainable_variables)

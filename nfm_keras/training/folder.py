@@ -41,7 +41,7 @@ def check_folder(folder: pathlib.Path, config: Config, resume: bool) -> None:
             )
         return
     # A field that is newer than the folder was what it is by default now.
-    held = records.with_rate_drops(records.read_json(path))
+    held = records.with_later_fields(records.read_json(path))
     held = Config().to_json() | held
     longer = extended(held, config.to_json())
     refuse_difference(f"{folder} holds a run", longer, config.to_json())
