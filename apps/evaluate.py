@@ -15,10 +15,11 @@ first; it is evaluations/<data set> for a suite or a model unless told otherwise
 `--transfer=pgd@8/255` the images that this attack makes with each classifier are scored
 on all (`transfer.md`); `--save_adversaries=FOLDER` keeps the images of every attack.
 
-    python -m apps.evaluate --run_dir=runs/a,runs/b --split=validation --output=choice
+    python -m apps.evaluate --run_dir=runs/a,runs/b --split=validation
 
 scores the images that the runs held out (`--validation` of apps.train), to choose among
-settings by their robustness without a look at the test images.
+settings by their robustness without a look at the test images. Those scores are kept in
+`validation.json`.
 """
 
 import dataclasses
@@ -118,12 +119,6 @@ flags.register_multi_flags_validator(
     "give --run_dir alone or with --model, or else both --model and --dataset",
 )
 flags.mark_flags_as_mutual_exclusive(["suite", "perturbations"])
-flags.register_multi_flags_validator(
-    ["split", "output"],
-    # The record of a run has scores of test images alone.
-    lambda given: given["split"] == "test" or given["output"],
-    "--split=validation needs an --output, where its scores go",
-)
 
 
 def main(argv):
@@ -256,7 +251,6 @@ def _from_logits():
 
 def _evaluate(loaded, test, folder):
     print(f"{loaded.name} on {_called(test.spec)}", flush=True)
-    place = loaded.run if _SPLIT.value == "test" else None
     return evaluation.evaluate(
         loaded.classifier,
         test,
@@ -267,8 +261,8 @@ def _evaluate(loaded, test, folder):
         limit=_LIMIT.value,
         attack_limit=_ATTACK_LIMIT.value,
         progress=lambda score, left: print(evaluation.line(score, left), flush=True),
-        store=pathlib.Path(place or pathlib.Path(folder, loaded.name))
-        / records.EVALUATION_FILE,
+        store=pathlib.Path(loaded.run or pathlib.Path(folder, loaded.name))
+        / records.EVALUATION_FILES[_SPLIT.value],
         save_adversaries=_SAVE.value and pathlib.Path(_SAVE.value, loaded.name),
         allow_stochastic=_STOCHASTIC.value,
         from_logits=_from_logits(),

@@ -91,12 +91,13 @@ def _train(run):
 def _evaluate(run, experiment):
     limits = [f"--{name}={n}" for name, n in experiment.limits.items()]
     cache = [f"--cache_dir={_CACHE.value}"] if _CACHE.value else []
+    split = [] if experiment.split == "test" else [f"--split={experiment.split}"]
     return [
         module("evaluate"),
         f"--run_dir={run.folder}",
         f"--perturbations={','.join(experiment.perturbations)}",
         f"--protocol={experiment.protocol}",
-        *(*limits, *cache, *_data_flags()),
+        *(*split, *limits, *cache, *_data_flags()),
     ]
 
 

@@ -98,3 +98,48 @@ def check_number(name, value, *, least=None, most=None, above=None, below=None):
 def is_number(value, kind=numbers.Real):
     """Returns whether a value is a number; booleans, which Python counts, are none."""
     return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def check_weights(name, values):
+    """Returns relative weights as a tuple of float, once they are checked.
+
+    Args:
+        name: str, of the argument.
+        values: Iterable of numbers.
+
+    Raises:
+        ValueError: Naming the argument, if one is negative or not finite, or if none
+            is positive.
+
+    Example:
+
+    >>> check_weights("shares", [3, 1])
+    (3.0, 1.0)
+    """
+    values = tuple(values)
+    good = all(is_number(v) and math.isfinite(v) and v >= 0 for v in values)
+    if not good or not any(values):
+        raise ValueError(
+            f"`{name}` must be finite numbers, 0 or more and not all 0. Received: "
+            f"{list(values)}"
+        )
+    return tuple(float(value) for value in values)
+
+
+def unique_names(names):
+    """Returns the names of sites as a tuple, once they are checked.
+
+    Args:
+        names: A name, or an iterable of names.
+
+    Raises:
+        ValueError: If there is none, or one is there twice.
+    """
+    names = (names,) if isinstance(names, str) else tuple(names)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if not names or twice:
+        raise ValueError(
+            "`sites` must be a non-empty sequence of different names. "
+            f"Received: {list(names)}" + (f", with {twice} twice" if twice else "")
+        )
+    return names

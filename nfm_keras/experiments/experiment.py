@@ -35,6 +35,8 @@ class Experiment:
         also: Other protocols that the noises are scored under, for tables of their own.
         limits: `limit`, `attack_limit` and `corruption_limit` of `evaluate`: fewer test
             images than all.
+        split: `"test"`, or `"validation"` to score the images that the runs hold out
+            (`Config.validation`): for a choice among the rows.
         paper: Key of the paper's table in `paper_tables.json`, whose rows have the same
             names; `None` where it prints no numbers.
 
@@ -59,6 +61,7 @@ class Experiment:
     protocol: str = "reference"
     also: tuple[str, ...] = ()
     limits: dict[str, int] = dataclasses.field(default_factory=dict)
+    split: str = "test"
     paper: str | None = None
 
     def __post_init__(self) -> None:
@@ -71,6 +74,11 @@ class Experiment:
             if not row.get(LABEL):
                 raise ValueError(f"Row {name!r} must have a label. Received: {row}")
             schemes.lookup(self.config(name, self.seeds[0]).scheme)
+            if self.split != "test" and not self.config(name, self.seeds[0]).validation:
+                raise ValueError(
+                    f"Row {name!r} must hold images out to be scored on. Received: "
+                    f"split={self.split!r}, validation=0"
+                )
         for text in self.perturbations:
             check_id(text)
 
@@ -161,11 +169,13 @@ class Run:
         row: Name of the row.
         config: `training.Config`.
         folder: Where it goes.
+        split: As in `Experiment`.
     """
 
     row: str
     config: Config
     folder: pathlib.Path
+    split: str = "test"
 
     @property
     def name(self) -> str:
@@ -182,7 +192,7 @@ class Run:
         path = self.folder / records.FILE
         if not path.exists():
             return None
-        record = records.load(path)
+        record = records.load(path, self.split)
         check_same(self.config, record, path)
         return record
 
@@ -203,7 +213,12 @@ def runs(experiment: Experiment, folder: StrPath) -> list[Run]:
     """
     folder = pathlib.Path(folder)
     return [
-        Run(row, experiment.config(row, n), folder / row / SEED_FOLDER.format(n))
+        Run(
+            row,
+            experiment.config(row, n),
+            folder / row / SEED_FOLDER.format(n),
+            experiment.split,
+        )
         for n in experiment.seeds
         for row in experiment.rows
     ]
@@ -234,7 +249,7 @@ def unscored(experiment: Experiment, record: records.Record, images: int) -> lis
     Args:
         experiment: `Experiment`.
         record: `Record` of one of its runs.
-        images: How many test images there are; `limits` may ask for fewer.
+        images: How many images there are to score; `limits` may ask for fewer.
 
     Example:
 

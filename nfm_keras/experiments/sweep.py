@@ -105,6 +105,12 @@ class Sweep:
                 + "; ".join(f"{name}: {error}" for name, error in failed.items())
             )
 
+    def _scored_on(self, run):
+        """How many images there are to score."""
+        if run.split == "validation":
+            return run.config.validation
+        return self._sizes(run)[1]
+
     def _sizes(self, run):
         return _sizes(run.config.dataset, self.data_dir, self.download)
 
@@ -113,7 +119,7 @@ class Sweep:
         if not run.record:
             _call(run, self.train(run))
         for view in self.experiment.by_protocol():
-            if unscored(view, run.record, self._sizes(run)[1]):
+            if unscored(view, run.record, self._scored_on(run)):
                 _call(run, self.score(run, view))
         record = run.record
         first, minutes = record.scores[0], record.seconds / 60

@@ -1,13 +1,14 @@
 """The value of a method and what it draws: `Mixing` and `Draw`."""
 
 import dataclasses
+import itertools
 from typing import NamedTuple
 
 import keras
 from keras import ops
 
 from nfm_keras.backend import random
-from nfm_keras.checks import check_number
+from nfm_keras.checks import check_number, check_weights, unique_names
 from nfm_keras.mixing.interpolation import along, constant, interpolate
 from nfm_keras.types import Tensor
 
@@ -58,14 +59,18 @@ class Mixing:
             `"gaussian"`, the paper's lemma 1: both N(0, 1).
         sites: Names of the sites to choose from, as `find_sites` gives them;
             `None` for all of the model's.
+        site_weights: How likely each of the sites is, in the order of the graph and
+            relative to one another: (3, 1, 1, 1) has the input half of the time.
+            `None`, as in the paper, for all alike.
         per_sample: Draw one lam a sample instead of one a batch.
         probability: Probability that a batch is mixed and perturbed at all.
         sparsity: Share of the features that get no noise, drawn for each noise and
             each feature on its own; `None` for 0.
 
     Raises:
-        ValueError: If a number is out of its range, for another law of the noise, or
-            for sites that are none or twice the same.
+        ValueError: If a number is out of its range, for another law of the noise,
+            for sites that are none or twice the same, or for weights that are not
+            one for each of the sites.
 
     Example:
 
@@ -81,6 +86,7 @@ class Mixing:
     per_sample: bool = False
     probability: float = 1.0
     sparsity: float | None = None
+    site_weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         limits = {"probability": 1, "sparsity": 1}
@@ -99,6 +105,11 @@ class Mixing:
             )
         if self.sites is not None:
             object.__setattr__(self, "sites", unique_names(self.sites))
+        if self.site_weights is not None:
+            weights = check_weights("site_weights", self.site_weights)
+            object.__setattr__(self, "site_weights", weights)
+            if self.sites is not None:
+                self.check_weight_count(len(self.sites))
 
     @property
     def mixes(self) -> bool:
@@ -147,9 +158,7 @@ class Mixing:
         own = random.fold(key, 1 + replica)
         # One call for all that is shared: a generator costs time to compile.
         u = random.uniform(random.fold(key, 0), (2 + 3 * random.BETA_UNIFORMS,))
-        # float32 may round the product up to num_sites.
-        site = ops.cast(ops.floor(u[0] * num_sites), "int32")
-        site = ops.minimum(site, num_sites - 1)
+        site = self._site(u[0], num_sites)
         lam, scale = self._weights(ops.reshape(u[2:], (-1, 3)), levels)
         if self.per_sample and self.alpha > 0:
             alpha, beta = (self._scaled([a], levels) for a in self._law)
@@ -162,6 +171,32 @@ class Mixing:
             scale = tuple(level * s for s in scale)
         partner = random.permutation(random.fold(own, 0), batch_size)
         return Draw(site, lam, partner, scale, random.fold(own, 1))
+
+    def _site(self, u, count):
+        """The number of a site, of a uniform."""
+        if self.site_weights is None:
+            # float32 may round the product up to the count.
+            site = ops.cast(ops.floor(u * count), "int32")
+            return ops.minimum(site, count - 1)
+        self.check_weight_count(count)
+        *ends, total = itertools.accumulate(self.site_weights)
+        passed = [ops.cast(u >= end / total, "int32") for end in ends if end < total]
+        return sum(passed, ops.zeros((), "int32"))
+
+    def check_weight_count(self, count: int) -> None:
+        """Refuses `site_weights` that are not one for each of the sites.
+
+        Args:
+            count: How many sites there are.
+
+        Raises:
+            ValueError: If there are more or fewer weights.
+        """
+        if self.site_weights is not None and len(self.site_weights) != count:
+            raise ValueError(
+                "`site_weights` must be one for each of the sites. Received: "
+                f"{len(self.site_weights)} weight(s) for {count} site(s)"
+            )
 
     @property
     def _law(self):
@@ -263,22 +298,3 @@ class Mixing:
             Tensor like `features`.
         """
         return self.perturb(self.mix(features, draw), draw)
-
-
-def unique_names(names):
-    """Returns the names of sites as a tuple, once they are checked.
-
-    Args:
-        names: A name, or an iterable of names.
-
-    Raises:
-        ValueError: If there is none, or one is there twice.
-    """
-    names = (names,) if isinstance(names, str) else tuple(names)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if not names or twice:
-        raise ValueError(
-            "`sites` must be a non-empty sequence of different names. "
-            f"Received: {list(names)}" + (f", with {twice} twice" if twice else "")
-        )
-    return names

@@ -163,3 +163,26 @@ def check_arguments(mixing: Any, seed: Any) -> None:
             "`seed` must be an integer, since every draw is a function of it and of "
             f"the step. Received: seed={seed!r}"
         )
+
+
+def check_site_weights(mixing: Mixing, model: keras.Model) -> None:
+    """Refuses weights of sites that would be taken for those of other sites.
+
+    Args:
+        mixing: `Mixing`.
+        model: Functional model with its sites.
+
+    Raises:
+        ValueError: If there are more or fewer weights than sites, or if `mixing.sites`
+            names them in another order than the graph has.
+    """
+    if mixing.site_weights is None:
+        return
+    names = find_sites(model)
+    chosen = [name for name in names if mixing.sites is None or name in mixing.sites]
+    if mixing.sites is not None and list(mixing.sites) != chosen:
+        raise ValueError(
+            "Sites that have `site_weights` must be named in the order of the graph, "
+            f"{chosen}. Received: sites={list(mixing.sites)}"
+        )
+    mixing.check_weight_count(len(chosen))

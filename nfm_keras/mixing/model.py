@@ -10,7 +10,12 @@ from nfm_keras.backend import keras_compiled, keras_private, replicas
 from nfm_keras.backend.convolutions import warn_of_wrong_gradients
 from nfm_keras.backend.gradients import soft_label_gradients
 from nfm_keras.mixing.draw import Draw, Mixing
-from nfm_keras.mixing.facade import Facade, check_arguments, warn_of_bypasses
+from nfm_keras.mixing.facade import (
+    Facade,
+    check_arguments,
+    check_site_weights,
+    warn_of_bypasses,
+)
 from nfm_keras.mixing.finite import guarded
 from nfm_keras.mixing.labels.loss import check_reductions, output_loss
 from nfm_keras.mixing.labels.metrics import (
@@ -131,6 +136,7 @@ class NFMModel(Facade):
                 "into it, or pass sites=[...] with names of its layers. "
                 f"Received: model={model.name!r}, sites={sites}"
             )
+        check_site_weights(self.mixing, self.model)
         if self.mixing.mixes:
             warn_of_bypasses(self.model, self.mixing.sites)
         warn_of_wrong_gradients(self.model)

@@ -7,8 +7,8 @@ from keras import tree
 
 from nfm_keras.backend import keras_private
 from nfm_keras.backend.masks import without_masks
-from nfm_keras.checks import did_you_mean
-from nfm_keras.mixing.draw import Mixing, unique_names
+from nfm_keras.checks import did_you_mean, unique_names
+from nfm_keras.mixing.draw import Mixing
 from nfm_keras.mixing.layer import NoisyFeatureMixup
 from nfm_keras.mixing.places import check_all_pass
 

@@ -1,6 +1,7 @@
 from .answers import pack_classes as pack_classes
 from .answers import unpack_classes as unpack_classes
 from .evaluation import EVALUATION_FILE as EVALUATION_FILE
+from .evaluation import EVALUATION_FILES as EVALUATION_FILES
 from .evaluation import Evaluation as Evaluation
 from .evaluation import load_evaluation as load_evaluation
 from .evaluation import save_evaluation as save_evaluation

@@ -18,6 +18,9 @@ FORMAT = 4
 EVALUATION_FILE = "evaluation.json"
 """Name of an evaluation inside the folder of its run or model."""
 
+EVALUATION_FILES = {"test": EVALUATION_FILE, "validation": "validation.json"}
+"""Split of the images -> name of their evaluation inside the folder of a run."""
+
 _LATER = ("skipped", "classes", "labels", "predicted", "cut")
 
 

@@ -84,14 +84,17 @@ def save(record: Record, path: StrPath) -> None:
     write_json(path, {"format": FORMAT} | content)
 
 
-def load(path: StrPath) -> Record:
-    """Reads a record, with the scores of the `evaluation.json` beside it.
+def load(path: StrPath, split: str = "test") -> Record:
+    """Reads a record, with the scores of the evaluation beside it.
 
     A record of format 1 has scores of its own, which are kept where the evaluation does
     not have them.
 
     Args:
         path: File to read.
+        split: `"test"` for the scores of the images to test on, in `evaluation.json`;
+            `"validation"` for those of the images that the run held out, in
+            `validation.json`, alone.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -104,7 +107,9 @@ def load(path: StrPath) -> Record:
         path, Record, FORMAT, older=older, optional=("scores", *_LATER)
     )
     record = dataclasses.replace(record, config=with_later_fields(record.config))
-    beside = path.with_name(evaluation.EVALUATION_FILE)
+    if split != "test":
+        record = dataclasses.replace(record, scores=())
+    beside = path.with_name(evaluation.EVALUATION_FILES[split])
     if not beside.exists():
         return record
     scores = merge(record.scores, evaluation.load_evaluation(beside).scores)

@@ -29,6 +29,7 @@ from nfm_keras.reports.cells import (
 # What a scheme's name implies: told only where two runs of one scheme differ in it.
 _OF_SCHEME = {
     *("alpha", "beta", "sigma_add", "sigma_mult", "sites", "noise", "sparsity"),
+    "site_weights",
     *("label_smoothing", "grids", "clean_lam", "jsd_weight", "attack_probability"),
     *("attack_epsilon", "attack_norm", "attack_steps"),
 }
@@ -44,6 +45,7 @@ class Rows(Protocol):
     rows: dict[str, dict]
     seeds: tuple[int, ...]
     protocol: str
+    split: str
     paper: str | None
 
 

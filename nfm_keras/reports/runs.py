@@ -199,7 +199,10 @@ def find(
         # What all rows share may be scaled; the captions say to what.
         own = {key: value for key, value in row.items() if key != "label"}
         wanted = {"scheme": experiment.settings.get("scheme")} | own
-        loaded = {path: records.load(path) for path in _of_row(paths, folder, name)}
+        loaded = {
+            path: records.load(path, experiment.split)
+            for path in _of_row(paths, folder, name)
+        }
         for path, record in loaded.items():
             _check(record, wanted, path)
         ordered = sorted(loaded.items(), key=lambda run: run[1].config["seed"])

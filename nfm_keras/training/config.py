@@ -6,7 +6,7 @@ a network, is asked of the module that knows when a `Config` is made.
 
 import dataclasses
 
-from nfm_keras.checks import check_count, check_number, unknown
+from nfm_keras.checks import check_count, check_number, check_weights, unknown
 from nfm_keras.imported import is_imported
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -28,8 +28,8 @@ _COUNTS = (
 )
 _COUNTS_FROM_0 = ("seed", "swa_epochs", "off_epoch")
 _LISTS = (
-    *(("sites", str), ("grids", int), ("rate_drops", float)),
-    *(("classes", str), ("freeze", str)),
+    *(("sites", str), ("site_weights", float), ("grids", int)),
+    *(("rate_drops", float), ("classes", str), ("freeze", str)),
 )
 _NUMBERS_FROM_0 = ("learning_rate", "momentum", "weight_decay")
 
@@ -98,6 +98,7 @@ class Config:
     per_sample: bool = False
     probability: float = 1.0
     sparsity: float | None = None
+    site_weights: tuple[float, ...] | None = None
     label_smoothing: float | None = None
     grids: tuple[int, ...] | None = None
     clean_lam: float | None = None
@@ -173,6 +174,8 @@ class Config:
             check_number("eval_crop", self.eval_crop, above=0, most=1)
         if self.layer_decay is not None:
             check_number("layer_decay", self.layer_decay, above=0, most=1)
+        if self.site_weights is not None:
+            check_weights("site_weights", self.site_weights)
         if self.global_clipnorm is not None:
             check_number("global_clipnorm", self.global_clipnorm, above=0)
 

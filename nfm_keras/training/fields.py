@@ -52,6 +52,7 @@ GROUPS = {
         "per_sample": "Draw a lambda for each sample, not for each batch.",
         "probability": "How often a batch is mixed and perturbed at all.",
         "sparsity": "Share of the features that get no noise.",
+        "site_weights": "How likely the sites are, such as 3,1,1,1; by default alike.",
         "alpha_schedule": "How alpha changes over the run: constant, rise or fall.",
         "noise_schedule": "How the noise changes over the run: constant, rise or fall.",
         "off_epoch": "Epoch from which nothing is mixed or perturbed.",

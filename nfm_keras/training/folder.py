@@ -121,7 +121,7 @@ def set_aside(folder: pathlib.Path) -> str:
     before = records.read_json(folder / CONFIG)["epochs"]
     kept = []
     # The record last: as long as it is there the run counts as done.
-    for name in (records.EVALUATION_FILE, CLASSIFIER, records.FILE):
+    for name in (*records.EVALUATION_FILES.values(), CLASSIFIER, records.FILE):
         path = folder / name
         if path.exists():
             aside = path.with_name(f"{path.stem}.{before}_epochs{path.suffix}")

@@ -116,14 +116,14 @@ def test_a_run_is_evaluated(run_dir):
 def test_held_out_images_are_scored_apart_from_the_test_images(run_dir, tmp_path):
     held = tmp_path / "held"
     run("train", *RUN, f"--run_dir={held}", "--epochs=1", "--validation=100")
-    split = ["--split=validation", f"--output={tmp_path / 'out'}"]
+    split = ["--split=validation"]
     only = "--perturbations=clean"
     out = run("evaluate", f"--run_dir={held}", only, *split)
     assert "held on digits, held out" in out
-    (score,) = records.load_evaluation(tmp_path / "out" / "held" / EVALUATION)
+    (score,) = records.load(held / "record.json", "validation").scores
     watched = records.load(held / "record.json").history["val_accuracy"][-1]
     assert score.n == 100 and score.value == pytest.approx(100 * watched)
-    assert not (held / EVALUATION).exists()
+    assert records.load(held / "record.json").scores == ()
     both = programs.run("apps.evaluate", f"--run_dir={held},{run_dir}", only, *split)
     assert both.returncode == 1
     assert "held out the same images" in lines(both.stderr)[-1]

@@ -35,6 +35,53 @@ def test_site_is_uniform():
     assert scipy.stats.chisquare(np.bincount(sites, minlength=4)).pvalue > 1e-4
 
 
+@pytest.mark.parametrize(
+    "weights", [(3, 1, 1, 1), (0, 1, 0.5, 0), (0, 0, 1, 4)], ids=str
+)
+def test_sites_are_as_likely_as_their_weights(weights):
+    """One of weight 0 never comes."""
+    mixing = nfm.Mixing(site_weights=weights)
+    sites = [int(numpy(d.site)) for d in draws(mixing, 400)]
+    seen, share = np.bincount(sites, minlength=4), np.array(weights) / sum(weights)
+    assert not seen[share == 0].any()
+    drawn = share > 0
+    assert scipy.stats.chisquare(seen[drawn], 400 * share[drawn]).pvalue > 1e-4
+
+
+def test_equal_weights_are_the_draw_without():
+    plain, even = (draws(nfm.Mixing(site_weights=w), 50) for w in (None, (1, 1, 1, 1)))
+    assert [int(d.site) for d in plain] == [int(d.site) for d in even]
+
+
+@pytest.mark.parametrize(
+    "weights, sites, message",
+    [
+        ((1, -1), None, "`site_weights` must be finite .* Received: \\[1, -1\\]"),
+        ((0, 0), None, "not all 0"),
+        ((), None, "not all 0"),
+        ((1, float("nan")), None, "must be finite"),
+        ((1, 2, 3), ("a", "b"), "one for each of the sites. Received: 3 .* 2 site"),
+    ],
+    ids=str,
+)
+def test_bad_weights_of_sites_are_refused(weights, sites, message):
+    with pytest.raises(ValueError, match=message):
+        nfm.Mixing(site_weights=weights, sites=sites)
+
+
+def test_weights_of_sites_go_with_the_models_sites():
+    network = nfm.networks.mlp((2,), 2, depth=2)
+    names = nfm.find_sites(network)
+    weights = range(1, len(names) + 1)
+    model = nfm.NFMModel(network, nfm.Mixing(site_weights=weights))
+    assert model.mixing.site_weights == tuple(map(float, weights))
+    with pytest.raises(ValueError, match=f"Received: 1 weight.* for {len(names)} site"):
+        nfm.NFMModel(network, nfm.Mixing(site_weights=[1]))
+    with pytest.raises(ValueError, match="in the order of the graph"):
+        mixing = nfm.Mixing(site_weights=(1, 2), sites=(names[1], names[0]))
+        nfm.NFMModel(network, mixing)
+
+
 def test_lambda_has_beta_law_over_steps():
     lam = [float(numpy(d.lam)) for d in draws(nfm.Mixing(alpha=2.0, beta=0.5), 300)]
     assert scipy.stats.kstest(lam, scipy.stats.beta(2.0, 0.5).cdf).pvalue > 1e-4
