@@ -176,13 +176,15 @@ class PGD(Attack):
         seed: int = 0,
         indices: ArrayLike | None = None,
     ) -> Iterator[np.ndarray]:
-        """Yields the start and the iterate after each step, as one batch.
+        """Yields the start and the iterate after each step, of `targets=0` and `eot=1`.
 
         Args: As for a call. Images that are broken go on moving.
 
         Yields:
             `steps + 1` float32 arrays of the shape of `images`.
         """
+        if self.targets or self.eot != 1:
+            raise ValueError(f"Needs one round of one pass. Received: {self}")
         classifier, images, labels, indices = prepared(
             classifier, images, labels, indices
         )
@@ -191,8 +193,7 @@ class PGD(Attack):
         given = images, labels, labels, self.epsilon, self.step_size
         yield current
         for _ in range(self.steps):
-            current, *_ = step(current, *given)
-            current = ops.convert_to_numpy(current)
+            current = ops.convert_to_numpy(step(current, *given)[0])
             yield current
 
     def start(

@@ -9,6 +9,7 @@ from keras import ops
 
 from nfm_keras.backend import heads
 from nfm_keras.backend.gradients import compiled, takes_any_size
+from nfm_keras.backend.inner import classifier_of
 from nfm_keras.backend.unit_range import unit_range
 
 
@@ -39,6 +40,7 @@ class PlainClassifier:
 
     Attributes:
         from_logits: bool.
+        head: str, the last activation, as `heads.head` sees it.
         stand_in, places: As given.
 
     Raises:
@@ -68,8 +70,8 @@ class PlainClassifier:
             )
         self.classifier, self.stand_in = unit_range(classifier), stand_in
         self.places = places
-        known = not heads.head(classifier)
-        self.from_logits = known if from_logits is None else bool(from_logits)
+        self.head = heads.head(classifier_of(classifier))
+        self.from_logits = not self.head if from_logits is None else bool(from_logits)
         self.seconds = 0.0
         self._functions = {}
 
@@ -97,7 +99,7 @@ class PlainClassifier:
                 f"output=... Received: {list(names)}"
             )
         if not self.from_logits:
-            logits = heads.logits_of(logits)
+            logits = heads.logits_of(logits, self.head)
         # Half-precision networks: their loss would underflow as they grow confident.
         logits = ops.cast(logits, "float32")
         return logits if self.places is None else ops.take(logits, self.places, axis=-1)

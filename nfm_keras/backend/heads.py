@@ -61,12 +61,14 @@ def _is_linear(layer):
     return is_activation and layer.activation is keras.activations.linear
 
 
-def logits_of(probabilities):
+def logits_of(probabilities, kind=""):
     """Returns logits whose softmax, or sigmoids, the probabilities are.
 
     Args:
-        probabilities: `(batch, classes)` tensor. A row that sums to 1, within a
-            hundredth, is of a softmax, any other of sigmoids.
+        probabilities: `(batch, classes)` tensor.
+        kind: What they are of, `"softmax"` or `"sigmoid"`. Where that is not known, a
+            row that sums to 1, within a hundredth, is taken for one of a softmax, any
+            other for sigmoids.
 
     Returns:
         float32 tensor `(batch, classes)`, not beyond `FAR` by more than a thousandth;
@@ -80,7 +82,11 @@ def logits_of(probabilities):
      [ 0.     2.197]]
     """
     p = ops.cast(probabilities, "float32")
-    of_softmax = ops.abs(ops.sum(p, axis=-1, keepdims=True) - 1) < 1e-2
-    log_rest = ops.where(of_softmax, 0.0, ops.log(ops.maximum(1 - p, TINY)))
-    logits = ops.log(ops.maximum(p, TINY)) - log_rest
+    logits = ops.log(ops.maximum(p, TINY))
+    if kind != "softmax":
+        log_rest = ops.log(ops.maximum(1 - p, TINY))
+        if not kind:
+            of_softmax = ops.abs(ops.sum(p, axis=-1, keepdims=True) - 1) < 1e-2
+            log_rest = ops.where(of_softmax, 0.0, log_rest)
+        logits = logits - log_rest
     return ops.where((p >= 0) & (p <= 1.01), logits, float("nan"))

@@ -1,4 +1,4 @@
-"""The private names of Keras' losses and metrics that are compiled into a model.
+"""The private names of Keras' losses, metrics and optimisers, compiled into a model.
 
 As in `keras_private`: no release promises to keep them, and each has a test.
 """
@@ -115,3 +115,48 @@ def wrap_losses(model, wrap):
     losses.build = build_wrapped
     if losses.built:
         wrapped()
+
+
+def step_count(optimizer):
+    """Returns the variable that counts the steps of an optimiser.
+
+    `optimizer.iterations` are updates: fewer, and no variable, while gradients
+    accumulate.
+
+    Args:
+        optimizer: `keras.Optimizer`, one that scales the loss as well.
+    """
+    return _unwrapped(optimizer)._iterations
+
+
+def learning_rate_at(optimizer, step):
+    """Returns the learning rate of a step.
+
+    `optimizer.learning_rate` is, under a schedule, that of the next step.
+
+    Args:
+        optimizer: `keras.Optimizer`, one that scales the loss as well.
+        step: Integer or scalar tensor, counted from 0.
+
+    Returns:
+        float.
+    """
+    optimizer = _unwrapped(optimizer)
+    rate = optimizer._learning_rate
+    scheduled = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
+    rate = rate(step) if scheduled else optimizer.learning_rate
+    return float(ops.convert_to_numpy(rate))
+
+
+def trained_variables(optimizer):
+    """Returns the variables that an optimiser was built for.
+
+    Args:
+        optimizer: Built `keras.Optimizer`.
+    """
+    return optimizer._trainable_variables
+
+
+def _unwrapped(optimizer):
+    """The optimiser that a LossScaleOptimizer wraps, or itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)

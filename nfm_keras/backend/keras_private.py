@@ -6,13 +6,11 @@ other module but `keras_compiled`, which has those of losses and metrics, names 
 of Keras that begins with an underscore, or `keras.src`.
 """
 
+import collections
 import contextlib
 import functools
 
 import keras
-from keras import ops
-
-from nfm_keras.backend.masks import without_masks
 
 
 def mask_of(tensor):
@@ -39,6 +37,25 @@ def set_mask(tensor, mask):
     from keras.src.backend import set_keras_mask
 
     set_keras_mask(tensor, mask)
+
+
+@contextlib.contextmanager
+def names_from_start():
+    """Names layers within a `with` block as in a process that has made none.
+
+    Layers without a name of their own are called `"activation_2"` by how many of their
+    kind a process has made. To be used for what ends up in a model inside of another
+    one: within one model no two layers may share a name.
+    """
+    from keras.src.backend.common import global_state
+
+    key = "object_name_uids"
+    held = global_state.get_global_attribute(key)
+    global_state.set_global_attribute(key, collections.defaultdict(int))
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(key, held)
 
 
 def set_jit_compile(model, value):
@@ -91,46 +108,6 @@ def build_before_training(model, make):
         return function(iterator)
 
     model.train_function = build_and_run
-
-
-def step_count(optimizer):
-    """Returns the variable that counts the steps of an optimiser.
-
-    `optimizer.iterations` are updates: fewer, and no variable, while gradients
-    accumulate.
-
-    Args:
-        optimizer: `keras.Optimizer`, one that scales the loss as well.
-    """
-    return _unwrapped(optimizer)._iterations
-
-
-def learning_rate_at(optimizer, step):
-    """Returns the learning rate of a step.
-
-    `optimizer.learning_rate` is, under a schedule, that of the next step.
-
-    Args:
-        optimizer: `keras.Optimizer`, one that scales the loss as well.
-        step: Integer or scalar tensor, counted from 0.
-
-    Returns:
-        float.
-    """
-    optimizer = _unwrapped(optimizer)
-    rate = optimizer._learning_rate
-    scheduled = isinstance(rate, keras.optimizers.schedules.LearningRateSchedule)
-    rate = rate(step) if scheduled else optimizer.learning_rate
-    return float(ops.convert_to_numpy(rate))
-
-
-def trained_variables(optimizer):
-    """Returns the variables that an optimiser was built for.
-
-    Args:
-        optimizer: Built `keras.Optimizer`.
-    """
-    return optimizer._trainable_variables
 
 
 def has_graph(model):
@@ -269,6 +246,20 @@ def under_xla():
     return control_flow_util.GraphOrParentsInXlaContext(graph)
 
 
+def without_masks(kwargs):
+    """Returns the arguments of a call in a graph but for the masks.
+
+    Args:
+        kwargs: Dict from names to values. `use_causal_mask=True` is no mask.
+    """
+    return {
+        name: value
+        for name, value in kwargs.items()
+        if not (name == "mask" or name.endswith("_mask"))
+        or not any(isinstance(x, keras.KerasTensor) for x in keras.tree.flatten(value))
+    }
+
+
 def _masks(node):
     """The masks that a call in a graph is given, which no one else may have."""
     kwargs = node.arguments.kwargs
@@ -289,8 +280,3 @@ def _same(mask, other):
         return mask is other
     (kind, inputs), (its, others) = source(mask), source(other)
     return type(kind) is type(its) and [*map(id, inputs)] == [*map(id, others)]
-
-
-def _unwrapped(optimizer):
-    """The optimiser that a LossScaleOptimizer wraps, or itself."""
-    return getattr(optimizer, "inner_optimizer", optimizer)

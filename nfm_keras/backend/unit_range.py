@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops, tree
 
 from nfm_keras.backend import keras_private
+from nfm_keras.backend.inner import classifier_of
 
 # Where a network's own scaling puts them: what takes [0, 1] makes images larger or
 # leaves them, by standard deviations below 1/2; what takes [0, 255] divides by 50 or
@@ -41,8 +42,7 @@ def unit_range(model: Any, factor: float | None = None) -> Any:
 
     >>> classifier = unit_range(model, factor=255)  # doctest: +SKIP
     """
-    if isinstance(getattr(type(model), "classifier", None), property):
-        model = model.classifier  # of an `NFMModel`, without what `fit` does before
+    model = classifier_of(model)
     graph = keras_private.graph_of(model)
     if graph is None or len(graph.inputs) != 1:
         if factor is None:
@@ -57,8 +57,36 @@ def unit_range(model: Any, factor: float | None = None) -> Any:
         graph = model
     floats = keras.backend.is_float_dtype(graph.inputs[0].dtype)
     if factor is None:
-        factor = 255.0 if not floats or _expects_bytes(graph) else 1.0
+        factor = 255.0 if expects_bytes(graph) else 1.0
     return model if floats and factor == 1 else _scaled(graph, model.name, factor)
+
+
+def expects_bytes(model: Any) -> bool:
+    """Returns whether a network shows that it is one of images in [0, 255].
+
+    Its input is of integers, or the layers before the first with weights are for
+    [0, 255]: they are run on images of one number, 0, 1 and 2, as far as what they do
+    is a factor and an offset.
+
+    Args:
+        model: Keras model; of one without a graph of one input nobody can tell.
+
+    Example:
+
+    >>> layers = keras.Input((8, 8, 1)), keras.layers.Rescaling(1 / 255)
+    >>> expects_bytes(keras.Sequential([*layers, keras.layers.Flatten()]))
+    True
+    """
+    graph = keras_private.graph_of(model)
+    if graph is None or len(graph.inputs) != 1:
+        return False
+    if not keras.backend.is_float_dtype(graph.inputs[0].dtype):
+        return True
+    shape = [side or 32 for side in graph.inputs[0].shape[1:]]
+    images = np.stack([np.full(shape, value, "float32") for value in range(3)])
+    offset, scale = _scaling(graph, ops.convert_to_tensor(images), (0.0, 1.0))
+    small = np.max(np.abs(scale)) < _LARGEST_SCALE
+    return bool(small or np.max(np.abs(offset / scale)) > _LARGEST_CENTRE)
 
 
 def _scaled(graph, name, factor):
@@ -98,19 +126,6 @@ def _with_floats(graph, name, layer=None):
     )
     model.name = name
     return model
-
-
-def _expects_bytes(graph):
-    """Whether the layers before the first with weights are for [0, 255].
-
-    They are run on images of one number, 0, 1 and 2, as far as what they do is a factor
-    and an offset.
-    """
-    shape = [side or 32 for side in graph.inputs[0].shape[1:]]
-    images = np.stack([np.full(shape, value, "float32") for value in range(3)])
-    offset, scale = _scaling(graph, ops.convert_to_tensor(images), (0.0, 1.0))
-    small = np.max(np.abs(scale)) < _LARGEST_SCALE
-    return bool(small or np.max(np.abs(offset / scale)) > _LARGEST_CENTRE)
 
 
 def _scaling(graph, images, found):

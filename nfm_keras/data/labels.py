@@ -73,7 +73,7 @@ def check_logits(logits: ArrayLike, n: int) -> np.ndarray:
     """Returns logits as an array, once they are checked.
 
     Args:
-        logits: `(n, classes)` finite numbers.
+        logits: `(n, classes)` finite numbers, of two classes or more.
         n: int, how many images there are.
 
     Raises:
@@ -89,6 +89,13 @@ def check_logits(logits: ArrayLike, n: int) -> np.ndarray:
         raise ValueError(
             f"The classifier must give logits of shape ({n}, classes) for {n} images. "
             f"Received: shape {logits.shape}"
+        )
+    if logits.shape[1] == 1:
+        # The largest of one is always right for class 0.
+        raise ValueError(
+            "The classifier must give a logit for each of two classes or more. Where "
+            "it has one output z, of which class 1 is positive, pass one that gives "
+            f"[0, z]. Received: shape {logits.shape}"
         )
     bad = np.count_nonzero(~np.isfinite(logits).all(axis=1))
     if bad:

@@ -78,7 +78,8 @@ def compare(evaluations, groups):
             )
         for label, ids in groups.items():
             pairs = [_pair(first, other, name) for name in ids]
-            if pairs and all(pairs):
+            orders = {score.in_order for name in ids if (score := first.score(name))}
+            if pairs and all(pairs) and len(orders) == 1:
                 names = first.model, other.model
                 comparisons.append(_compare(label, *names, pairs))
     return _holm(comparisons)

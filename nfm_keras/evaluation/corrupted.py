@@ -8,6 +8,7 @@ from nfm_keras import corruptions
 from nfm_keras.corruptions import disk
 from nfm_keras.corruptions.cache import fingerprint, frost_fingerprint
 from nfm_keras.evaluation.conditions import Condition
+from nfm_keras.records.score import OWN_ORDER
 
 
 class Corrupted(Condition):
@@ -35,10 +36,11 @@ class Corrupted(Condition):
 
     def settings(self, subject):
         if self.official:
-            return {
-                "source": "official",
-                "files": self._files(len(self.labels(subject))),
-            }
+            labels = self.labels(subject)
+            settings = {"source": "official", "files": self._files(len(labels))}
+            if np.array_equal(labels, super().labels(subject)):
+                return settings
+            return settings | {"order": OWN_ORDER}
         settings = {"source": "generated", "version": corruptions.VERSION}
         if self.kind == "frost":
             textures = frost_fingerprint(self.perturbation.frost_dir)[1]

@@ -118,8 +118,8 @@ def certify(
         A `Certification`.
 
     Raises:
-        ValueError: bad images or labels, logits that are not finite, `sigma` not
-            positive, `n0` or `n` below 1, `alpha` not between 0 and 1.
+        ValueError: bad images or labels, logits that are not finite or of one class,
+            `sigma` not positive, `n0` or `n` below 1, `alpha` not between 0 and 1.
 
     Example:
 
@@ -133,10 +133,11 @@ def certify(
     Reference: Cohen et al. (2019), algorithm `Certify`, theorem 1 and proposition 2.
     """
     sampler = _Sampler(classifier, images, sigma, alpha, seed, batch_size, indices)
-    labels = check_labels(labels, len(sampler.images))
+    labels = check_labels(labels, len(sampler.images))  # before it takes its time
     check_count("n0", n0)
     check_count("n", n)
-    chosen = sampler.counts("smoothing/choose", n0).argmax(axis=1)
+    votes = sampler.counts("smoothing/choose", n0)
+    labels, chosen = check_labels(labels, *votes.shape), votes.argmax(axis=1)
     # Fresh noise: the copies that chose the class would flatter it.
     counts = sampler.counts("smoothing/certify", n)
     lower = _lower_bound(counts[np.arange(len(chosen)), chosen], n, alpha)
@@ -236,13 +237,7 @@ class _Sampler:
                 yield generator.standard_normal(shape, dtype="float32")
 
     def logits(self, noisy, size):
-        logits = check_logits(self.classifier.logits_of(noisy, size), len(noisy))
-        if logits.shape[1] < 2:
-            raise ValueError(
-                "Smoothing needs a classifier with at least 2 classes. "
-                f"Received: logits of shape {logits.shape}"
-            )
-        return logits
+        return check_logits(self.classifier.logits_of(noisy, size), len(noisy))
 
 
 def _lower_bound(successes, n, alpha):

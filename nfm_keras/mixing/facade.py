@@ -8,14 +8,17 @@ from typing import Any
 import keras
 
 from nfm_keras.backend import keras_private
+from nfm_keras.backend.inner import Trainer
+from nfm_keras.backend.unit_range import expects_bytes
 from nfm_keras.checks import is_number
 from nfm_keras.mixing.draw import Mixing
 from nfm_keras.mixing.places import Places
 from nfm_keras.mixing.sites import find_sites, remove_sites, site_layers
+from nfm_keras.mixing.techniques.base import Technique
 from nfm_keras.types import Shapes, StrPath, Tensors
 
 
-class Facade(keras.Model):
+class Facade(Trainer, keras.Model):
     """Base of `NFMModel`: its answers are those of the model inside, `self.model`."""
 
     @property
@@ -165,20 +168,55 @@ def check_arguments(mixing: Any, seed: Any) -> None:
         )
 
 
-def check_site_weights(mixing: Mixing, model: keras.Model) -> None:
-    """Refuses weights of sites that would be taken for those of other sites.
+def silenced(technique: Technique | None) -> dict[str, float]:
+    """Returns the fields of `Mixing` that are 0 beside a technique.
+
+    Args:
+        technique: `Technique`, or `None`. One that cuts images adds no noise; models of
+            before this was refused may have been saved with some.
+    """
+    cuts = technique is not None and technique.cuts
+    return {"sigma_add": 0.0, "sigma_mult": 0.0} if cuts else {}
+
+
+def mixing_beside(technique: Technique | None) -> Mixing:
+    """Returns the `Mixing` of a model that was given none.
+
+    Args:
+        technique: `Technique`, or `None`.
+    """
+    return Mixing(**silenced(technique))
+
+
+def check_parts(
+    mixing: Mixing, model: keras.Model, technique: Technique | None
+) -> None:
+    """Refuses parts that do not go together.
 
     Args:
         mixing: `Mixing`.
-        model: Functional model with its sites.
+        model: The network, with its sites.
+        technique: `Technique`, or `None`.
 
     Raises:
-        ValueError: If there are more or fewer weights than sites, or if `mixing.sites`
-            names them in another order than the graph has.
+        ValueError: As `NFMModel` does.
     """
-    if mixing.site_weights is None:
-        return
-    names = find_sites(model)
+    # Asked for in any case: a name that is no site's is refused.
+    layers = site_layers(model, mixing.sites)
+    if technique is not None:
+        _check_technique(technique, mixing, model)
+    elif not (layers or mixing.is_identity):
+        raise ValueError(
+            "The model has no site to mix at. Put NoisyFeatureMixup layers into it, or "
+            "pass sites=[...] with names of its layers. "
+            f"Received: model={model.name!r}"
+        )
+    if mixing.site_weights is not None:
+        _check_site_weights(mixing, find_sites(model))
+
+
+def _check_site_weights(mixing, names):
+    """Refuses weights that would be taken for those of other sites."""
     chosen = [name for name in names if mixing.sites is None or name in mixing.sites]
     if mixing.sites is not None and list(mixing.sites) != chosen:
         raise ValueError(
@@ -186,3 +224,20 @@ def check_site_weights(mixing: Mixing, model: keras.Model) -> None:
             f"{chosen}. Received: sites={list(mixing.sites)}"
         )
     mixing.check_weight_count(len(chosen))
+
+
+def _check_technique(technique, mixing, model):
+    """Refuses noise that would not be added, and images that would be destroyed."""
+    name = type(technique).__name__
+    if technique.cuts and (mixing.sigma_add or mixing.sigma_mult):
+        raise ValueError(
+            f"{name} cuts images and adds no noise: pass Mixing(sigma_add=0, "
+            f"sigma_mult=0). Received: sigma_add={mixing.sigma_add}, "
+            f"sigma_mult={mixing.sigma_mult}"
+        )
+    if technique.clips and expects_bytes(model):
+        raise ValueError(
+            f"{name} clips images to [0, 1]: leave the scaling out of the network, and "
+            "pass it as preprocess=keras.layers.Rescaling(1 / 255), say. Received: "
+            f"{model.name!r}, a network of images in [0, 255]"
+        )

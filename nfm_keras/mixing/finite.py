@@ -6,7 +6,7 @@ What a run does about them is in `nfm_keras.training.finite_loss`.
 import keras
 from keras import ops
 
-from nfm_keras.backend import keras_private, replicas
+from nfm_keras.backend import keras_compiled, replicas
 from nfm_keras.mixing.state import position, variables_of
 
 
@@ -83,7 +83,7 @@ def _copies(model):
 
 def _counts(model):
     """What goes on counting: draws and schedules keep pace with the data."""
-    steps = keras_private.step_count(model.optimizer)
+    steps = keras_compiled.step_count(model.optimizer)
     return {id(v) for v in (model.step, model.nonfinite, steps)}
 
 

@@ -13,7 +13,9 @@ from nfm_keras.mixing.draw import Draw, Mixing
 from nfm_keras.mixing.facade import (
     Facade,
     check_arguments,
-    check_site_weights,
+    check_parts,
+    mixing_beside,
+    silenced,
     warn_of_bypasses,
 )
 from nfm_keras.mixing.finite import guarded
@@ -63,7 +65,8 @@ class NFMModel(Facade):
     Args:
         model: Functional (or built Sequential) model that holds
             `NoisyFeatureMixup` layers, or any other together with `sites`.
-        mixing: A `Mixing`; `None` for the paper's defaults.
+        mixing: A `Mixing`; `None` for the paper's defaults, without noise where the
+            technique adds none.
         sites: Names of layers after which to insert sites (`insert_sites`).
         seed: Integer. Every draw is a pure function of `(seed, step)`.
         preprocess: Optional layer that `fit`, `evaluate` and `predict` apply to
@@ -88,7 +91,8 @@ class NFMModel(Facade):
     Raises:
         ValueError: If the model has no sites (and `mixing` is not the
             identity), a name in `sites` or `mixing.sites` is unknown, `seed` is no
-            integer or `mixing` no `Mixing`.
+            integer or `mixing` no `Mixing`; for noise beside a technique that adds
+            none, or a network of [0, 255] beside one that clips images to [0, 1].
 
     Example:
 
@@ -116,7 +120,7 @@ class NFMModel(Facade):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.mixing = Mixing() if mixing is None else mixing
+        self.mixing = mixing_beside(technique) if mixing is None else mixing
         check_arguments(self.mixing, seed)
         self.model = model if sites is None else insert_sites(model, sites)
         self.seed = int(seed)
@@ -129,14 +133,7 @@ class NFMModel(Facade):
         self.levels = add_state(self, "levels", (3,)) if scheduled else None
         if runs_on_host(technique):
             self.supports_jit = False  # what Keras' jit_compile="auto" asks
-        needs_sites = technique is None and not self.mixing.is_identity
-        if needs_sites and not self.site_layers:
-            raise ValueError(
-                "The model has no site to mix at. Put NoisyFeatureMixup layers "
-                "into it, or pass sites=[...] with names of its layers. "
-                f"Received: model={model.name!r}, sites={sites}"
-            )
-        check_site_weights(self.mixing, self.model)
+        check_parts(self.mixing, self.model, technique)
         if self.mixing.mixes:
             warn_of_bypasses(self.model, self.mixing.sites)
         warn_of_wrong_gradients(self.model)
@@ -275,7 +272,8 @@ class NFMModel(Facade):
                 config[name] = keras.saving.deserialize_keras_object(
                     config[name], custom_objects=custom_objects
                 )
-        return cls(mixing=Mixing(**config.pop("mixing")), **config)
+        mixing = config.pop("mixing") | silenced(config.get("technique"))
+        return cls(mixing=Mixing(**mixing), **config)
 
     def _prepared_step(self, state, data, draw, layers):
         images, labels, weight = keras.utils.unpack_x_y_sample_weight(data)

@@ -14,8 +14,6 @@ from nfm_keras.mixing import techniques
 _FIRST, _ALL = "first", None
 RAMPS = ("constant", "rise", "fall")
 """How alpha or the noise goes over the epochs (`schedule.ramp`)."""
-_CUTTING = ("CutMix", "PuzzleMix")
-"""Techniques that cut images, and can neither take features nor add noise."""
 
 
 class Scheme(NamedTuple):
@@ -118,7 +116,7 @@ def mixing(scheme: str, site_names, **overrides):
     }
     settings.update({k: v for k, v in overrides.items() if v is not None})
     value = Mixing(**settings)
-    if row.technique in _CUTTING:
+    if row.technique and getattr(techniques, row.technique).cuts:
         _check_input_only(scheme, value, names[:1])
     return value
 

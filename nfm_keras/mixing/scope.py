@@ -60,7 +60,8 @@ class Scope:
         """
         if not self.mixing.mixes:
             return mask
-        active = True if self.always else ops.equal(self.draw.site, index)
+        # Of a lone site too: a schedule may have turned it off.
+        active = ops.equal(self.draw.site, index)
         partner = ops.take(mask, self.draw.partner, axis=0)
         union = ops.logical_or(mask, ops.logical_and(partner, active))
         self._own_masks.append((union, self.own_mask(mask)))

@@ -6,9 +6,8 @@ import keras
 from keras import tree
 
 from nfm_keras.backend import keras_private
-from nfm_keras.backend.masks import without_masks
+from nfm_keras.backend.inner import network_of
 from nfm_keras.checks import did_you_mean, unique_names
-from nfm_keras.mixing.draw import Mixing
 from nfm_keras.mixing.layer import NoisyFeatureMixup
 from nfm_keras.mixing.places import check_all_pass
 
@@ -108,7 +107,7 @@ def remove_sites(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: For a model without a graph.
     """
-    model = _functional(_inner(model))
+    model = _functional(network_of(model))
 
     def clone(layer):
         return remove_sites(layer) if graph_sites(layer) else layer
@@ -135,14 +134,9 @@ def graph_sites(model) -> list[NoisyFeatureMixup]:
     return sites
 
 
-def _inner(model):
-    """The functional model of an NFMModel, which is what is mixed; any other itself."""
-    return model.model if isinstance(getattr(model, "mixing", None), Mixing) else model
-
-
 def _sites(model, prefix=""):
     """name -> layer, wherever the layer is held."""
-    model = _inner(model)
+    model = network_of(model)
     sites = {}
     layers = model.layers if _is_graph(model) else keras_private.child_layers(model)
     for layer in layers:
@@ -192,7 +186,7 @@ def _splice(model, names, prefix, allow_bypass):
             lambda x: spliced.get(id(x), x), (args, kwargs)
         )
         if id(layer) in masked:  # Keras sets masks anew
-            kwargs = without_masks(kwargs)
+            kwargs = keras_private.without_masks(kwargs)
         outputs = layer(*args, **kwargs)
         if layer.name in here:
             outputs = _site(layer.name, allow_bypass)(outputs)

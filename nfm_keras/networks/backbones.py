@@ -152,7 +152,10 @@ def _built(name, family, input_shape):
             f"Received: {input_shape}"
         )
     try:
-        return family.build(name.partition("/")[2], input_shape)
+        # Or the names of its layers, and of its sites, would count what the process
+        # has built before: "activation_96".
+        with keras_private.names_from_start():
+            return family.build(name.partition("/")[2], input_shape)
     except ValueError as error:
         raise ValueError(
             f"{name!r} must have images that it can take. Received: "

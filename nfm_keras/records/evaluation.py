@@ -9,7 +9,7 @@ import numpy as np
 from nfm_keras.checks import did_you_mean
 from nfm_keras.records import ids, schema, views
 from nfm_keras.records.answers import unpack_classes
-from nfm_keras.records.score import Score
+from nfm_keras.records.score import Score, merge
 from nfm_keras.types import StrPath
 
 FORMAT = 4
@@ -165,9 +165,17 @@ class Evaluation(collections.abc.Sequence[Score]):
         return pandas.DataFrame(views.flat(self.scores))
 
     def score(self, perturbation: str) -> Score | None:
-        """Returns the `Score` of an id, the last one measured; None without."""
+        """Returns the `Score` of an id; None without.
+
+        Of several the last one measured; of the same measurement on more and on fewer
+        images, that on more.
+        """
         same = [s for s in self.scores if s.perturbation == perturbation]
-        return same[-1] if same else None
+        return merge((), same)[-1] if same else None
+
+    def merged(self) -> "Evaluation":
+        """Returns it with each measurement once, that on the most images."""
+        return dataclasses.replace(self, scores=merge((), self.scores))
 
 
 def _written(name: str) -> str:

@@ -9,6 +9,9 @@ import numpy as np
 
 from nfm_keras.records.ids import NO_PROTOCOL, PROTOCOLS
 
+OWN_ORDER = "own"
+"""What `Score.settings["order"]` says of images in another order than the set's."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Score:
@@ -99,6 +102,15 @@ class Score:
                 f"`hits` must be {self.n} bits of which {self.correct} are set. "
                 f"Received: {8 * len(bits)}, {found} set, for {self.perturbation!r}"
             )
+
+    @property
+    def in_order(self) -> bool:
+        """Whether its images come in the order of the data set's.
+
+        Official corrupted images may have another. Which of them were right says
+        nothing then of the images of another perturbation.
+        """
+        return self.settings.get("order") != OWN_ORDER
 
     @property
     def right(self) -> np.ndarray:

@@ -187,7 +187,8 @@ def corruption_mean(scores, kinds, severities=SEVERITIES):
     chosen = [scores.get(f"{kind}@{s}") for kind in kinds for s in severities]
     if None in chosen:
         return None
-    if all(score.hits for score in chosen) and len({score.n for score in chosen}) == 1:
+    alike = len({(score.n, score.in_order) for score in chosen}) == 1
+    if alike and all(score.hits for score in chosen):
         return mean_accuracy(chosen)
     return statistics.fmean(score.value for score in chosen), None, None
 
@@ -238,7 +239,7 @@ def _cut(score, n):
     """(value, low, high) of the first n images; None where that is not known."""
     if score.n == n:
         return score.value, score.low, score.high
-    if score.n < n or not score.hits:
+    if score.n < n or not (score.hits and score.in_order):
         return None
     correct = int(score.right[:n].sum())
     return 100 * correct / n, *wilson_interval(correct, n)

@@ -58,6 +58,7 @@ def write(evaluations, folder, *, title=None):
             f"Received: {[(e.model, len(e)) for e in evaluations]}"
         )
     folder = pathlib.Path(folder)
+    evaluations = [evaluation.merged() for evaluation in evaluations]
     compared = compare(evaluations, tables.groups(evaluations))
     records.write_text(folder / "scores.csv", scores(evaluations).to_csv())
     if compared:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from nfm_keras.attacks import FAB
 from nfm_keras.backend import keras_private
+from nfm_keras.backend.inner import network_of
 from nfm_keras.mixing import NoisyFeatureMixup
 from nfm_keras.theory.labels import targets_of
 from nfm_keras.theory.split import Split
@@ -142,7 +143,7 @@ def layer_norms(model):
         `(float, (d, K) array)`, or None for a model that is not a chain of dense layers
         with activations of slope at most 1.
     """
-    model = getattr(model, "model", model)
+    model = network_of(model)
     product, kernel, ended = 1.0, None, False
     for layer, taken, given in keras_private.graph_calls(keras_private.graph_of(model)):
         if isinstance(layer, _IDENTITIES) and len(taken) <= 1:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from nfm_keras.backend import keras_private
 from nfm_keras.backend.gradients import compiled, hessian_product, value_and_grad
+from nfm_keras.backend.inner import network_of
 from nfm_keras.checks import check_count, unknown
 from nfm_keras.mixing.places import check_all_pass
 from nfm_keras.types import Tensor
@@ -42,7 +43,7 @@ class Split:
 
     def __init__(self, model: keras.Model, site: str, *, batch_size: int = 64) -> None:
         check_count("batch_size", batch_size)
-        model = getattr(model, "model", model)  # the network inside of an NFMModel
+        model = network_of(model)
         _check_model(model)
         self.site, self.batch_size = site, batch_size
         place = model.inputs[0] if site == "input" else _features(model, site)

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 
 from nfm_keras.backend.classifier import PlainClassifier
-from nfm_keras.backend.keras_private import learning_rate_at, step_count
+from nfm_keras.backend.inner import network_of
+from nfm_keras.backend.keras_compiled import learning_rate_at, step_count
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import hits
 from nfm_keras.evaluation.noise import parse
@@ -99,7 +100,7 @@ class NoisyAccuracy(keras.callbacks.Callback):
     def set_model(self, model):
         super().set_model(model)
         # An NFMModel's network, which takes [0, 1]: its sites are silent.
-        self._classifier = PlainClassifier(getattr(model, "model", model))
+        self._classifier = PlainClassifier(network_of(model))
 
     def on_test_end(self, logs=None):
         starts = range(0, len(self.images), self.batch_size)

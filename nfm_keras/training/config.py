@@ -25,8 +25,9 @@ The defaults of `Config` are the paper's for CIFAR; they take hours on a few cor
 _COUNTS = (
     *("epochs", "batch_size", "eval_every", "gradient_accumulation"),
     *("steps_per_execution", "base_batch_size", "image_size", "smoothness_every"),
+    "limit",
 )
-_COUNTS_FROM_0 = ("seed", "swa_epochs", "off_epoch")
+_COUNTS_FROM_0 = ("seed", "swa_epochs", "off_epoch", "validation")
 _LISTS = (
     *(("sites", str), ("site_weights", float), ("grids", int)),
     *(("rate_drops", float), ("classes", str), ("freeze", str)),
@@ -146,7 +147,7 @@ class Config:
     def __post_init__(self) -> None:
         for name, kind in _LISTS:
             if getattr(self, name) is not None:
-                values = tuple(kind(value) for value in getattr(self, name))
+                values = _values(name, getattr(self, name), kind)
                 object.__setattr__(self, name, values)
         self._check_numbers()
         self._check_averages()
@@ -201,6 +202,17 @@ class Config:
                 "A run has one kind of averages: `ema` or `swa_epochs`. "
                 f"Received: ema=True, swa_epochs={self.swa_epochs}"
             )
+
+
+def _values(name, given, kind):
+    """A field of several values as a tuple; a name may stand for itself."""
+    given = (given,) if isinstance(given, str) else given
+    try:
+        return tuple(kind(value) for value in given)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`{name}` must be a sequence of {kind.__name__}. Received: {given!r}"
+        ) from None
 
 
 def _is_ones_own(name, value):

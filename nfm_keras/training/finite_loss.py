@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from nfm_keras.backend import keras_private
+from nfm_keras.backend import keras_compiled
 
 _EVERY = 20
 
@@ -107,7 +107,7 @@ def _number(variable):
 def _story(model, count):
     """Returns what is known of the first such step."""
     step = int(ops.convert_to_numpy(model.nonfinite)[1])
-    rate = keras_private.learning_rate_at(model.optimizer, step)
+    rate = keras_compiled.learning_rate_at(model.optimizer, step)
     told = [f"learning rate {rate:g}", *_drawn(model, step)]
     return (
         f"The loss of step {step} is not finite ({', '.join(told)}). Checkpoints from "

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from nfm_keras.backend.keras_private import trained_variables
+from nfm_keras.backend.keras_compiled import trained_variables
 from nfm_keras.checks import check_count, unknown
 from nfm_keras.training.config import OPTIMIZERS, SCHEDULES
 

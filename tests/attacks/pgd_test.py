@@ -204,6 +204,12 @@ def test_random_start_depends_on_seed_image_and_restart():
     assert (start(images, [0, 1], restart=1)[0] != first).any()
 
 
+def test_iterates_of_several_rounds_are_refused(network, images, labels):
+    for several in ({"targets": 1}, {"eot": 2}):
+        with pytest.raises(ValueError, match="one round of one pass. Received: PGD"):
+            next(PGD(0.1, **several).iterates(network, images, labels))
+
+
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="foolbox runs TensorFlow models"
 )

@@ -136,7 +136,7 @@ def test_build_state():
     before = len(model.metrics_variables)
     keras_private.build_state(model, (X[:2], Y[:2]))
     assert model.optimizer.built and len(model.metrics_variables) > before
-    assert int(ops.convert_to_numpy(keras_private.step_count(model.optimizer))) == 0
+    assert int(ops.convert_to_numpy(keras_compiled.step_count(model.optimizer))) == 0
 
 
 @pytest.mark.parametrize("accumulate", [None, 2])
@@ -147,7 +147,7 @@ def test_step_count(accumulate):
     model.fit(X, Y, batch_size=2, verbose=0)
     scaled = keras.optimizers.LossScaleOptimizer(model.optimizer)
     for optimizer in (model.optimizer, scaled):
-        count = keras_private.step_count(optimizer)
+        count = keras_compiled.step_count(optimizer)
         assert isinstance(count, keras.Variable)
         assert int(ops.convert_to_numpy(count)) == 3
 
@@ -155,17 +155,17 @@ def test_step_count(accumulate):
 def test_learning_rate():
     """Records and errors would name the rate of another step."""
     optimizer = linear().optimizer
-    rates = [keras_private.learning_rate_at(optimizer, step) for step in range(4)]
+    rates = [keras_compiled.learning_rate_at(optimizer, step) for step in range(4)]
     assert rates == [0.5, 0.5, 0.25, 0.25]
     constant = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.125))
-    assert keras_private.learning_rate_at(constant, 7) == 0.125
+    assert keras_compiled.learning_rate_at(constant, 7) == 0.125
 
 
 def test_trained_variables():
     """The L2 term of our SGD would have no weights to be taken of."""
     model = linear()
     model.optimizer.build(model.trainable_variables)
-    variables = keras_private.trained_variables(model.optimizer)
+    variables = keras_compiled.trained_variables(model.optimizer)
     assert [id(v) for v in variables] == [id(v) for v in model.trainable_variables]
 
 

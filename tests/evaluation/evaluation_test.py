@@ -220,6 +220,7 @@ def test_corruptions_from_the_generator_the_cache_and_official_files_agree(
     some = plan.Suite(rows[:1], official=folder)
     again = evaluate(network, turned, suite=some)
     assert outcome(again) == outcome(official)[:5]
+    assert official[0].in_order and not again[0].in_order
     few = evaluate(network, dataset, suite=some, limit=7)
     whole = official.score("contrast@5").right[:7]
     assert np.array_equal(few.score("contrast@5").right, whole)

@@ -9,6 +9,7 @@ from keras import layers
 from small_classifier import images_of_five_classes
 
 import nfm_keras as nfm
+from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.data.labels import check_labels
 from nfm_keras.evaluation import inputs
 from nfm_keras.evaluation.inputs.spool import Spool
@@ -159,6 +160,69 @@ def test_one_output_of_several(network, dataset):
         nfm.evaluate(network, dataset, ["clean"], output="find")
     with pytest.raises(ValueError, match="several outputs: name the one"):
         nfm.evaluate(network, dataset, ["clean"])
+
+
+def test_of_an_nfm_model_the_classifier_is_scored_as_it_is_by_itself(network, dataset):
+    """Without the scaling that `fit` does, whichever output is scored."""
+    scaling = layers.Rescaling(1 / 255)
+    model = nfm.NFMModel(network, nfm.Mixing(alpha=0, sigma_add=0, sigma_mult=0))
+    scaled = nfm.NFMModel(network, model.mixing, preprocess=scaling)
+    own = nfm.evaluate(network, dataset, ROWS, output="fine")
+    for trained in (model, scaled):
+        scores = nfm.evaluate(trained, dataset, ROWS, output="fine")
+        assert [s.hits for s in scores] == [s.hits for s in own]
+
+
+@pytest.mark.parametrize("head", ["softmax", "sigmoid"])
+def test_the_last_activation_of_an_nfm_model_is_seen(dataset, head):
+    image = keras.Input((8, 8, 3))
+    x = nfm.NoisyFeatureMixup()(image)
+    outputs = layers.Dense(5, activation=head)(layers.Flatten()(x))
+    network = keras.Model(image, outputs)
+    ours, own = (PlainClassifier(m) for m in (nfm.NFMModel(network), network))
+    assert ours.from_logits is False and ours.head == own.head == head
+    images = dataset[0][:4]
+    np.testing.assert_allclose(ours.logits_of(images), own.logits_of(images), 1e-5)
+
+
+def test_sigmoids_are_told_by_the_layer_not_by_their_sum():
+    """A row that sums to about 1 may be one of sigmoids all the same."""
+    p = np.array([[0.974] + 9 * [0.002], [0.970] + 9 * [0.002]], "float32")
+    network = keras.Sequential([keras.Input((10,)), layers.Activation("sigmoid")])
+    odds = np.log(p / (1 - p))
+    np.testing.assert_allclose(PlainClassifier(network).logits_of(odds), odds, 1e-4)
+
+
+def test_a_model_is_scored_whole_whatever_its_parts_are_called(dataset):
+    class Ensemble(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.model = layers.Dense(5)
+            self.mixing = nfm.Mixing()
+
+        @property
+        def classifier(self):
+            raise AssertionError("a part, not the whole")
+
+        def call(self, images, training=None):
+            return self.model(keras.ops.mean(images, axis=(1, 2)))
+
+    model = Ensemble()
+    (score,) = nfm.evaluate(model, dataset, ["clean"])
+    logits = model(np.float32(dataset[0]) / 255)
+    expected = keras.ops.convert_to_numpy(logits).argmax(1) == dataset[1]
+    assert score.correct == expected.sum()
+    assert nfm.find_sites(model) == []
+
+
+def test_one_output_is_refused_whatever_the_labels(dataset):
+    network = keras.Sequential(
+        [keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(1, "sigmoid")]
+    )
+    images = dataset[0]
+    for labels in (np.zeros(len(images), int), np.arange(len(images)) % 2):
+        with pytest.raises(ValueError, match=r"gives \[0, z\]. Received: shape"):
+            nfm.evaluate(network, (images, labels), ["clean"])
 
 
 def test_without_a_std_the_protocol_is_the_pixels(network, dataset):

@@ -196,11 +196,13 @@ def test_bad_images_labels_and_logits_are_refused():
         certify(linear, images, [1, 1], sigma=0.1, n0=2.5)
     with pytest.raises(ValueError, match=r"Received: shape \(3,\)"):
         certify(linear, images, [1, 1, 1], sigma=0.1)
+    with pytest.raises(ValueError, match="must lie between 0 and 1.*from 1 to 99"):
+        certify(linear, images, [1, 99], sigma=0.1)
     with pytest.raises(ValueError, match=r"must lie in \[0,1\]"):
         certify(linear, 255 * images, [1, 1], sigma=0.1)
     with pytest.raises(ValueError, match="Received: NaN or infinite logits"):
         predict(lambda images: linear(images) * np.nan, images, sigma=0.1)
-    with pytest.raises(ValueError, match="at least 2 classes"):
+    with pytest.raises(ValueError, match="two classes or more"):
         predict(lambda images: linear(images)[:, :1], images, sigma=0.1)
     found = certify(linear, images, [1, 1], sigma=0.1, n=20)
     with pytest.raises(ValueError, match="`radius` .* Received: -1"):

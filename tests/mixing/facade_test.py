@@ -7,9 +7,11 @@ from conftest import BACKEND
 from keras import layers, ops
 
 import nfm_keras as nfm
+from nfm_keras.mixing import schemes
 
 pytestmark = pytest.mark.backends
 
+QUIET = nfm.Mixing(0.0, 0.0, 0.0)
 X = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
 
 
@@ -71,3 +73,42 @@ def test_export_is_that_of_the_classifier(tmp_path):
     loaded = tf.saved_model.load(str(tmp_path / "model"))
     found = loaded.serve(X)
     np.testing.assert_allclose(found, model.predict(X, verbose=0), atol=1e-6)
+
+
+def of_images(*first):
+    rest = nfm.NoisyFeatureMixup(), layers.Flatten(), layers.Dense(2)
+    return keras.Sequential([keras.Input((16, 16, 1)), *first, *rest])
+
+
+CUTTING = schemes.technique("cutmix"), schemes.technique("puzzlemix")
+
+
+@pytest.mark.parametrize("technique", CUTTING, ids=lambda t: type(t).__name__)
+def test_noise_that_would_not_be_added_is_refused(technique):
+    network = of_images()
+    assert nfm.NFMModel(network, technique=technique).mixing.sigma_add == 0
+    with pytest.raises(ValueError, match="adds no noise.*Received: sigma_add=0.4"):
+        nfm.NFMModel(network, nfm.Mixing(), technique=technique)
+    # One that was saved before this was refused had none either.
+    config = nfm.NFMModel(network, technique=technique).get_config()
+    config["mixing"] |= {"sigma_add": 0.4}
+    assert nfm.NFMModel.from_config(config).mixing.sigma_add == 0
+
+
+@pytest.mark.parametrize("scheme", ["adversarial", "noisymix"])
+def test_images_that_would_be_clipped_are_refused(scheme):
+    technique = schemes.technique(scheme)
+    scaling = layers.Rescaling(1 / 255)
+    with pytest.raises(
+        ValueError, match="clips images to .0, 1.*preprocess=.*Received"
+    ):
+        nfm.NFMModel(of_images(scaling), QUIET, technique=technique)
+    nfm.NFMModel(of_images(), QUIET, technique=technique, preprocess=scaling)
+    nfm.NFMModel(of_images(scaling), QUIET, technique=CUTTING[0])
+
+
+def test_a_name_that_is_no_sites_is_refused_whatever_else_is_given():
+    for technique in (None, schemes.technique("adversarial")):
+        mixing = nfm.Mixing(0.0, 0.0, 0.0, sites=("sight",))
+        with pytest.raises(ValueError, match="No site of that name.*'sight'"):
+            nfm.NFMModel(of_images(), mixing, technique=technique)

@@ -83,6 +83,31 @@ def test_after_the_last_epoch_of_mixing_training_is_plain():
     assert abs(later[2] - full[2]) > 1e-3
 
 
+def test_after_the_last_epoch_of_mixing_samples_have_their_own_masks():
+    """Also at a lone site, which is passed whatever is drawn."""
+    tokens = np.array([[1, 0, 0, 0, 0], [1, 2, 3, 4, 5], [1, 2, 0, 0, 0]])
+
+    class Counted(layers.Layer):
+        def compute_mask(self, x, mask=None):
+            return None
+
+        def call(self, x, mask=None):
+            count = ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True)
+            return count + 0.0 * ops.mean(x, axis=1)
+
+    inputs = keras.Input((5,), dtype="int32")
+    x = layers.Embedding(6, 1, mask_zero=True)(inputs)
+    counted = Counted()(nfm.NoisyFeatureMixup(name="site")(x))
+    model = nfm.NFMModel(
+        keras.Model(inputs, counted), nfm.Mixing(1.0, 0.0, 0.0), scheduled=True
+    )
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    schedule = MixingSchedule(off_epoch=1)
+    own = (tokens > 0).sum(1, keepdims=True).astype("float32")
+    fitted = model.fit(tokens, own, epochs=2, verbose=0, callbacks=[schedule])
+    assert fitted.history["loss"][1] == 0 < fitted.history["loss"][0]
+
+
 def test_nothing_is_traced_again():
     spy = Traced()
     model = model_of(nfm.Mixing(), spy=spy)

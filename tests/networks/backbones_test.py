@@ -133,6 +133,18 @@ def test_figures_are_kept_of_all_networks():
     assert "| `applications/resnet50` | 25,636,712 | 5 | 224 | 32 | 1000 |" in table
 
 
+def test_sites_are_called_the_same_whatever_was_built_before():
+    name = "applications/xception"
+    names = [
+        nfm.find_sites(networks.build(name, (71, 71, 3), 10)),
+        nfm.find_sites(networks.build(name, (71, 71, 3), 10)),
+    ]
+    assert names[0] == names[1] and "backbone/site_add" in names[0]
+    kept = {row.name: row.sites for row in networks.published_figures()}
+    assert list(kept[name]) == names[0]
+    assert keras.layers.Add().name == "add"  # outside of it, names count as before
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("row", networks.published_figures(), ids=lambda row: row.name)
 def test_kept_figures_are_those_of_the_networks(row):

@@ -33,3 +33,13 @@ def test_a_saved_evaluation_reads_back_equal(tmp_path):
     (tmp_path / "evaluation.json").write_text(json.dumps(content | {"format": 9}))
     with pytest.raises(ValueError, match="not a valid evaluation.*Received: 9"):
         load_evaluation(tmp_path / "evaluation.json")
+
+
+def test_a_quick_look_does_not_take_the_place_of_more_images():
+    many, few = scored("clean", [1] * 9), scored("clean", [0, 0])
+    other = scored("clean", [1, 0], settings={"steps": 20})
+    for scores in ((many, few), (few, many)):
+        found = Evaluation("nfm", "digits", "ab", [], scores=scores)
+        assert found["clean"] == many and found.merged().scores == (many,)
+    found = Evaluation("nfm", "digits", "ab", [], scores=(many, other))
+    assert found["clean"] == other and len(found.merged()) == 2

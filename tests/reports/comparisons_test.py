@@ -65,6 +65,16 @@ def test_a_model_may_have_any_name():
     assert "less than the best other, **thanos**" in text
 
 
+def test_images_in_another_order_are_not_joined_with_the_others():
+    """A model that is right of the same half under everything has no worse case."""
+    half, turned = np.arange(N) % 2 == 0, {"order": "own", "source": "official"}
+    rows = [scored(kind, half) for kind in ("clean", "white_noise@1", "fog@1")]
+    rows += [scored("snow@1", ~half, settings=turned)]
+    found = worst_case([Evaluation(m, "mine", "s", [[0.0]], scores=rows) for m in "ab"])
+    assert found.what == "each of the 2 noises and corruptions"
+    assert [measure.value for measure in found.found.values()] == [50.0, 50.0]
+
+
 def test_a_lead_that_chance_explains_is_a_tie():
     pair = evaluation("a", autoattack_2=100), evaluation("b", autoattack_2=103)
     text, _ = told(*pair)

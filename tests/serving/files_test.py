@@ -58,6 +58,7 @@ SMALL = {
     "wide_resnet": {"width": 1, "depth": 10},
     "vit_lite7_4": {"width": 1 / 16},
     "vit_lite": {"width": 1 / 16, "depth": 1},
+    "vit_s16": {"width": 1 / 16},
     "mlp": {"width": 0.25},
 }
 

@@ -31,6 +31,7 @@ def test_the_fields_are_there_without_keras_and_numpy():
 def test_a_config_comes_back_from_json():
     config = dataclasses.replace(NFM, sites=["site_1"], grids=(2.0, 4), off_epoch=0)
     assert config.sites == ("site_1",) and config.grids == (2, 4)
+    assert dataclasses.replace(NFM, sites="site_1").sites == ("site_1",)
     assert Config(**json.loads(json.dumps(config.to_json()))) == config
 
 
@@ -61,6 +62,11 @@ BAD = [
     ({"attention_dropout": 0.1}, "must have the options .*attention_dropout"),
     ({"network": "vit_lite", "stochastic_depth": 1.0}, "`stochastic_depth` must"),
     ({"network": "vit_lite", "patch_size": 3}, "`patch_size` must divide.*=3"),
+    ({"grids": 3}, "`grids` must be a sequence of int. Received: 3"),
+    ({"rate_drops": ["x"]}, "`rate_drops` must be a sequence of float. Received"),
+    ({"site_weights": [0, -1]}, "`site_weights` must be .*Received: .0.0, -1.0"),
+    ({"site_weights": [1, 2]}, "one for each of the sites. Received: 2 weight"),
+    ({"validation": 1.5}, "`validation` must be an integer, 0 or more. Rec.*: 1.5"),
     ({"epochs": 0}, "`epochs` must be a positive integer. Received: 0"),
     ({"batch_size": 0}, "`batch_size` must be a positive integer. Rec.*: 0"),
     ({"eval_every": 0}, "`eval_every` must be a positive integer. Rec.*: 0"),

@@ -19,10 +19,10 @@ def test_the_exported_model_scores_what_its_record_says():
         test = data.load("cifar10").test
     except FileNotFoundError as error:
         pytest.skip(str(error))
-    serve = tf.saved_model.load(str(FOLDER)).signatures["serving_default"]
+    model = tf.saved_model.load(str(FOLDER))  # kept, or its variables are deleted
 
     def classifier(images):
-        return serve(images=images)["logits"]
+        return model.signatures["serving_default"](images=images)["logits"]
 
     recorded = {s.perturbation: s for s in records.load(FOLDER / records.FILE).scores}
     names = ["clean", "white_noise@0.2", "salt_and_pepper@0.1"]

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from nfm_keras.backend.classifier import PlainClassifier
+from nfm_keras.backend.inner import classifier_of
 from nfm_keras.backend.keras_private import graph_of
 from nfm_keras.checks import unknown
 from nfm_keras.data.specs import DatasetSpec
@@ -39,6 +40,7 @@ def pick(classifier: Any, output: str | int | None) -> Any:
         return classifier
     if isinstance(classifier, PlainClassifier):
         classifier = classifier.classifier
+    classifier = classifier_of(classifier)
     graph = graph_of(classifier)
     if graph is None:
         return Picked(classifier, output)

@@ -56,6 +56,10 @@ class Adversarial(Technique):
         check_number("attack_epsilon", self.attack_epsilon, above=0)
         check_count("attack_steps", self.attack_steps)
 
+    @property
+    def clips(self) -> bool:
+        return True
+
     def prepare(
         self, model: keras.Model, images: Tensor, labels: Tensor, draw: Draw
     ) -> Batch:

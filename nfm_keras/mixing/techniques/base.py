@@ -45,9 +45,17 @@ class Technique:
 
     Attributes:
         on_host: Whether a part runs in NumPy, which XLA on TensorFlow cannot call.
+        cuts: Whether images are cut, so that sites have nothing to do: features are not
+            mixed, and no noise is added.
     """
 
     on_host: ClassVar[bool] = False
+    cuts: ClassVar[bool] = False
+
+    @property
+    def clips(self) -> bool:
+        """Whether images are clipped to [0, 1], so that they must be in it."""
+        return False
 
     def prepare(
         self, model: keras.Model, images: Tensor, labels: Tensor, draw: Draw

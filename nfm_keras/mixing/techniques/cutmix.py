@@ -1,6 +1,7 @@
 """CutMix: a box of an image is replaced with that of its partner."""
 
 import dataclasses
+from typing import ClassVar
 
 import keras
 from keras import ops
@@ -31,6 +32,8 @@ class CutMix(Technique):
         [Yun et al., 2019](https://arxiv.org/abs/1905.04899), section 3.1 and
         algorithm A1.
     """
+
+    cuts: ClassVar[bool] = True
 
     def prepare(
         self, model: keras.Model, images: Tensor, labels: Tensor, draw: Draw

@@ -47,6 +47,10 @@ class NoisyMix(Technique):
     def __post_init__(self) -> None:
         check_number("jsd_weight", self.jsd_weight, least=0)
 
+    @property
+    def clips(self) -> bool:
+        return True
+
     def prepare(
         self, model: keras.Model, images: Tensor, labels: Tensor, draw: Draw
     ) -> Batch:

@@ -57,6 +57,7 @@ class PuzzleMix(Technique):
     """
 
     on_host: ClassVar[bool] = True
+    cuts: ClassVar[bool] = True
 
     grids: tuple[int, ...] = (2, 4, 8, 16)
     clean_lam: float = 0.0
@@ -72,6 +73,10 @@ class PuzzleMix(Technique):
         check_number("clean_lam", self.clean_lam, least=0)
         for name in ("attack_epsilon", "attack_probability"):
             check_number(name, getattr(self, name), least=0, most=1)
+
+    @property
+    def clips(self) -> bool:
+        return self.attack_probability > 0
 
     def check(self, shape: tuple[int, ...]) -> None:
         super().check(shape)

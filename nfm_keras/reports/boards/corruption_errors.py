@@ -61,9 +61,10 @@ def _errors(evaluation):
 
 def _clean_error(evaluation):
     """The share of errors on the images that were corrupted, where these are fewer."""
-    clean = evaluation.score("clean")
-    n = min(score.n for score in _corrupted(evaluation))
-    if not clean.hits or n >= clean.n:
+    clean, corrupted = evaluation.score("clean"), _corrupted(evaluation)
+    n = min(score.n for score in corrupted)
+    known = clean.hits and all(score.in_order for score in corrupted)
+    if not known or n >= clean.n:
         return 1 - clean.value / 100
     return 1 - float(clean.right[:n].mean())
 

@@ -107,7 +107,9 @@ def _boards(folders, folder):
     """Entries by data set, each ranked."""
     names = [records.EVALUATION_FILE]
     paths = [path for place in folders for path in records.paths(place, names)]
-    loaded = {path: records.load_evaluation(path) for path in dict.fromkeys(paths)}
+    loaded = {
+        path: records.load_evaluation(path).merged() for path in dict.fromkeys(paths)
+    }
     loaded = {path: found for path, found in loaded.items() if len(found)}
     if not loaded:
         where = ", ".join(map(str, folders))

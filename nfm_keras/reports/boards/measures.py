@@ -97,7 +97,8 @@ def _corruptions(evaluation, by_id):
     if None in chosen:
         return {}
     measure = Measure(float(np.mean([score.value for score in chosen])))
-    if all(score.hits for score in chosen):
+    one_order = len({score.in_order for score in chosen}) == 1
+    if one_order and all(score.hits for score in chosen):
         n = min(score.n for score in chosen)
         shares = np.mean([score.right[:n] for score in chosen], axis=0)
         value, low, high = mean_interval(100.0 * shares)

@@ -85,7 +85,9 @@ def _of_all(evaluations):
     names = [
         score.perturbation
         for score in evaluations[0]
-        if ids.kind(score.perturbation) not in ids.ATTACKS and score.hits
+        if ids.kind(score.perturbation) not in ids.ATTACKS
+        and score.hits
+        and score.in_order
     ]
     names = [name for name in dict.fromkeys(names) if _shared(evaluations, name)]
     if len(names) < 2:

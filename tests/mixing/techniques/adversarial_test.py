@@ -89,7 +89,9 @@ def test_sites_mix_what_was_attacked_and_inactive_batches_stay():
         for m in (mixing, QUIET)
     ]
     assert histories[0]["loss"] != histories[1]["loss"]
-    never = linear(technique, schemes.mixing("adversarial", ["s"], probability=0.0))
+    never = linear(
+        technique, schemes.mixing("adversarial", ["site_0"], probability=0.0)
+    )
     np.testing.assert_array_equal(prepared(never), IMAGES)
 
 
