@@ -168,7 +168,7 @@ def check_arguments(mixing: Any, seed: Any) -> None:
         )
 
 
-def silenced(technique: Technique | None) -> dict[str, float]:
+def silenced(technique: Technique | None) -> dict[str, Any]:
     """Returns the fields of `Mixing` that are 0 beside a technique.
 
     Args:

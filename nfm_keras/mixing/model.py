@@ -177,7 +177,9 @@ class NFMModel(Facade):
         step, state = count_step(self, state)
         if self.mixing.is_identity and self.technique is None:
             return super().train_step(*state, data)
-        batch_size = ops.shape(tree.flatten(data)[0])[0]
+        # An optional input may be None.
+        known = next(part for part in tree.flatten(data) if part is not None)
+        batch_size = ops.shape(known)[0]
         with values_of(self, state):
             levels = self.current_levels()
         draw = self.draw_at(step, batch_size, levels, replicas.replica_id())

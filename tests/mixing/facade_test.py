@@ -112,3 +112,22 @@ def test_a_name_that_is_no_sites_is_refused_whatever_else_is_given():
         mixing = nfm.Mixing(0.0, 0.0, 0.0, sites=("sight",))
         with pytest.raises(ValueError, match="No site of that name.*'sight'"):
             nfm.NFMModel(of_images(), mixing, technique=technique)
+
+
+class Sum(layers.Layer):
+    """The sum of two inputs, of which the first may be missing."""
+
+    def call(self, first, second):
+        return second if first is None else first + second
+
+    def compute_output_shape(self, first_shape, second_shape):
+        return second_shape
+
+
+def test_an_optional_input_may_be_left_out():
+    first, second = keras.Input((4,), name="a", optional=True), keras.Input((4,))
+    x = nfm.NoisyFeatureMixup()(Sum()(first, second))
+    model = nfm.NFMModel(keras.Model([first, second], layers.Dense(2)(x)))
+    model.compile("sgd", "mse")
+    fitted = model.fit([None, X], np.zeros((8, 2)), verbose=0)
+    assert np.isfinite(fitted.history["loss"][0])
