@@ -260,6 +260,13 @@ def without_masks(kwargs):
     }
 
 
+def tensorflow_uses_onednn():
+    """Returns whether TensorFlow's kernels for CPUs are those of oneDNN."""
+    from tensorflow.python.util import _pywrap_util_port
+
+    return bool(_pywrap_util_port.IsMklEnabled())
+
+
 def _masks(node):
     """The masks that a call in a graph is given, which no one else may have."""
     kwargs = node.arguments.kwargs

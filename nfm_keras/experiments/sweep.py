@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -163,5 +164,15 @@ def _call(run: Run, arguments):
             process.wait()
             raise
     if status:
-        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise Failure(f"{arguments[0]} ended with {status}: {lines[-1]} ({path})")
+        text = path.read_text(encoding="utf-8", errors="replace")
+        raise Failure(f"{arguments[0]} ended {_why(status, text)} ({path})")
+
+
+def _why(status, text):
+    """How a process ended, and the line of its output that says most."""
+    lines = text.strip().splitlines()
+    if status > 0:
+        return f"with {status}: {lines[-1]}"
+    # Python's own last words, before pages of frames.
+    fatal = [line for line in lines if line.startswith("Fatal Python error")]
+    return f"by {signal.Signals(-status).name}" + "".join(f": {x}" for x in fatal[-1:])

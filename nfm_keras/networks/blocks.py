@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from nfm_keras.backend import batch_norm, replicas
 from nfm_keras.backend import random as nfm_random
+from nfm_keras.backend.convolutions import CHANNELS
 from nfm_keras.checks import check_number
 
 # PyTorch's default for convolutions and dense layers, with which the published
@@ -195,6 +196,10 @@ def conv(
     """
     if strides > 1 and kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, name=name and f"{name}_pad")(x)
+    elif strides > 1 and x.shape[-1] < CHANNELS:
+        # The same, without the convolution that oneDNN does not train rightly.
+        x = layers.AveragePooling2D(1, strides, name=name and f"{name}_every")(x)
+        strides = 1
     return layers.Conv2D(
         filters,
         kernel,

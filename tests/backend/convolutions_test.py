@@ -1,11 +1,15 @@
 import warnings
 
 import keras
+import numpy as np
 import pytest
 from conftest import BACKEND
-from keras import layers
+from keras import layers, ops
 
 import nfm_keras as nfm
+from nfm_keras import networks
+from nfm_keras.backend import convolutions, keras_private
+from nfm_keras.networks import blocks
 
 pytestmark = pytest.mark.backends
 
@@ -24,7 +28,32 @@ def test_a_convolution_that_is_trained_rightly_needs_no_word(arguments):
         compile_with(*arguments)
 
 
-@pytest.mark.skipif(BACKEND != "torch", reason="of PyTorch")
-def test_a_convolution_that_is_not_is_named():
-    with pytest.warns(UserWarning, match="wrong gradients .*Received: skip"):
+SAID = {"torch": "wrong gradients", "tensorflow": "may end the process"}
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="of oneDNN, which JAX does not use")
+def test_a_convolution_that_is_not_is_named(monkeypatch):
+    monkeypatch.setattr(keras_private, "tensorflow_uses_onednn", lambda: True)
+    with pytest.warns(UserWarning, match=f"{SAID[BACKEND]} .*Received: skip"):
         compile_with(3, 2)
+
+
+@pytest.mark.parametrize("name", ["small_resnet", "preact_resnet18", "wide_resnet"])
+def test_our_narrow_networks_have_none(name):
+    options = {"depth": 10} if name == "wide_resnet" else {"width": 1 / 16}
+    options |= {"width": 1 / 4} if name == "wide_resnet" else {}
+    network = networks.build(name, (9, 8, 3), 2, **options)
+    assert not any(convolutions._concerned(x) for x in network.layers)
+
+
+def test_every_so_many_pixels_is_the_convolution_with_strides():
+    images = np.random.default_rng(0).normal(size=(2, 7, 8, 3)).astype("float32")
+    inputs = keras.Input((7, 8, 3))
+    ours = keras.Model(inputs, blocks.conv(inputs, 5, 1, 2))
+    assert len(ours.layers) == 3
+    theirs = layers.Conv2D(5, 1, 2, use_bias=False)
+    theirs.build((None, 7, 8, 3))
+    theirs.set_weights(ours.get_weights())
+    np.testing.assert_allclose(
+        *(ops.convert_to_numpy(f(images)) for f in (ours, theirs)), rtol=1e-4, atol=1e-5
+    )
