@@ -64,7 +64,8 @@ def main(argv):
     except training.RunStopped as stopped:
         say(f"{stopped}; go on with --resume")
         raise
-    measured = history.shown(record.history, record.config)
+    measured_on = record.measured_on or history.watched(record.config)
+    measured = history.names(record.history, measured_on)
     last = {name: values[-1] for name, values in measured.items()}
     print(json.dumps({"run_dir": _RUN_DIR.value, "seconds": record.seconds} | last))
 

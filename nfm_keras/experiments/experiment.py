@@ -19,6 +19,13 @@ LABEL = "label"
 LIMITS = ("limit", "attack_limit", "corruption_limit")
 """What may be fewer than all test images, as in `evaluate`."""
 
+# What a run fills in where its config leaves it open, besides a technique's settings.
+_DECIDED = (
+    *("alpha", "beta", "sigma_add", "sigma_mult", "noise", "sites", "sparsity"),
+    *("label_smoothing", "rate_drops"),
+    *("image_size", "eval_crop", "antialias", "classes"),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -227,14 +234,19 @@ def runs(experiment: Experiment, folder: StrPath) -> list[Run]:
 def check_same(config: Config, record: records.Record, path: StrPath) -> None:
     """Refuses a record of another config.
 
-    Fields that the config leaves open (`None`) are the scheme's or the network's to
-    decide, and a record from before a field existed has its default.
+    Fields that are the scheme's, the schedule's or the set's to decide may be left open
+    (`None`), and a record from before a field existed has its default.
 
     Raises:
         ValueError: Naming the fields that differ.
     """
     wanted, defaults = config.to_json(), Config().to_json()
-    wanted = {name: value for name, value in wanted.items() if value is not None}
+    decided = {*_DECIDED, *schemes.technique_fields()}
+    wanted = {
+        name: value
+        for name, value in wanted.items()
+        if value is not None or name not in decided
+    }
     refuse_difference(
         f"{path} is of a run",
         {name: record.config.get(name, defaults[name]) for name in wanted},

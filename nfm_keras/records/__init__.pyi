@@ -9,6 +9,7 @@ from .files import read_json as read_json
 from .files import whole as whole
 from .files import write_json as write_json
 from .files import write_text as write_text
+from .history import watched as watched
 from .run import FILE as FILE
 from .run import Record as Record
 from .run import find as find

@@ -17,7 +17,8 @@ def watched(config: dict) -> str:
 
     Args:
         config: Dict, the run's config: what holds no images out watches those of the
-            test. Keras' names begin with `val_` either way.
+            test, unless its set brings others (`Record.measured_on`). Keras' names
+            begin with `val_` either way.
 
     Example:
 
@@ -98,21 +99,6 @@ def read_history(path):
             f"{path} must hold a number, or nothing, in each cell. Received: {error}"
         ) from None
     return dict(zip(map(_keras_name, names[1:]), columns))
-
-
-def shown(history: dict, config: dict) -> dict:
-    """Returns a history with the names that are shown: `test_...` for the test's.
-
-    Args:
-        history: Dict by Keras' names.
-        config: Dict, the run's config.
-
-    Example:
-
-    >>> shown({"loss": [2.0], "val_loss": [1.9]}, {"validation": 0})
-    {'loss': [2.0], 'test_loss': [1.9]}
-    """
-    return names(history, watched(config))
 
 
 def names(logs: dict, measured_on: str) -> dict:

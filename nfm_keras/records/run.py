@@ -22,7 +22,7 @@ FORMAT = 2
 FILE = "record.json"
 """Name of a run's record inside the run's folder."""
 
-_LATER = ("skipped", "extended", "best")
+_LATER = ("skipped", "extended", "best", "measured_on")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +46,9 @@ class Record:
             extended to that of its config.
         best: dict with `metric`, `value` and `epoch` (from 1) of `best.keras`, where
             the run kept its best classifier, else empty.
+        measured_on: str. What was measured in training, `"validation"` or `"test"`,
+            where the config does not say: a set may bring images to validate on. Empty
+            where it does.
         scores: tuple of `Score`, those of the evaluation beside the record; they are
             not written to the record's own file.
     """
@@ -67,6 +70,7 @@ class Record:
     skipped: tuple[str, ...] = ()
     extended: tuple[int, ...] = ()
     best: dict = dataclasses.field(default_factory=dict)
+    measured_on: str = ""
 
 
 def save(record: Record, path: StrPath) -> None:

@@ -208,7 +208,7 @@ def _add_training(body, run):
         html.note(body, "No epoch is over yet, or none is recorded.")
         return
     watched, order = (
-        history.watched(run.config),
+        (run.record and run.record.measured_on) or history.watched(run.config),
         sorted(logged, key=lambda n: ("loss" in n, n)),
     )
     rows = [_extremes(name, logged[name], watched) for name in order]

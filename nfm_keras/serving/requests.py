@@ -6,6 +6,9 @@ FLOAT = "serving_default"
 UINT8 = "serving_uint8"
 BYTES = "serving_bytes"
 
+_LARGEST_FLOAT = 2.0
+"""Of an image in [0, 1] that a resize has taken a little beyond; not of [0, 255]."""
+
 
 def request_values(values, signature):
     """Returns a client's values as its request has them.
@@ -92,8 +95,9 @@ def _uint8(array):
 
 
 def _float32(array):
-    integers = array.dtype.kind in "ui"
-    if (integers and not _within(array, 1)) or not np.all(np.isfinite(array)):
+    # A sum of colours, or a resize, may leave [0, 1] by a little.
+    most = 1 if array.dtype.kind in "ui" else _LARGEST_FLOAT
+    if not np.all(np.isfinite(array)) or array.max() > most or array.min() < 1 - most:
         raise ValueError(
             f"Images must be in [0, 1]; whole numbers up to 255 go to {UINT8!r}. "
             f"Received: {array.dtype} from {array.min()} to {array.max()}"

@@ -3,6 +3,8 @@
 import time
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from nfm_keras.serving import checks
 
 TOLERANCE = 1e-4
@@ -30,7 +32,22 @@ class Answer(NamedTuple):
             names: What to call the images.
         """
         rows = zip(names, self.classes, self.probabilities, strict=True)
-        return [f"{name}: {label} {row.max():.4f}" for name, label, row in rows]
+        return [f"{name}: {label} {certainty(row):.4f}" for name, label, row in rows]
+
+
+def certainty(row) -> float:
+    """Returns the probability of the class that is told of an image.
+
+    Args:
+        row: `(classes,)` probabilities; one alone is that of the second of two classes.
+
+    Example:
+
+    >>> certainty(np.array([0.25])), certainty(np.array([0.5, 0.1, 0.4]))
+    (0.75, 0.5)
+    """
+    best = float(np.max(row))
+    return max(best, 1 - best) if len(row) == 1 else best
 
 
 def ask(client, values, signature) -> Answer:

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
 
-from nfm_keras.backend import keras_private
+from nfm_keras.backend import heads, keras_private
 from nfm_keras.backend.gradients import compiled, hessian_product, value_and_grad
 from nfm_keras.backend.inner import network_of
 from nfm_keras.checks import check_count, unknown
@@ -208,9 +208,11 @@ def _check_model(model):
         )
     activation = getattr(model.layers[-1], "activation", None)
     name = getattr(activation, "__name__", "")
-    is_softmax = isinstance(model.layers[-1], keras.layers.Softmax)
-    if name in ("softmax", "sigmoid", "log_softmax") or is_softmax:
+    name = heads.head(model) or (name if name == "log_softmax" else "")
+    operation = type(keras_private.source(model.outputs[0])[0]).__name__
+    name = name or {"Softmax": "softmax", "Sigmoid": "sigmoid"}.get(operation, "")
+    if name:
         raise ValueError(
             "The loss must be of the form h(f) - y f of logits f. Received: a model "
-            f"that ends in {name or 'softmax'}; take its layer before"
+            f"that ends in {name}; take its layer before"
         )

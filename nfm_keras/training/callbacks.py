@@ -95,7 +95,7 @@ class NoisyAccuracy(keras.callbacks.Callback):
         self.batch_size = batch_size
         self._settings = {"protocol": protocol, "std": std}
         self._accuracy = self._classifier = None
-        self._noisy(range(1))  # refuses now what it would refuse after an epoch
+        self._noisy(np.arange(1))  # refuses now what it would refuse after an epoch
 
     def set_model(self, model):
         super().set_model(model)
@@ -111,14 +111,19 @@ class NoisyAccuracy(keras.callbacks.Callback):
             logs[self.key], self._accuracy = self._accuracy, None
 
     def _hits(self, start):
-        indices = range(start, min(start + self.batch_size, len(self.images)))
-        noisy = self._noisy(indices)
+        indices = np.arange(start, min(start + self.batch_size, len(self.images)))
+        noisy, kept = self._noisy(indices)
+        if not len(noisy):
+            return np.zeros(0, bool)
         logits = self._classifier.logits_of(noisy, self.batch_size)
-        return hits(logits, self.labels[indices])
+        return hits(logits, self.labels[indices[kept]])
 
     def _noisy(self, indices):
-        images = self.images[indices.start : indices.stop]
-        return self.perturbation(images, indices, **self._settings)
+        """Noisy images, and which of the indices they are: those that can be read."""
+        images, kept = _read(self.images[indices[0] : indices[-1] + 1])
+        if not len(images):
+            return images, kept
+        return self.perturbation(images, indices[kept], **self._settings), kept
 
 
 def smoothness(train, every):
@@ -132,8 +137,15 @@ def smoothness(train, every):
         return []
     rows = np.random.default_rng(0).permutation(len(train.labels))[:_SMOOTH]
     part = train.subset(np.sort(rows))  # the first ones of a folder are of one class
-    images = as_images(np.asarray(part.images[:]))
-    return [SmoothnessLogger(images, part.labels, every=every)]
+    given, kept = _read(part.images)
+    return [SmoothnessLogger(as_images(given), part.labels[kept], every=every)]
+
+
+def _read(images):
+    """Images as an array, and which of them they are: a file may be broken."""
+    if hasattr(images, "read"):
+        return images.read()
+    return np.asarray(images), np.ones(len(images), bool)
 
 
 class HistoryFile(keras.callbacks.Callback):

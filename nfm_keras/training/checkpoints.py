@@ -193,6 +193,17 @@ def restore(model, folder, config=None):
     return state
 
 
+def there_are(folder):
+    """Returns whether a folder has a checkpoint, whole or not.
+
+    A run that died in its first one has left a folder without any.
+
+    Args:
+        folder: Where the checkpoints are.
+    """
+    return bool(_paths(pathlib.Path(folder)))
+
+
 def newest(folder):
     """Returns the newest whole checkpoint of a folder.
 

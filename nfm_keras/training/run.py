@@ -12,7 +12,7 @@ import keras
 from nfm_keras import records
 from nfm_keras.data import from_config
 from nfm_keras.records.environment import environment
-from nfm_keras.training import averaging, distribution, early
+from nfm_keras.training import averaging, checkpoints, distribution, early
 from nfm_keras.training.build import compile_model, is_scheduled, resolve
 from nfm_keras.training.callbacks import HistoryFile
 from nfm_keras.training.checkpoints import Checkpoint
@@ -214,6 +214,8 @@ def _train(job, command):
             command,
             replicas=job.engine.describe(),
         )
+        if job.measured_on != records.watched(job.config.to_json()):
+            record = dataclasses.replace(record, measured_on=job.measured_on)
         records.save(record, job.folder / records.FILE)
     job.engine.barrier()
     return records.load(job.folder / records.FILE)
@@ -221,6 +223,11 @@ def _train(job, command):
 
 def _extend(job):
     """Makes room for the longer run, and says what becomes of its schedule."""
+    if not checkpoints.there_are(job.checkpoints):
+        raise FileNotFoundError(
+            f"{job.folder} has no checkpoint to go on from, and cannot be extended. "
+            "Name another folder, or start from its weights with --init_from."
+        )
     kept = set_aside(job.folder)
     config = job.config
     schedule = config.schedule != "constant" or is_scheduled(config)

@@ -3,7 +3,6 @@
 What is kept are the files as they are encoded, a tenth or less of their pixels.
 """
 
-import hashlib
 import pathlib
 
 from nfm_keras.checks import unknown
@@ -19,15 +18,15 @@ _LABEL = 8  # bytes before those of a file
 _TOGETHER = 1000  # files in a folder
 
 
-def cached(files: Files, cache: str, name: str, folder: StrPath | None = None) -> Files:
+def cached(files: Files, cache: str, folder: StrPath | None = None) -> Files:
     """Returns files that are read once from where they are, and then from a cache.
 
     Args:
         files: `Files`.
         cache: `"none"`, the system's own cache of what was read; `"ram"`, a copy of
             every file in memory; `"disk"`, one in a folder, for files that come over a
-            network. Files that have changed since are not noticed there.
-        name: Name of the set and the split, which the folder is for.
+            network. They are known by their places, names and labels: a file that has
+            other pixels since, under the same name, is not noticed there.
         folder: For `"disk"`; `None` for `FOLDER`.
 
     Raises:
@@ -40,8 +39,7 @@ def cached(files: Files, cache: str, name: str, folder: StrPath | None = None) -
     if cache == "ram":
         return _Cached(files)
     place = pathlib.Path(folder or FOLDER).expanduser()
-    key = hashlib.sha256(f"{name} {files.lengths.sum()}".encode()).hexdigest()[:16]
-    return _OnDisk(files, place / key)
+    return _OnDisk(files, place / files.identity()[:16])
 
 
 class _Cached:
@@ -55,6 +53,7 @@ class _Cached:
             files.classes,
         )
         self.name, self.names_and_labels = files.name, files.names_and_labels
+        self.identity = files.identity
 
     def read(self, row):
         if row not in self._kept:

@@ -122,7 +122,7 @@ def _opened(name, files, limit, validation, reading):
     reading.check()
     train = _some(name, files["train"], limit, reading)
     others = {
-        part: _ordered(name, files[part], limit, reading, part)
+        part: _ordered(name, files[part], limit, reading)
         for part in ("test", "val")
         if part in files
     }
@@ -158,7 +158,7 @@ def open_test(
         return _opened(name, files, None, validation, reading)[2]
     reading.check()
     part = next(part for part in ("test", "val", *files) if part in files)
-    return _ordered(name, files[part], None, reading, part)
+    return _ordered(name, files[part], None, reading)
 
 
 def _training_files(name, data_dir, download):
@@ -235,21 +235,20 @@ def _some(name, files, limit, reading):
     if limit is not None and not isinstance(files, RecordFiles):
         names, labels = files.names_and_labels()
         rows = np.sort(rows[order.spread(labels[rows], names[rows])][:limit])
-    return _split(name, files, rows[:limit], reading, "train")
+    return _split(name, files, rows[:limit], reading)
 
 
-def _ordered(name, files, limit, reading, part):
+def _ordered(name, files, limit, reading):
     names, labels = files.names_and_labels()
     rows = np.flatnonzero(labels >= 0)
     rows = rows[order.spread(labels[rows], names[rows])]
-    return _split(name, files, rows[:limit], reading, part)
+    return _split(name, files, rows[:limit], reading)
 
 
-def _split(name, files, rows, reading, part):
-    place = reading.cache, f"{name} {part}", reading.cache_dir
+def _split(name, files, rows, reading):
     cut = getattr(files, "cut", None)
     known = describe(name, files.classes, reading.image_size, cut)
-    files = caching.cached(files, *place)
+    files = caching.cached(files, reading.cache, reading.cache_dir)
     images = Photographs(files, rows, reading, Skipped(reading.strict))
     return PhotographSplit(images, known)
 

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import functools
+import hashlib
 import os
 import pathlib
 from typing import Protocol
@@ -36,6 +37,9 @@ class Files(Protocol):
     def names_and_labels(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the names, bytes `(n,)`, and labels, int64 `(n,)`, of all images."""
 
+    def identity(self) -> str:
+        """Returns what a copy of the files is known by: places, names and labels."""
+
 
 class FolderFiles:
     """Class folders of image files.
@@ -68,6 +72,10 @@ class FolderFiles:
     def names_and_labels(self):
         counts = np.diff(self._ends, prepend=0)
         return self._names, np.repeat(np.arange(len(counts)), counts)
+
+    def identity(self):
+        place = (str(self.folder.resolve()), *self.classes)
+        return _digest(repr(place), self._names.tobytes(), self._ends.tobytes())
 
     def _label(self, row):
         return int(np.searchsorted(self._ends, row, side="right"))
@@ -116,6 +124,10 @@ class RecordFiles:
             parts = [*pool.map(self._shard, range(len(self.shards)))]
         names, labels = zip(*(pair for part in parts for pair in part))
         return np.array([os.fsencode(n) for n in names]), np.array(labels, np.int64)
+
+    def identity(self):
+        known = [(str(path.resolve()), path.stat().st_size) for path in self.shards]
+        return _digest(repr((known, self.classes)), self.lengths.tobytes())
 
     def _shard(self, number):
         path, found = self.shards[number], []
@@ -189,3 +201,13 @@ class View:
 
     def names_and_labels(self):
         return self._all
+
+    def identity(self):
+        return _digest(self._files.identity(), self._labels.tobytes())
+
+
+def _digest(*parts):
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()

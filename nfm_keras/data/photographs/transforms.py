@@ -21,9 +21,9 @@ _ASPECT = (3 / 4, 4 / 3)
 def decode(data: bytes) -> Image.Image:
     """Decodes an image file of any kind that Pillow reads, to three colours.
 
-    Grey is repeated, four inks become colours, a palette and transparency are
-    resolved as by Pillow's `convert("RGB")`; the orientation that a camera notes is
-    ignored, as by torchvision and TensorFlow.
+    Grey is repeated, of 16 bits the upper 8 count, four inks become colours, a palette
+    and transparency are resolved as by Pillow's `convert("RGB")`; the orientation that
+    a camera notes is ignored, as by torchvision and TensorFlow.
 
     Args:
         data: The bytes of the file, whatever it is called.
@@ -33,6 +33,10 @@ def decode(data: bytes) -> Image.Image:
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
+            if image.mode.startswith("I;16"):
+                # Pillow would cut what is above 255; of other 16 bits the upper count.
+                upper = (np.asarray(image) >> 8).astype("uint8")
+                return Image.fromarray(upper).convert("RGB")
             return image.convert("RGB")
     except Exception as error:  # Pillow has no common class for what files may do
         raise ValueError(

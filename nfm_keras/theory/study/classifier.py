@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike
 
 from nfm_keras.attacks import PGD
 from nfm_keras.backend.classifier import PlainClassifier
+from nfm_keras.backend.inner import network_of
+from nfm_keras.backend.unit_range import unit_range
 from nfm_keras.evaluation import calibration as reliable
 from nfm_keras.evaluation import noise, smoothing
 from nfm_keras.mixing import Mixing
@@ -80,7 +82,8 @@ def measure(
     Raises:
         ValueError: As `regularizers`.
     """
-    mixing = mixing or Mixing()
+    # What is analysed is what is attacked: a network of [0, 255] as one of [0, 1].
+    model, mixing = unit_range(network_of(model)), mixing or Mixing()
     attack = PGD(epsilon=epsilon)
     moved = attack(model, *train, seed=seed, from_logits=True).images
     attacked = attack(model, *(part[:certified] for part in scored), seed=seed)

@@ -16,6 +16,7 @@ from nfm_keras.mixing.sites import remove_sites
 from nfm_keras.networks.blocks import with_keras_layers
 from nfm_keras.registration import load_model
 from nfm_keras.training.build import resolve
+from nfm_keras.training.checkpoints import there_are
 from nfm_keras.training.config import Config
 from nfm_keras.types import StrPath
 
@@ -92,7 +93,7 @@ def first_weights(
         config: The run's `Config`.
         checkpoints: Folder of the run's checkpoints.
     """
-    if config.init_from and not checkpoints.exists():
+    if config.init_from and not there_are(checkpoints):
         initialise(network, config.init_from)
 
 
