@@ -114,6 +114,11 @@ SENTENCES = [
     ),
     Sentence(
         "docs/results.md",
+        "with 0.1 / 0.05 accuracy at 0.3 is {} points lower than without any noise",
+        lambda: (-lead(LEVELS, "0.1", "0.0", "white_noise@0.3"),),
+    ),
+    Sentence(
+        "docs/results.md",
         "salt and pepper 0.1 is met {} points worse with 0.2 / 0.1 than without",
         lambda: (-lead(LEVELS, "0.2", "0.0", "salt_and_pepper@0.1"),),
     ),
