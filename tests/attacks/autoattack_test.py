@@ -317,7 +317,10 @@ def flat(points):
     [
         ({"classifier": lambda x: flat(x) * math.nan}, "Received: NaN or infinite"),
         ({"classifier": lambda x: ops.softmax(flat(x))}, "Received: probabilities"),
-        ({"classifier": lambda x: flat(x)[:, :1], "labels": [0] * 36}, "2 classes"),
+        (
+            {"classifier": lambda x: flat(x)[:, :1], "labels": [0] * 36},
+            "two classes or more",
+        ),
         ({"labels": [5] * 36}, "between 0 and 4. Received: labels"),
         ({"images": np.full((36, 8, 8, 3), 2.0)}, "Received: values from 2"),
     ],
