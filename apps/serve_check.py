@@ -25,6 +25,9 @@ _MODEL = flags.DEFINE_string("model", None, "Name of the model, for --grpc.")
 _IMAGES = flags.DEFINE_list("images", None, "JPEG or PNG files.")
 _DATASET = flags.DEFINE_string("dataset", None, "Test images of a set instead.")
 _LIMIT = flags.DEFINE_integer("limit", 8, "So many of them.", lower_bound=1)
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", None, "Side of photographs, that of the model's input: 224.", 1
+)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets are.")
 _SAVED_MODEL = flags.DEFINE_string("savedmodel", None, "Version folder to compare to.")
 flags.mark_flags_as_mutual_exclusive(["images", "dataset"], required=True)
@@ -71,7 +74,9 @@ def _load():
     if _IMAGES.value:
         files = [pathlib.Path(name).read_bytes() for name in _IMAGES.value]
         return _IMAGES.value, files, serving.signatures.BYTES
-    images = data.load(_DATASET.value, _DATA_DIR.value).test.images[: _LIMIT.value]
+    side = {"image_size": _IMAGE_SIZE.value} if _IMAGE_SIZE.value else {}
+    test = data.load_test(_DATASET.value, {}, _DATA_DIR.value, **side)
+    images = test.images[: _LIMIT.value]
     names = [f"{_DATASET.value}[{number}]" for number in range(len(images))]
     return names, images, serving.signatures.UINT8
 

@@ -68,9 +68,10 @@ class PlainClassifier:
                 "`classifier` must be a Keras model or a function from images to "
                 f"logits. Received: {classifier!r}"
             )
+        classifier = classifier_of(classifier)
         self.classifier, self.stand_in = unit_range(classifier), stand_in
         self.places = places
-        self.head = heads.head(classifier_of(classifier))
+        self.head = heads.head(classifier)
         self.from_logits = not self.head if from_logits is None else bool(from_logits)
         self.seconds = 0.0
         self._functions = {}

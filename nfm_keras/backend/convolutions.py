@@ -14,7 +14,7 @@ _TORCH = (
     "torch.backends.mkldnn.enabled = False",
 )
 _TENSORFLOW = (
-    "TensorFlow (2.21.0) with oneDNN may end the process where it trains",
+    "TensorFlow (2.21.0) with oneDNN may end a process of one core that trains",
     "TF_ENABLE_ONEDNN_OPTS=0 before TensorFlow is imported",
 )
 
@@ -24,9 +24,11 @@ def warn_of_wrong_gradients(model):
 
     The gradient of the kernel of a 1x1 convolution with strides, of channels-last
     images with fewer than 8 channels: in PyTorch 2.13.0 it is off by as much as its own
-    size, and another one each time; in TensorFlow 2.21.0 it is right, but memory beside
-    it is written to. Seen on a CPU with AVX2. Gradients by the images are right, so
-    attacks are. JAX, GPUs and more channels are not concerned.
+    size, and another one each time; in TensorFlow 2.21.0 it is right, but a process
+    that has one core writes to memory beside it. Seen on a CPU with AVX2. Gradients by
+    the images are right, so attacks are. JAX, GPUs and more channels are not concerned,
+    nor are other convolutions: in one dimension or three, depthwise, transposed, with
+    groups or larger kernels.
 
     Args:
         model: Built `keras.Model`.
@@ -43,7 +45,7 @@ def warn_of_wrong_gradients(model):
             f"On a CPU, {what} the kernel of a 1x1 convolution with strides and fewer "
             f"than {CHANNELS} input channels. Train with JAX, on a GPU, with a wider "
             f"network, or set {remedy}, which is slower. Received: {', '.join(names)}",
-            stacklevel=4,
+            stacklevel=3,
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nfm_keras import records
-from nfm_keras.checks import check_count
+from nfm_keras.checks import check_count, check_number
 from nfm_keras.serving import checks, heads, signatures, warmup
 from nfm_keras.serving.card import model_card
 from nfm_keras.types import StrPath
@@ -94,6 +94,8 @@ def export(
     model = signatures.with_features(head.model) if features else head.model
     if eval_crop is None and record is not None:
         eval_crop = record.config.get("eval_crop")
+    if eval_crop is not None:
+        check_number("eval_crop", eval_crop, above=0, most=1)
     offered = signatures.signatures(model, names, float16, head.sigmoid, eval_crop)
     path = pathlib.Path(path)
     target = path / str(_free_version(path, version))

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from nfm_keras.backend import keras_private
 from nfm_keras.mixing.scope import mixing_scope
 
 
@@ -81,17 +82,28 @@ def refresh_statistics(model, batches, steps):
     Args:
         model: `NFMModel`, with the weights that the averages are wanted for.
         batches: Iterable of `(images, labels)`.
-        steps: How many batches to take; the averages forget all but about the last
-            1 / (1 - momentum).
+        steps: How many batches to take: the statistics are the mean of theirs.
 
     Reference:
         [Izmailov et al., 2018](https://arxiv.org/abs/1803.05407), section 3.2.
     """
     if not model.model.non_trainable_weights:
         return
+    norms = [
+        layer
+        for layer in keras_private.nested_layers(model.model)
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    momenta = [layer.momentum for layer in norms]
     first = int(ops.convert_to_numpy(model.step))
     sites = () if model.mixing.is_identity else model.site_layers
-    for index, (images, _) in zip(range(steps), batches):
-        draw = model.draw_at(first + index, len(images))
-        with mixing_scope(model.mixing, draw, sites):
-            model(ops.convert_to_tensor(images), training=True)
+    try:
+        for index, (images, _) in zip(range(steps), batches):
+            for layer in norms:  # a mean of all, whatever the layer forgets in training
+                layer.momentum = index / (index + 1)
+            draw = model.draw_at(first + index, len(images))
+            with mixing_scope(model.mixing, draw, sites):
+                model(ops.convert_to_tensor(images), training=True)
+    finally:
+        for layer, momentum in zip(norms, momenta, strict=True):
+            layer.momentum = momentum

@@ -175,6 +175,8 @@ class Config:
             check_number("eval_crop", self.eval_crop, above=0, most=1)
         if self.layer_decay is not None:
             check_number("layer_decay", self.layer_decay, above=0, most=1)
+        for epoch in self.rate_drops or ():
+            check_number("rate_drops", epoch, least=0)
         if self.site_weights is not None:
             check_weights("site_weights", self.site_weights)
         if self.global_clipnorm is not None:

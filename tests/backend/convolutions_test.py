@@ -28,7 +28,7 @@ def test_a_convolution_that_is_trained_rightly_needs_no_word(arguments):
         compile_with(*arguments)
 
 
-SAID = {"torch": "wrong gradients", "tensorflow": "may end the process"}
+SAID = {"torch": "wrong gradients", "tensorflow": "may end a process of one core"}
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="of oneDNN, which JAX does not use")

@@ -14,6 +14,7 @@ from conftest import BACKEND
 from nfm_keras import experiments, records, reports
 from nfm_keras.evaluation.noise import WHITE_NOISE_SEVERITIES
 from nfm_keras.experiments import Experiment, Run, check_same, estimate, runs, unscored
+from nfm_keras.experiments import sweep as sweep_module
 from nfm_keras.mixing import schemes
 from nfm_keras.reports import paper
 
@@ -122,6 +123,15 @@ def test_a_record_of_another_config_is_refused(tmp_path):
     older = record()
     del older.config["jsd_weight"]  # from before there was such a field
     check_same(run.config, older, "older")
+    # What is open to be decided is not the same as what is off.
+    for changed in (
+        {"limit": 100},
+        {"policy": "randaugment"},
+        {"init_from": "a.keras"},
+    ):
+        records.save(record(**changed), tmp_path / records.FILE)
+        with pytest.raises(ValueError, match="another config.*Received.*None"):
+            _ = run.record
     records.save(record(width=1.0, epochs=7), tmp_path / records.FILE)
     with pytest.raises(ValueError, match="another config.*1.0.*Received.*2.0"):
         _ = run.record
@@ -302,3 +312,15 @@ def test_a_killed_sweep_goes_on_and_ends_with_the_same_weights(tmp_path):
         weights.append(keras.saving.load_model(path, compile=False).get_weights())
     for ours, theirs in zip(*weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_run_that_a_signal_ended_is_told_by_its_name(tmp_path, monkeypatch):
+    (run, *_) = runs(TABLE, tmp_path)
+    program = "import faulthandler, os; faulthandler.enable(); os.abort()"
+    (tmp_path / "ends.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(sweep_module.Failure) as failure:
+        sweep_module._call(run, ["ends"])
+    told = str(failure.value)
+    assert told.startswith("ends ended by SIGABRT: Fatal Python error: Aborted (")
+    assert "\n" not in told

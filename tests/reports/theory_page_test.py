@@ -36,6 +36,22 @@ def test_the_page_has_a_row_for_each_classifier_and_site(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_network_of_bytes_is_analysed_as_it_is_attacked():
+    """Every number is of images in [0, 1], whatever the network scales itself."""
+    counts = {"limit": 32, "scored": 40, "certified": 4}
+    network = remove_sites(networks.mlp((8, 8, 1), 10, width=0.25, depth=2))
+    images = keras.Input((8, 8, 1))
+    of_bytes = keras.Model(images, network(keras.layers.Rescaling(1 / 255)(images)))
+    one, other = (
+        measure([Loaded("one", m)], ["input"], dataset="digits", **counts)
+        for m in (network, of_bytes)
+    )
+    one, other = (found["classifiers"][0]["margins"] for found in (one, other))
+    for key in ("scores", "linearised", "fab"):
+        np.testing.assert_allclose(one[key], other[key], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
 def test_classifiers_are_measured_one_by_one():
     counts = {"limit": 32, "scored": 40, "certified": 4}
     loaded = []

@@ -56,6 +56,7 @@ MISFORMED = {
     "too large": (IMAGES.astype(int) + 1, "uint8", "integers from 0 to 255.*256"),
     "negative": (-IMAGES.astype(int), "uint8", "integers from 0 to 255"),
     "bytes for floats": (IMAGES, "default", "must be in .0, 1.*serving_uint8"),
+    "floats of bytes": (IMAGES.astype("float32"), "default", "must be in .0, 1"),
     "not finite": (FLOATS + np.float32("nan"), "default", "must be in .0, 1"),
     "an array that cut zeros": (np.array([b"a"]), "bytes", "an array of dtype object"),
 }

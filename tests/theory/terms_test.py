@@ -223,3 +223,17 @@ def test_the_site_of_a_copy_that_shares_its_layers_is_its_own():
         expected = keras.ops.convert_to_numpy(model(x.astype("float32")))
         logits = split.logits(split.features(x))
         np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("end", ["nested", "reshaped", "operation"])
+def test_a_softmax_is_seen_wherever_it_stands(end):
+    inputs = keras.Input((4,))
+    head = layers.Dense(3, activation=None if end == "operation" else "softmax")
+    if end == "nested":
+        outputs = keras.Sequential([keras.Input((4,)), head])(inputs)
+    elif end == "reshaped":
+        outputs = layers.Reshape((3,))(head(inputs))
+    else:
+        outputs = keras.ops.softmax(head(inputs))
+    with pytest.raises(ValueError, match="Received: a model that ends in softmax"):
+        Split(keras.Model(inputs, outputs), "input")

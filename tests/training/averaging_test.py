@@ -49,7 +49,7 @@ def test_statistics_are_those_of_what_passes_the_sites():
     """Of noise with a known variance, which only a pass with sites adds."""
     inputs = keras.Input((4,))
     x = nfm.NoisyFeatureMixup(name="site_0")(inputs)
-    norm = layers.BatchNormalization(momentum=0.5)
+    norm = layers.BatchNormalization(momentum=0.999)
     network = keras.Model(inputs, norm(x))
     mixing = nfm.Mixing(alpha=0.0, sigma_add=2.0, sigma_mult=0.0, noise="gaussian")
     model = nfm.NFMModel(network, mixing)
@@ -60,3 +60,4 @@ def test_statistics_are_those_of_what_passes_the_sites():
     np.testing.assert_allclose(norm.moving_mean, [7.0] * 4, atol=0.3)
     np.testing.assert_allclose(norm.moving_variance, [4.0] * 4, rtol=0.2)
     np.testing.assert_array_equal(norm.gamma, kernel)
+    assert norm.momentum == 0.999

@@ -63,6 +63,8 @@ BAD = [
     ({"network": "vit_lite", "stochastic_depth": 1.0}, "`stochastic_depth` must"),
     ({"network": "vit_lite", "patch_size": 3}, "`patch_size` must divide.*=3"),
     ({"grids": 3}, "`grids` must be a sequence of int. Received: 3"),
+    ({"rate_drops": [-5]}, "`rate_drops` must be .*Received: -5.0"),
+    ({"rate_drops": ["nan"]}, "`rate_drops` must be .*Received: nan"),
     ({"rate_drops": ["x"]}, "`rate_drops` must be a sequence of float. Received"),
     ({"site_weights": [0, -1]}, "`site_weights` must be .*Received: .0.0, -1.0"),
     ({"site_weights": [1, 2]}, "one for each of the sites. Received: 2 weight"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ from nfm_keras.serving import half_weights
 from nfm_keras.training import run
 from nfm_keras.training.folder import extended
 from nfm_keras.training.weights.best import BestClassifier
-from nfm_keras.training.weights.files import initialise
+from nfm_keras.training.weights.files import first_weights, initialise
 
 SHORT = dataclasses.replace(
     NFM, network="mlp", depth=1, schedule="constant", epochs=1, validation=60
@@ -163,3 +164,26 @@ def test_nothing_is_chosen_on_test_images(tmp_path):
     with pytest.raises(ValueError, match="never on those of the test"):
         train(config, tmp_path / "run", save_best="val_accuracy")
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_a_run_that_died_in_its_first_checkpoint_begins_again_where_it_did(
+    straight, tmp_path
+):
+    path, checkpoints = straight[0] / "classifier.keras", tmp_path / "checkpoints"
+    checkpoints.mkdir()
+    (checkpoints / ".0001.7.tmp").mkdir()
+    network = mlp((8, 8, 1), 10, width=0.25, depth=1)
+    first_weights(network, training.Config(init_from=str(path)), checkpoints)
+    for one, other in zip(
+        keras.saving.load_model(path).get_weights(), network.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_without_checkpoints_is_not_extended(straight, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(straight[0], folder)
+    shutil.rmtree(folder / "checkpoints")
+    with pytest.raises(FileNotFoundError, match="no checkpoint to go on from"):
+        train(dataclasses.replace(LONG, epochs=3), folder, resume=True)
+    assert records.load(folder / records.FILE) == straight[1]

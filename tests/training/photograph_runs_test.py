@@ -105,3 +105,29 @@ def test_bad_settings_are_refused_at_once(folder, tmp_path, changes, message):
 def test_settings_of_photographs_are_refused_for_other_sets(tmp_path):
     with pytest.raises(ValueError, match="setting of photographs.*image_size=64"):
         training.resolve(training.Config(image_size=64))
+
+
+def test_what_watches_a_run_passes_over_broken_files_too(tmp_path):
+    folder = photograph_sets.write(tmp_path / "photos", classes=2, images=4)
+    for path in ("train/c1/3.jpg", "val/c0/0.jpg", "val/c1/2.jpg"):
+        (folder / path).write_bytes(b"no image")
+    settings = config(folder, epochs=1, smoothness_every=1)
+    options = {"verbose": 0, "watch": "white_noise@0.1"}
+    record = training.train(settings, tmp_path / "run", **options)
+    watched = record.history["val_accuracy_white_noise@0.1"]
+    assert watched[0] * 6 == pytest.approx(round(watched[0] * 6))  # of six of eight
+
+
+def test_images_that_a_set_validates_on_are_not_called_the_tests(tmp_path):
+    splits = "train", "val", "test"
+    folder = photograph_sets.write(tmp_path / "photos", 2, 4, splits)
+    run = tmp_path / "run"
+    record = training.train(config(folder, epochs=1), run, verbose=0)
+    assert record.measured_on == "validation"
+    assert nfm.records.load(run / nfm.records.FILE) == record
+    head = (run / "history.csv").read_text().splitlines()[0]
+    assert "val_loss" in head and "test_loss" not in head
+    held = training.train(
+        config(folder, epochs=1, validation=2), tmp_path / "held", verbose=0
+    )
+    assert held.measured_on == ""  # its config says so

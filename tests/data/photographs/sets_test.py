@@ -1,5 +1,6 @@
 import functools
 import os
+import pathlib
 import time
 
 import numpy as np
@@ -273,3 +274,19 @@ def test_settings_of_photographs_are_refused_for_other_sets(given):
         with pytest.raises(ValueError, match="is a setting of photographs.*'digits'"):
             load("digits", **given)
     assert len(data.load_test("digits", {"image_size": None}).images) == 500
+
+
+def test_a_cache_on_disk_knows_its_files(tmp_path, monkeypatch):
+    """Not what the set was called: another project's has the same name."""
+    options, labels = {"cache": "disk", "cache_dir": tmp_path / "cache"}, []
+    for place, first in (("one", 0), ("two", 99)):
+        photograph_sets.write(tmp_path / place / "photos", classes=2, first=first)
+        monkeypatch.chdir(tmp_path / place)
+        kept, plain = (opened("photos", **o).train for o in (options, {}))
+        np.testing.assert_array_equal(np.asarray(kept.images), plain.images)
+    wrong = pathlib.Path("photos/train/c0/2.jpg")
+    wrong.rename("photos/train/c1/9.jpg")  # one that had the wrong label
+    for o in (options, {}):
+        files = opened("photos", **o).train.images.files
+        labels.append([files.read(row)[1] for row in range(10)])
+    assert labels[0] == labels[1] == [0] * 4 + [1] * 6

@@ -1,6 +1,7 @@
 import numpy as np
 import photograph_sets
 import pytest
+from conftest import BACKEND
 from PIL import Image
 
 from nfm_keras.data.photographs import headers, transforms
@@ -108,3 +109,15 @@ def test_the_header_is_found_behind_other_segments(options):
     expected = headers.Header("jpeg", 31, 47, True)
     assert headers.read_header(file) == expected
     assert headers.read_header(file + b"something behind it") == expected
+
+
+def test_of_grey_of_16_bits_the_upper_8_count():
+    """As TensorFlow decodes them in training and in a served model."""
+    deep = np.linspace(0, 65535, 64).astype("uint16").reshape(8, 8)
+    data = photograph_sets.encoded(Image.fromarray(deep), "PNG")
+    pixels = np.asarray(transforms.decode(data))
+    np.testing.assert_array_equal(pixels, np.repeat(deep[..., None] >> 8, 3, -1))
+    if BACKEND == "tensorflow":
+        import tensorflow as tf
+
+        np.testing.assert_array_equal(pixels, tf.io.decode_png(data, 3))
