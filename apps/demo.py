@@ -36,8 +36,9 @@ def main(argv):
         raise app.UsageError(f"Unknown arguments. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
     folder = pathlib.Path(_OUTPUT.value)
+    configs = [_config(scheme) for scheme in _schemes()]
     test = data.load("digits").test
-    scored = [_run(name, folder / "runs" / name, test) for name in _SCHEMES.value]
+    scored = [_run(config, folder / "runs" / config.scheme, test) for config in configs]
     runs, evaluations = zip(*scored)
     title = "1,797 images of digits, small_resnet"
     reports.write(runs, folder, title=title, columns=_COLUMNS)
@@ -58,9 +59,17 @@ def main(argv):
     print(f"Curves: {folder / 'curves.png'}")
 
 
-def _run(scheme, folder, test):
-    """Trains and scores one scheme; returns its record and its evaluation."""
-    config = training.Config(
+def _schemes():
+    names = _SCHEMES.value
+    if not names or len(set(names)) < len(names):
+        raise app.UsageError(
+            f"--schemes must be different schemes, at least one. Received: {names}"
+        )
+    return names
+
+
+def _config(scheme):
+    return training.Config(
         scheme=scheme,
         dataset="digits",
         network="small_resnet",
@@ -69,7 +78,11 @@ def _run(scheme, folder, test):
         eval_every=10,
         seed=_SEED.value,
     )
-    print(f"{scheme}: {config.epochs} epochs", flush=True)
+
+
+def _run(config, folder, test):
+    """Trains and scores one scheme; returns its record and its evaluation."""
+    print(f"{config.scheme}: {config.epochs} epochs", flush=True)
     training.train(config, folder, resume=True, verbose=0, command=_COMMAND)
     scores = evaluation.evaluate(
         serving.load_model(folder / training.CLASSIFIER, compile=False),
@@ -77,7 +90,7 @@ def _run(scheme, folder, test):
         _PERTURBATIONS,
         progress=lambda *score: print(evaluation.line(*score), flush=True),
         store=folder / records.EVALUATION_FILE,
-        about={"model": scheme, "dataset": "digits", "command": _COMMAND},
+        about={"model": config.scheme, "dataset": "digits", "command": _COMMAND},
     )
     return records.load(folder / records.FILE), scores
 

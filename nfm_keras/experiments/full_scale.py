@@ -24,6 +24,7 @@ from nfm_keras.experiments.tables import FULL
 from nfm_keras.records import evaluation as evaluations
 from nfm_keras.serving import half_weights
 from nfm_keras.training import checkpoints
+from nfm_keras.training.folder import locked
 
 PERTURBATIONS = ("clean", "white_noise", "salt_and_pepper")
 FIRST = ("nfm", "erm")
@@ -104,14 +105,16 @@ def carry_out(todo, splits, minutes, command="", tell=print) -> bool:
 
     Raises:
         ValueError: For a folder that holds a run with another config.
+        BlockingIOError: If another process works on a run that comes next.
     """
     done = [run for run in todo if run.record]
     rates = {run.row: run.record.seconds / run.config.epochs for run in done}
     budget = Budget(minutes)
     left = [run for run in todo if run not in done]
     while left and budget.allows():
-        slice_ = _Slice(left[0], splits, budget, tell)
-        finished = slice_.go_on(command)
+        with locked(left[0].folder):
+            slice_ = _Slice(left[0], splits, budget, tell)
+            finished = slice_.go_on(command)
         rates[left[0].row] = slice_.seconds_per_epoch
         if not finished:
             break

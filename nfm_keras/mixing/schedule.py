@@ -20,8 +20,8 @@ class MixingSchedule(keras.callbacks.Callback):
             perturbed; `None` for never.
 
     Raises:
-        ValueError: If `off_epoch` is no integer or negative, or the model is not
-            `scheduled`.
+        ValueError: If `off_epoch` is no integer or negative; at the start of training,
+            if the model is not `scheduled`, or has no mixing or noise to scale.
 
     Example:
 
@@ -46,6 +46,14 @@ class MixingSchedule(keras.callbacks.Callback):
                 "A `MixingSchedule` needs an `NFMModel` made with scheduled=True. "
                 f"Received: {self.model!r}"
             )
+        mixing = self.model.mixing
+        quiet = mixing.sigma_add == 0 and mixing.sigma_mult == 0
+        for name, unused in (("alpha", mixing.alpha == 0), ("noise", quiet)):
+            if unused and getattr(self, name) is not _one:
+                raise ValueError(
+                    f"A schedule of `{name}` has nothing to scale where {name} is 0. "
+                    f"Received: {mixing}"
+                )
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         on = self.off_epoch is None or epoch < self.off_epoch

@@ -12,9 +12,10 @@ import numpy as np
 from nfm_keras import records, training
 from nfm_keras.mixing.sites import remove_sites
 from nfm_keras.records.files import whole
+from nfm_keras.training.folder import HALF_WEIGHTS
 from nfm_keras.training.weights.files import read_arrays
 
-FILE = "weights_float16.npz"
+FILE = HALF_WEIGHTS
 
 
 def save_weights(network, path):

@@ -32,6 +32,16 @@ _LISTS = (
     *(("sites", str), ("site_weights", float), ("grids", int)),
     *(("rate_drops", float), ("classes", str), ("freeze", str)),
 )
+# What has no effect with another optimiser, or in a scheme where that is 0.
+_OF_OPTIMIZERS = {
+    "momentum": ("sgd",),
+    "nesterov": ("sgd",),
+    "weight_decay": ("sgd", "adamw"),
+}
+_SCALED = {
+    "alpha_schedule": ("alpha",),
+    "noise_schedule": ("sigma_add", "sigma_mult"),
+}
 _NUMBERS_FROM_0 = ("learning_rate", "momentum", "weight_decay")
 
 
@@ -157,6 +167,7 @@ class Config:
                 if _is_ones_own(name, value):
                     continue
                 raise unknown(name, value, known)
+        self._check_unused()
 
     def to_json(self) -> dict:
         """Returns the fields as JSON values."""
@@ -187,6 +198,34 @@ class Config:
                 "`smoothness_every` takes second derivatives, which need float32. "
                 f"Received: precision={self.precision!r}"
             )
+
+    def _check_unused(self):
+        """Refuses what would be taken without effect."""
+        usual = {field.name: field.default for field in dataclasses.fields(self)}
+        for name, users in _OF_OPTIMIZERS.items():
+            value = getattr(self, name)
+            if self.optimizer not in users and value not in (0, usual[name]):
+                raise ValueError(
+                    f"`{name}` is of {' and '.join(users)} alone. Received: "
+                    f"{name}={value!r}, optimizer={self.optimizer!r}"
+                )
+        scheme = self._scheme()
+        for name, scaled in _SCALED.items():
+            level = getattr(self, name)
+            if level in ("rise", "fall") and not any(scheme[s] for s in scaled):
+                raise ValueError(
+                    f"`{name}` scales {' and '.join(scaled)}, which are 0 in scheme "
+                    f"{self.scheme!r}. Received: {name}={level!r}"
+                )
+
+    def _scheme(self):
+        """The scheme's row of the table, with what is set here instead."""
+        from nfm_keras.mixing import schemes
+
+        row = schemes.lookup(self.scheme)._asdict()
+        names = row.keys() & {field.name for field in dataclasses.fields(self)}
+        given = {name: getattr(self, name) for name in names}
+        return row | {name: v for name, v in given.items() if v is not None}
 
     def _check_averages(self):
         if self.layer_decay is not None and self.ema:

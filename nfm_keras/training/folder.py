@@ -12,6 +12,8 @@ from nfm_keras.training.optimizers import rate_drops
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
 CLASSIFIER = "classifier.keras"
+HALF_WEIGHTS = "weights_float16.npz"
+"""Its weights in half precision, for who keeps them beside the record."""
 
 _LOCK = ".lock"
 
@@ -109,8 +111,9 @@ def is_shorter(folder: pathlib.Path, config: Config) -> bool:
 def set_aside(folder: pathlib.Path) -> str:
     """Renames what a run has left at its end, before it is extended.
 
-    `record.json` becomes `record.30_epochs.json`, and so the evaluation, which is of
-    the classifier of then, and the classifiers.
+    `record.json` becomes `record.30_epochs.json`, and so do the evaluation, which is of
+    the classifier of then, the classifiers and their weights. The best classifier
+    stays: the longer run goes on with it.
 
     Args:
         folder: Folder of the run.
@@ -121,7 +124,8 @@ def set_aside(folder: pathlib.Path) -> str:
     before = records.read_json(folder / CONFIG)["epochs"]
     kept = []
     # The record last: as long as it is there the run counts as done.
-    for name in (*records.EVALUATION_FILES.values(), CLASSIFIER, records.FILE):
+    models = CLASSIFIER, HALF_WEIGHTS
+    for name in (*records.EVALUATION_FILES.values(), *models, records.FILE):
         path = folder / name
         if path.exists():
             aside = path.with_name(f"{path.stem}.{before}_epochs{path.suffix}")

@@ -186,6 +186,7 @@ def slices_and_a_kill(folder, schemes=("nfm",), network="mlp", width=1.0):
     from nfm_keras import records
     from nfm_keras.backend.jax_devices import keep_programs
     from nfm_keras.experiments import full_scale
+    from nfm_keras.training.folder import locked
 
     splits = packed(folder)
     experiment = table(*schemes, network=network)
@@ -194,6 +195,8 @@ def slices_and_a_kill(folder, schemes=("nfm",), network="mlp", width=1.0):
     whole = full_scale.plan(experiment, folder / "whole", **chosen)
     assert full_scale.carry_out(whole, splits, minutes=60)
     parts = full_scale.plan(experiment, folder / "parts", **chosen)
+    with locked(parts[0].folder), pytest.raises(BlockingIOError, match="is in use"):
+        full_scale.carry_out(parts, splits, minutes=60)
     kill_at_first_epoch_end(full_scale, parts, splits)
     calls = 0
     while not full_scale.carry_out(parts, splits, minutes=0):

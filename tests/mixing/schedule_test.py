@@ -123,3 +123,7 @@ def test_bad_schedules_are_refused():
         MixingSchedule(off_epoch=-1)
     with pytest.raises(ValueError, match="made with scheduled=True. Received:"):
         losses(model_of(nfm.Mixing(), scheduled=False), MixingSchedule())
+    plain = nfm.Mixing(alpha=0.0, sigma_add=0.0, sigma_mult=0.0)
+    for name in ("alpha", "noise"):
+        with pytest.raises(ValueError, match=f"`{name}` has nothing to scale .*: Mixi"):
+            losses(model_of(plain), MixingSchedule(**{name: ramp("rise", 3)}))

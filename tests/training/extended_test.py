@@ -36,6 +36,7 @@ def longer(tmp_path_factory, straight):
     folder = tmp_path_factory.mktemp("runs") / "longer"
     train(SHORT, folder, save_best="val_loss")
     (folder / records.EVALUATION_FILE).write_text("that of 1 epoch")
+    (folder / half_weights.FILE).write_text("of 1 epoch too")
     return folder, train(LONG, folder, resume=True, save_best="val_loss")
 
 
@@ -58,6 +59,8 @@ def test_what_was_left_before_is_kept_beside(longer):
     text = (folder / "evaluation.1_epochs.json").read_text()
     assert text == "that of 1 epoch"
     assert not (folder / records.EVALUATION_FILE).exists()
+    assert (folder / "weights_float16.1_epochs.npz").read_text() == "of 1 epoch too"
+    assert not (folder / half_weights.FILE).exists()
     assert records.find(folder) == [record]
 
 
