@@ -37,7 +37,7 @@ _CERTIFY = flags.DEFINE_integer(
     "certify_limit", 100, "Certify so many of these.", lower_bound=1
 )
 _PROBES = flags.DEFINE_integer(
-    "probes", 2, "Random directions an image.", lower_bound=1
+    "probes", 2, "Random directions an image.", lower_bound=2
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the directions.")
 _EPSILON = flags.DEFINE_float("epsilon", 8 / 255, "Radius of Theorem 5's attack.")

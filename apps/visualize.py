@@ -83,11 +83,16 @@ def _number(unit):
 def _classes(loaded):
     """Names of the classes, as far as they are known."""
     from nfm_keras import data
+    from nfm_keras.data.own import spec_of_name
+    from nfm_keras.data.photographs import catalogue
 
     record = loaded[0].record
-    name = _DATASET.value or (record and record.dataset)
-    if name in data.SPECS or _DATASET.value:
-        return data.spec(name).classes
+    if _DATASET.value:
+        if data.is_photographs(_DATASET.value):
+            return catalogue.classes_of(_DATASET.value)
+        return spec_of_name(_DATASET.value).classes
+    if record and record.dataset in data.SPECS:
+        return data.spec(record.dataset).classes
     return record and record.config.get("classes")
 
 

@@ -142,6 +142,23 @@ def test_a_run_that_kept_its_weights_in_half_precision_is_loaded(run_dir, tmp_pa
     assert np.abs(half.classifier(images) - expected).max() > 0
 
 
+def test_classes_are_drawn_under_the_names_of_their_set(run_dir, tmp_path):
+    for label in range(10):
+        place = tmp_path / "set" / f"class {label}"
+        place.mkdir(parents=True)
+        (place / "empty.png").touch()
+    common = "--of=logits", "--steps=1", "--units=1,3", f"--output={tmp_path}/x.svg"
+    wanted = {
+        "--seed=0": "<!-- 3 -->",
+        f"--dataset=folder:{tmp_path / 'set'}": "<!-- class 3 -->",
+    }
+    for flag, drawn in wanted.items():
+        out = run("visualize", f"--run_dir={run_dir}", flag, *common)
+        name, reached = lines(out)[0].split(": ")
+        assert name == "nfm" and len(reached.split()) == 2
+        assert drawn in (tmp_path / "x.svg").read_text(), drawn
+
+
 @pytest.mark.slow
 def test_a_run_is_exported_compared_and_reported(run_dir, tmp_path):
     perturbations = "--perturbations=clean,white_noise@0.1,pgd@8/255"

@@ -35,8 +35,8 @@ def splits(folder: str | os.PathLike) -> dict[str, FolderFiles]:
     Raises:
         FileNotFoundError: If there is no such folder.
         ValueError: For class folders that differ between the splits, a class without
-            images, a folder or a file that is no image in a class folder, or no class
-            folders at all.
+            images, a folder or a file that is no image in a class folder, no class
+            folders at all, or several folders to validate on.
     """
     is_named, folder = bool(os.fspath(folder)), pathlib.Path(folder).expanduser()
     if not is_named or not folder.is_dir():
@@ -47,9 +47,13 @@ def splits(folder: str | os.PathLike) -> dict[str, FolderFiles]:
     there = _folders(folder)
     if TRAIN not in there:
         return {"train": scan(folder)}
-    parts = {"train": TRAIN}
-    for name in VALIDATION:
-        parts |= {"val": name} if name in there else {}
+    held_out = [name for name in VALIDATION if name in there]
+    if len(held_out) > 1:
+        raise ValueError(
+            f"{folder} must have one folder to validate on. "
+            f"Received: {' and '.join(held_out)}"
+        )
+    parts = {"train": TRAIN} | dict(zip(["val"], held_out))
     parts |= {"test": TEST} if TEST in there else {}
     found = {key: scan(folder / name) for key, name in parts.items()}
     for key, files in found.items():
@@ -91,7 +95,7 @@ def _folders(folder):
     with os.scandir(folder) as entries:
         names = [e.name for e in entries if e.is_dir() and not _is_hidden(e.name)]
     if all(name.isdecimal() for name in names):
-        return sorted(names, key=int)
+        return sorted(names, key=lambda name: (int(name), name))
     return sorted(names)
 
 

@@ -30,11 +30,12 @@ def test_a_folder_has_splits_and_classes_in_order(tmp_path):
 
 
 def test_classes_that_are_numbers_are_sorted_as_such(tmp_path):
-    photograph_sets.write(tmp_path, classes=3, images=2)
+    photograph_sets.write(tmp_path, classes=4, images=2)
     for split in ("train", "val"):
-        for old, new in (("c0", "0"), ("c1", "10"), ("c2", "2")):
+        for old, new in zip(("c0", "c1", "c2", "c3"), ("2", "10", "1", "01")):
             (tmp_path / split / old).rename(tmp_path / split / new)
-    assert opened(tmp_path).train.spec.classes == ("0", "2", "10")
+    # Of equal ones the order is that of their names, wherever they were made.
+    assert opened(tmp_path).train.spec.classes == ("01", "1", "2", "10")
 
 
 def test_hidden_folders_and_files_are_no_classes(tmp_path):
@@ -77,6 +78,10 @@ def nested(folder):
     (folder / "train" / "c1" / "images").mkdir()
 
 
+def second_validation(folder):
+    (folder / "valid").mkdir()
+
+
 def empty_class(folder):
     for path in (folder / "train" / "c1").iterdir():
         path.unlink()
@@ -88,6 +93,7 @@ def empty_class(folder):
         (remove_class, {}, "val must have the class folders of .*: without c9"),
         (add_text, {}, "must be an image, .*Received: .*notes.txt"),
         (nested, {}, "must hold image files, .*Received: .*c1/images, which is none"),
+        (second_validation, {}, "one folder to validate on. Received: valid and val"),
         (empty_class, {}, "must hold an image. Received: none in c1 .1 of 2 folders"),
         (lambda folder: None, {"limit": 0}, "`limit` must be a positive integer"),
         (lambda folder: None, {"image_size": 0}, "`image_size` must be a positive"),
