@@ -141,7 +141,7 @@ def toy(*names: str) -> tuple[float, ...]:
         by_name.get(run["regulariser"], {})[run["seed"]] = run["accuracy"]
     none = by_name["none"]
     gains = [[by_name[n][seed] - none[seed] for seed in none] for n in names]
-    return tuple(number for gain in gains for number in mean_interval(gain))
+    return tuple(number for gain in gains for number in mean_interval(gain, -100, 100))
 
 
 def cifar(scheme: str, *names: str) -> tuple[float, ...]:

@@ -120,7 +120,7 @@ def paired(first, second):
     """Returns by how much one classifier is better than another on the same images.
 
     McNemar's exact test of hits; of shares of several perturbations, the t test of the
-    mean over images.
+    mean over images, or the sign test where all images differ alike.
 
     Args:
         first, second: `(n,)` bools, of each image whether it was right, or floats, the
@@ -138,11 +138,11 @@ def paired(first, second):
         test = mcnemar(first, second)
         return Paired(test.difference, test.low, test.high, test.p_value)
     gain = 100.0 * (np.asarray(first, float) - second)
-    if np.ptp(gain) == 0:  # no test: every image says the same
-        p_value = float(gain[0] == 0)
+    if np.ptp(gain) == 0:  # no spread for a t test: so many coins of one side
+        p_value = float(sign_test(len(gain) if gain[0] else 0, 0))
     else:
         p_value = float(scipy.stats.ttest_1samp(gain, 0).pvalue)
-    return Paired(*mean_interval(gain), p_value)
+    return Paired(*mean_interval(gain, -100.0, 100.0), p_value)
 
 
 def _holm(comparisons):

@@ -1,7 +1,5 @@
 """Accuracies and means of them with their intervals, all in percent."""
 
-import math
-
 import numpy as np
 import scipy.stats
 
@@ -68,29 +66,33 @@ def wilson_interval(correct, n, confidence=0.95):
     return low, 100.0 if correct == n else 100.0 * float(high)
 
 
-def mean_interval(values):
-    """Returns the mean of numbers with its 95 % interval, by Student's law.
+def mean_interval(values, least, most):
+    """Returns the mean of numbers with its 95 % interval.
+
+    By Student's law. Where all numbers are alike that law knows no spread: the interval
+    is then what the other numbers could be, of a share that so many would miss with a
+    chance of 2.5 % (Clopper and Pearson), were they at either end.
 
     Args:
         values: `(n,)` floats.
+        least, most: Ends of what a value can be.
 
     Returns:
-        `(mean, low, high)`. Of a single number the interval has no ends: they are
-        infinite.
+        `(mean, low, high)`, within `least` and `most`.
 
     Example:
 
-    >>> mean_interval([1.0, 1.0, 1.0])
-    (1.0, 1.0, 1.0)
+    >>> mean, low, high = mean_interval([100.0, 100.0, 100.0], 0, 100)
+    >>> mean, round(low, 1), high
+    (100.0, 29.2, 100.0)
     """
     values = np.asarray(values, "float64")
     mean = float(values.mean())
-    if len(values) == 1:
-        return mean, -math.inf, math.inf
     if np.ptp(values) == 0:
-        return mean, mean, mean
+        unseen = 1 - 0.025 ** (1 / len(values))
+        return mean, mean - unseen * (mean - least), mean + unseen * (most - mean)
     interval = scipy.stats.ttest_1samp(values, 0).confidence_interval()
-    return mean, float(interval.low), float(interval.high)
+    return mean, max(float(interval.low), least), min(float(interval.high), most)
 
 
 def mean_accuracy(scores):
@@ -116,8 +118,7 @@ def mean_accuracy(scores):
             f"Received: scores of {sizes} images"
         )
     shares = 100.0 * np.mean([score.right for score in scores], axis=0)
-    mean, low, high = mean_interval(shares)
-    return mean, max(low, 0.0), min(high, 100.0)
+    return mean_interval(shares, 0.0, 100.0)
 
 
 def holm(p_values):

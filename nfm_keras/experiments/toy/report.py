@@ -105,7 +105,7 @@ def summarise(record):
             continue
         others = [record.run(BASELINE, run.seed) for run in runs if name != BASELINE]
         gains = [a.accuracy - b.accuracy for a, b in zip(runs, others) if b]
-        known = mean_interval(gains) if len(gains) > 1 else gains
+        known = mean_interval(gains, -100.0, 100.0) if len(gains) > 1 else gains
         difference, low, high = (*known, None, None, None)[:3]
         accuracies = [run.accuracy for run in runs]
         row = {

@@ -79,7 +79,7 @@ def difference(measure, above, same):
     if ours.dtype == theirs.dtype == bool:
         test = mcnemar(ours, theirs)
         return test.difference, test.low, test.high
-    return mean_interval(100.0 * (ours.astype(float) - theirs))
+    return mean_interval(100.0 * (ours.astype(float) - theirs), -100.0, 100.0)
 
 
 def _of_score(score):
@@ -101,9 +101,8 @@ def _corruptions(evaluation, by_id):
     if one_order and all(score.hits for score in chosen):
         n = min(score.n for score in chosen)
         shares = np.mean([score.right[:n] for score in chosen], axis=0)
-        value, low, high = mean_interval(100.0 * shares)
-        ends = max(low, 0.0), min(high, 100.0)
-        measure = Measure(value, *ends, shares, how=_how(chosen))
+        interval = mean_interval(100.0 * shares, 0.0, 100.0)
+        measure = Measure(*interval, shares, how=_how(chosen))
     named = imagenet_errors(evaluation)
     error = next((value for name, value in named.items() if "mce" in name), None)
     return {"corruptions": measure} | ({"mCE": Measure(error)} if error else {})
