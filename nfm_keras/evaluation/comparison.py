@@ -9,6 +9,7 @@ import scipy.special
 import scipy.stats
 
 from nfm_keras.evaluation.statistics import holm, mean_interval, wilson_interval
+from nfm_keras.records.naming import named_scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Comparison:
     adjusted: float = math.nan
 
 
-def compare(evaluations, groups):
+def compare(evaluations, groups, name=None):
     """Compares the first evaluation with the others, one by one.
 
     One perturbation is tested with McNemar's exact test. A group of several, which
@@ -45,8 +46,9 @@ def compare(evaluations, groups):
 
     Args:
         evaluations: list of `nfm_keras.records.evaluation.Evaluation`.
-        groups: dict from label to ids of perturbations. What one of the two lacks, or
-            was scored with other settings, seeds or images, is left out.
+        groups: dict from label to names of perturbations. What one of the two lacks,
+            or was scored with other settings, seeds or images, is left out.
+        name: Function from a `Score` to its name; by default its id.
 
     Returns:
         List of `Comparison`.
@@ -67,8 +69,9 @@ def compare(evaluations, groups):
     >>> comparison.difference, comparison.p_value
     (50.0, 0.5)
     """
+    name = name or (lambda score: score.perturbation)
     first, *others = evaluations
-    comparisons = []
+    comparisons, scores = [], named_scores(first, name)
     for other in others:
         if other.images != first.images:
             raise ValueError(
@@ -76,18 +79,18 @@ def compare(evaluations, groups):
                 f"Received: {first.model} on {first.dataset} ({first.images[:12]}), "
                 f"{other.model} on {other.dataset} ({other.images[:12]})"
             )
-        for label, ids in groups.items():
-            pairs = [_pair(first, other, name) for name in ids]
-            orders = {score.in_order for name in ids if (score := first.score(name))}
+        theirs = named_scores(other, name)
+        for label, names in groups.items():
+            pairs = [_pair(scores.get(one), theirs.get(one)) for one in names]
+            orders = {scores[one].in_order for one in names if one in scores}
             if pairs and all(pairs) and len(orders) == 1:
-                names = first.model, other.model
-                comparisons.append(_compare(label, *names, pairs))
+                models = first.model, other.model
+                comparisons.append(_compare(label, *models, pairs))
     return _holm(comparisons)
 
 
-def _pair(first, other, name):
+def _pair(ours, theirs):
     """Hits of both on one perturbation, None where they cannot be paired."""
-    ours, theirs = first.score(name), other.score(name)
     if ours is None or theirs is None or ours.measurement != theirs.measurement:
         return None
     return ours.right, theirs.right

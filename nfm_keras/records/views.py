@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nfm_keras.records import ids
+from nfm_keras.records.naming import naming
 from nfm_keras.records.score import Score
 from nfm_keras.table import Table
 
@@ -31,17 +32,18 @@ def short(scores: Sequence[Score]) -> Table:
     >>> print(short([score]).rows)
     (('clean', '50.0', '9.5 to 90.5', 2, None),)
     """
-    kinds: dict[tuple[str, str], list[Score]] = {}
+    named = naming(scores, protocols=False)
+    families: dict[tuple[str, str], list[Score]] = {}
     for score in scores:
-        group = ids.kind(score.perturbation), score.protocol
-        kinds.setdefault(group, []).append(score)
+        group = named(score)[0], score.protocol
+        families.setdefault(group, []).append(score)
     rows = []
-    for (kind, protocol), members in kinds.items():
+    for (family, protocol), members in families.items():
         name = "" if protocol == ids.NO_PROTOCOL else f" ({protocol})"
         if len(members) <= MANY:
-            rows += [_row(score, score.perturbation + name) for score in members]
+            rows += [_row(score, named(score)[1] + name) for score in members]
         else:
-            rows.append(_joint(members, kind, name))
+            rows.append(_joint(members, family, name))
     return Table(["score", "%", "95 % interval", "n", "doubtful"], rows, "lrrrl")
 
 
@@ -51,8 +53,10 @@ def _row(score, name):
     return [name, f"{score.value:.1f}", ends, score.n, ", ".join(doubts) or None]
 
 
-def _joint(scores, kind, protocol):
+def _joint(scores, family, protocol):
     """One row of a curve: its ends."""
+    kind, _, settings = family.partition(" ")
+    named = f" {settings}" * bool(settings) + protocol
     ordered = sorted(scores, key=lambda score: score.severity)
     first, last = (ids.format_severity(s.severity) for s in (ordered[0], ordered[-1]))
     values = f"{ordered[0].value:.1f} ... {ordered[-1].value:.1f}"
@@ -60,7 +64,7 @@ def _joint(scores, kind, protocol):
     told = f"{doubtful} of {len(scores)}" if doubtful else None
     counts = sorted({score.n for score in scores})
     n = counts[0] if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return [f"{kind}@{first} ... {last}{protocol}", values, None, n, told]
+    return [f"{kind}@{first} ... {last}{named}", values, None, n, told]
 
 
 def every(scores: Iterable[Score]) -> Table:
@@ -69,9 +73,11 @@ def every(scores: Iterable[Score]) -> Table:
     Args:
         scores: `Score`s.
     """
+    scores = list(scores)
+    named = naming(scores, protocols=False)
     rows = [
         [
-            *(score.perturbation, score.protocol, f"{score.value:.2f}"),
+            *(named(score)[1], score.protocol, f"{score.value:.2f}"),
             *(f"{score.low:.2f}", f"{score.high:.2f}", score.n),
             ", ".join(f"{k} {count}" for k, count in score.warnings.items()) or None,
         ]

@@ -12,18 +12,16 @@ from typing import Protocol
 
 from nfm_keras.corruptions.constants import STANDARD
 from nfm_keras.mixing.schemes import SCHEMES
-from nfm_keras.records import ids
 from nfm_keras.records.ids import NO_PROTOCOL
+from nfm_keras.records.naming import labelled, naming, varying
 from nfm_keras.reports.cells import (
     CORRUPTION_MEAN,
     Cell,
     cells,
     corruption_mean,
-    labelled,
-    naming,
+    corruption_scores,
     of_protocol,
     over_seeds,
-    varying,
 )
 
 # What a scheme's name implies: told only where two runs of one scheme differ in it.
@@ -261,7 +259,7 @@ def _cells(group, protocol, name):
     means = [mean for mean in means if mean]
     if not means:
         return cells(runs, name)
-    sizes = [s.n for run in runs for s in run if ids.kind(s.perturbation) in STANDARD]
+    sizes = [s.n for one in scored for s in corruption_scores(one, STANDARD)]
     ends, values = means[0][1:], [mean[0] for mean in means]
     cell = over_seeds(values, ends=ends, n=min(sizes))
     return cells(runs, name) | {CORRUPTION_MEAN: cell}

@@ -23,9 +23,10 @@ def of_aggregates(aggregates, *, kinds=(), measured=True):
     there = [a for a in aggregates if (a.cells if measured else a.records)]
     runs = [record for a in aggregates for record in a.records]
     configs = [run.config for run in runs]
-    limits = {config.get("limit") for config in configs} - {None}
-    limited = joined(f"{limit:,}" for limit in sorted(limits))
-    first = f"the first {limited} training images of " if limits else ""
+    limits = {config.get("limit") for config in configs}
+    told = [f"the first {limit:,}" for limit in sorted(limits - {None})]
+    told = (["all"] if None in limits else []) + told
+    first = f"{joined(told)} training images of " if limits - {None} else ""
     parts = [
         f"{joined(run.network for run in runs)}, width "
         f"{joined(config.get('width', 'unknown') for config in configs)}, trained on "
@@ -76,6 +77,18 @@ def joined(values):
     '1000 and 500'
     """
     return " and ".join(dict.fromkeys(map(str, values)))
+
+
+def listed(texts):
+    """Returns texts as one.
+
+    Example:
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    *first, last = [*texts] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def machine(made):

@@ -7,13 +7,11 @@ images that all of them share: the first ones.
 """
 
 import dataclasses
-import json
 import statistics
 from typing import NamedTuple
 
 from nfm_keras.corruptions.constants import NAMES, PAPER, SEVERITIES, STANDARD
 from nfm_keras.evaluation.statistics import mean_accuracy, wilson_interval
-from nfm_keras.records import ids
 from nfm_keras.records.ids import NO_PROTOCOL
 
 CORRUPTION_MEAN = "common_corruptions"
@@ -56,28 +54,6 @@ class Cell:
 def of_protocol(scores, protocol):
     """Returns the scores of a protocol, and those that no protocol touches."""
     return [score for score in scores if score.protocol in (protocol, NO_PROTOCOL)]
-
-
-def naming(scores):
-    """Returns a function from a `Score` to its family and the name of its column.
-
-    An attack that was run with several settings has those that differ in both names:
-    `"pgd@8/255 (steps=20)"`.
-
-    Args:
-        scores: iterable of all `Score`s that are shown together.
-    """
-    kinds = {}
-    for score in scores:
-        kinds.setdefault(ids.kind(score.perturbation), []).append(_settings(score))
-    differing = {kind: sorted(varying(settings)) for kind, settings in kinds.items()}
-
-    def name(score):
-        kind, settings = ids.kind(score.perturbation), _settings(score)
-        settings = {key: settings.get(key) for key in differing[kind]}
-        return labelled(kind, settings), labelled(score.perturbation, settings)
-
-    return name
 
 
 def cells(runs, name):
@@ -172,6 +148,12 @@ def panel(rows, family, name):
     return Panel({label: _line(runs, n) for label, runs in rows.items()}, n)
 
 
+def corruption_scores(scores, kinds, severities=SEVERITIES):
+    """Returns the `Score`s that `corruption_mean` is of; none where one is missing."""
+    chosen = [scores.get(f"{kind}@{s}") for kind in kinds for s in severities]
+    return [] if None in chosen else chosen
+
+
 def corruption_mean(scores, kinds, severities=SEVERITIES):
     """Returns the mean accuracy over corruptions with its 95 % interval.
 
@@ -184,44 +166,13 @@ def corruption_mean(scores, kinds, severities=SEVERITIES):
         `(mean, low, high)` in percent; None where a score is missing. The ends are None
         where it is not known which images were right, or where these are not the same.
     """
-    chosen = [scores.get(f"{kind}@{s}") for kind in kinds for s in severities]
-    if None in chosen:
+    chosen = corruption_scores(scores, kinds, severities)
+    if not chosen:
         return None
     alike = len({(score.n, score.in_order) for score in chosen}) == 1
     if alike and all(score.hits for score in chosen):
         return mean_accuracy(chosen)
     return statistics.fmean(score.value for score in chosen), None, None
-
-
-def varying(settings):
-    """Returns the keys that do not have the same value everywhere, as a set.
-
-    Args:
-        settings: iterable of dicts of JSON values; what is missing is None.
-
-    Example:
-
-    >>> varying([{"steps": 7, "norm": "linf"}, {"steps": 20, "norm": "linf"}])
-    {'steps'}
-    """
-    settings = list(settings)
-    return {
-        key
-        for key in set().union(*settings)
-        if len({json.dumps(values.get(key)) for values in settings}) > 1
-    }
-
-
-def labelled(name, settings):
-    """Returns a name with settings behind it.
-
-    Example:
-
-    >>> labelled("nfm", {"alpha": 0.2}), labelled("nfm", {})
-    ('nfm (alpha=0.2)', 'nfm')
-    """
-    inner = ", ".join(f"{key}={value}" for key, value in settings.items())
-    return f"{name} ({inner})" if inner else name
 
 
 def _line(runs, n):
@@ -243,15 +194,3 @@ def _cut(score, n):
         return None
     correct = int(score.right[:n].sum())
     return 100 * correct / n, *wilson_interval(correct, n)
-
-
-def _settings(score):
-    """An attack's settings, its step size as the reach of all steps, in epsilons.
-
-    The step size itself grows with epsilon: each severity would be its own curve.
-    """
-    settings = dict(score.settings)
-    if "step_size" in settings and score.severity:
-        reach = settings.pop("step_size") * settings.get("steps", 1) / score.severity
-        settings["reach"] = round(reach, 4)
-    return settings

@@ -59,7 +59,8 @@ def write(evaluations, folder, *, title=None):
         )
     folder = pathlib.Path(folder)
     evaluations = [evaluation.merged() for evaluation in evaluations]
-    compared = compare(evaluations, tables.groups(evaluations))
+    name = tables.name_of(evaluations)
+    compared = compare(evaluations, tables.groups(evaluations), name)
     records.write_text(folder / "scores.csv", scores(evaluations).to_csv())
     if compared:
         table = Table.from_dicts(map(dataclasses.asdict, compared))
@@ -109,7 +110,7 @@ def _blocks(evaluations, compared, figures, worst):
         *shown("curves"),
         tables.summary(evaluations),
         *_corruptions(evaluations, compared, shown),
-        *_compared(compared),
+        *_compared(compared, tables.unpaired(evaluations)),
         *_classes(evaluations, worst, shown),
         *_section("Calibration and certificates", shown("reliability", "certified")),
         *_section("Samples and adversaries", _seen(shown)),
@@ -135,12 +136,13 @@ def _corruptions(evaluations, compared, shown):
     return [Heading("By corruption"), *blocks, *others]
 
 
-def _compared(compared):
+def _compared(compared, unpaired):
     rest = [one for one in compared if not tables.is_corruption(one.label)]
-    if not rest:
-        return []
-    how = Paragraph(tables.how_compared(compared))
-    return [Heading("Compared image by image"), how, tables.compared_table(rest)]
+    blocks = [Items(tuple(unpaired))] if unpaired else []
+    if rest:
+        how = Paragraph(tables.how_compared(compared))
+        blocks = [how, tables.compared_table(rest), *blocks]
+    return _section("Compared image by image", blocks)
 
 
 def _classes(evaluations, worst, shown):

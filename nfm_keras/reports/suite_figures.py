@@ -10,8 +10,9 @@ from nfm_keras.corruptions.constants import EXTRA, NAMES, SEVERITIES, STANDARD
 from nfm_keras.figures.styles import model_styles
 from nfm_keras.records import ids
 from nfm_keras.records.ids import NO_PROTOCOL
+from nfm_keras.records.naming import naming
 from nfm_keras.reports import captions
-from nfm_keras.reports.cells import cells, corruption_mean, naming, panel
+from nfm_keras.reports.cells import cells, corruption_mean, panel
 from nfm_keras.reports.curves import severities
 
 _SHADE = "Shades and whiskers are 95 % intervals over images."
@@ -150,6 +151,18 @@ def mean_ends(scores):
     return {key: ends for key, ends in known.items() if None not in ends}
 
 
+def _certified_on(made):
+    """Copies, images and the chance of an error, of each model where they differ."""
+    told = {
+        model: f"{c['n']:,} noisy copies of each of {c['images']} images; a radius is "
+        f"too large with a chance of {c['alpha']:g} at most"
+        for model, c in made.items()
+    }
+    if len(set(told.values())) == 1:
+        return next(iter(told.values()))
+    return "; ".join(f"{model}: {text}" for model, text in told.items())
+
+
 def _diagram(evaluation):
     arrays = {name: np.asarray(v) for name, v in evaluation.reliability.items()}
     return types.SimpleNamespace(**arrays)
@@ -158,13 +171,10 @@ def _diagram(evaluation):
 def _radii(evaluations, sigma):
     """Radii and hits of each model, and how they were found in words."""
     made = {e.model: c for e in evaluations if (c := certification(e, sigma))}
-    any_one = next(iter(made.values()))
     top = max(max(c["radii"], default=0) for c in made.values())
     note = (
-        f"Randomised smoothing with noise of σ {sigma:g}, {any_one['n']:,} noisy "
-        f"copies of each of {any_one['images']} images; a radius is too large with a "
-        f"chance of {any_one['alpha']:g} at most. The largest found is {top:.3f}. "
-        "Shades are 95 % intervals over images."
+        f"Randomised smoothing with noise of σ {sigma:g}, {_certified_on(made)}. The "
+        f"largest found is {top:.3f}. Shades are 95 % intervals over images."
     )
     radii = {
         model: (np.asarray(c["radii"]), np.asarray(c["correct"], bool))

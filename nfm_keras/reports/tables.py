@@ -8,7 +8,9 @@ import statistics
 import urllib.parse
 
 from nfm_keras.records import ids
+from nfm_keras.records.naming import naming
 from nfm_keras.reports import captions
+from nfm_keras.reports.cells import of_protocol
 from nfm_keras.reports.columns import MISSING, columns, shown
 from nfm_keras.reports.paper import published
 from nfm_keras.table import Table, Text
@@ -113,6 +115,7 @@ def remarks(aggregates, mark, *, paper=False):
     if any(a.seeds > 1 for a in aggregates):
         cells += ", or the mean of several ± one standard deviation over them"
     notes = {f"Test accuracy in percent: {cells}. {caption}": None}
+    notes |= dict.fromkeys(_unlike(aggregates))
     numbers = [n for a in aggregates if (n := published(a))] if paper else []
     for number in numbers:
         text = f"Rows marked {mark}: Noisy Feature Mixup, {number.table}."
@@ -120,6 +123,24 @@ def remarks(aggregates, mark, *, paper=False):
     if paper and not numbers:
         notes["The paper has no number for this data set, network and settings."] = None
     return list(notes)
+
+
+def _unlike(aggregates):
+    """Which columns were not measured alike in all runs, in sentences."""
+    scores = [
+        score
+        for a in aggregates
+        for run in a.records
+        for score in of_protocol(run.scores, a.protocol)
+    ]
+    name, made = naming(scores), {}
+    for score in scores:
+        made.setdefault(name(score)[1], set()).add((score.revision, score.seed))
+    reasons = "by different versions of the code", "with different seeds of the noise"
+    for place, what in enumerate(reasons):
+        unlike = [c for c, how in made.items() if len({h[place] for h in how}) > 1]
+        if unlike:
+            yield f"Measured {what} from run to run: {captions.listed(unlike)}."
 
 
 def _row(aggregate, names):

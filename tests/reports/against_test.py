@@ -91,6 +91,14 @@ def test_fields_that_make_no_line_are_refused(fields, words, tmp_path):
     assert not (tmp_path / "x.png").exists()
 
 
+@pytest.mark.parametrize("field", ["seed", "eval_every"])
+def test_what_a_row_averages_over_is_no_axis(field, tmp_path):
+    """It was one point, at the value of the first run."""
+    runs = [a_run("nfm", 0.2, 80.0 + s, s, eval_every=1 + s) for s in (0, 1)]
+    with pytest.raises(ValueError, match=f"{field} alone are one row, .*: {field} of"):
+        drawn(runs, [field], tmp_path / "x.png")
+
+
 def test_protocols_have_a_figure_each(tmp_path):
     runs = []
     for level in (0.2, 0.4):

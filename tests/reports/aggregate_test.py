@@ -133,9 +133,9 @@ def test_caption_says_what_the_rows_are_of():
     found = [*runs("nfm", [50.0, 51.0]), run("erm", epochs=5, limit=500)]
     found[0] = dataclasses.replace(found[0], scores=[score("clean", 1.0, n=200)])
     assert captions.of_aggregates(aggregated(found)) == (
-        "preact_resnet18, width 0.25, trained on the first 500 training images of "
-        "cifar10 for 5 and 200 epochs, 1 and 2 seeds a row. 1 of 2 rows are there. "
-        "Noises as in the published tables (protocol reference). Made on a CPU."
+        "preact_resnet18, width 0.25, trained on all and the first 500 training "
+        "images of cifar10 for 5 and 200 epochs, 1 and 2 seeds a row. 1 of 2 rows are "
+        "there. Noises as in the published tables (protocol reference). Made on a CPU."
     )
     told = captions.of_aggregates(aggregated(found), kinds=["clean"])
     assert "200 and 1,000 images are scored." in told

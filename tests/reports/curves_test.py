@@ -158,6 +158,13 @@ def test_error_is_called_after_the_set_it_is_of(held_out, words, tmp_path):
     assert figure.axes[0].get_ylabel() == f"{words} error (%)"
 
 
+def test_an_error_on_images_that_the_set_brought_is_called_so(tmp_path):
+    one = run(history={"val_accuracy": [0.5]}, validation=0)
+    one = dataclasses.replace(one, measured_on="validation")
+    figure = epochs.draw(aggregated([one], "none"), tmp_path / "x.png")
+    assert figure.axes[0].get_ylabel() == "validation error (%)"
+
+
 def test_every_scheme_looks_different_and_variants_in_an_experiment_too():
     def looks(rows):
         return [tuple(look.values()) for look in styles(rows).values()]

@@ -101,3 +101,13 @@ def test_the_page_has_a_number_in_every_cell_to_sort_by(written):
 def test_nothing_to_rank_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Received: none under"):
         boards.write([tmp_path], tmp_path / "board")
+
+
+def test_an_mce_of_harder_images_has_a_column_of_its_own():
+    thousand = dataclasses.replace(evaluation("erm", 0.8), probe=[[0.0] * 1000])
+    for jpeg, column in ((True, "mCE"), (False, "mCE, no JPEG step")):
+        settings = {"source": "generated", "version": 2, "jpeg": jpeg}
+        scores = [dataclasses.replace(s, settings=settings) for s in thousand]
+        found = measures.measures(dataclasses.replace(thousand, scores=tuple(scores)))
+        named = [name for name in found if name.startswith("mCE")]
+        assert named == [column] and column in measures.LOWER_IS_BETTER

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from conftest import scored
 
-from nfm_keras import corruptions
+from nfm_keras import corruptions, figures
+from nfm_keras.evaluation import comparison
 from nfm_keras.records import Evaluation, ids
-from nfm_keras.reports import suite
+from nfm_keras.reports import suite, suite_figures
+from nfm_keras.reports.comparisons import tables
 
 CORRUPTED = [f"{kind}@{s}" for kind in corruptions.NAMES for s in (1, 2, 3, 4, 5)]
 N = 40
@@ -75,10 +77,10 @@ def test_the_summary_holds_the_numbers_and_no_more_than_fits(written):
     cells = [c for c in text.splitlines() if c.startswith("| mean over 15")][0]
     assert all(f" {mean:.1f} [" in cells for mean in means)
     assert line(text, "clean: expected calibration error, 15 bins") == ["0.0123"] * 2
-    name = "certified at l2 radius {}, sigma 0.1, n=2"
-    assert line(text, name.format("0.05")) == ["50.0 [9.5, 90.5]"] * 2
-    assert line(text, name.format("0.2")) == ["50.0 [9.5, 90.5]"] * 2
-    assert line(text, name.format("0")) == ["100.0 [34.2, 100.0]"] * 2
+    name = "certified at l2 radius {}, sigma 0.1"
+    assert line(text, name.format("0.05")) == ["50.0 [9.5, 90.5] n=2"] * 2
+    assert line(text, name.format("0.2")) == ["50.0 [9.5, 90.5] n=2"] * 2
+    assert line(text, name.format("0")) == ["100.0 [34.2, 100.0] n=2"] * 2
     assert "mce" not in text and "no sign of gradient masking" in text
 
 
@@ -156,3 +158,97 @@ def test_what_cannot_be_reported_is_refused(tmp_path):
         with pytest.raises(ValueError, match="at least one evaluation.*Received"):
             suite.write(bad, tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def small(model, *scores):
+    return Evaluation(model, "cifar10", "same", [[0.0]], scores=scores)
+
+
+def noisy(right, protocol, **changed):
+    score = scored("white_noise@0.1", np.arange(N) < right, protocol=protocol)
+    return dataclasses.replace(score, **{"severity": 0.1} | changed)
+
+
+def pgd(right, **settings):
+    return scored(
+        "pgd@8/255", np.arange(N) < right, severity=8 / 255, settings=settings
+    )
+
+
+def cells_of(text):
+    """The accuracies in the first table, by the name of the row."""
+    rows = text.split("## Accuracy")[1].split("\n\n")[1].splitlines()[2:]
+    split = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    return {name: [cell.split(" ")[0] for cell in cells] for name, *cells in split}
+
+
+def test_a_protocol_and_the_settings_of_an_attack_have_rows_of_their_own():
+    """Whatever was measured last."""
+    ours = noisy(32, "reference"), noisy(8, "pixel"), pgd(20, steps=7)
+    theirs = noisy(6, "pixel"), noisy(30, "reference"), pgd(12, steps=1000)
+    pair = [small("erm", *ours), small("nfm", *theirs)]
+    assert cells_of(suite.to_markdown(pair)) == {
+        "white_noise@0.1 (protocol=pixel)": ["20.0", "15.0"],
+        "white_noise@0.1 (protocol=reference)": ["80.0", "75.0"],
+        "pgd@8/255 (steps=1000)": ["—", "30.0"],
+        "pgd@8/255 (steps=7)": ["50.0", "—"],
+    }
+    name = tables.name_of(pair)
+    compared = comparison.compare(pair, tables.groups(pair), name)
+    assert {one.label: one.difference for one in compared} == {
+        "white_noise@0.1 (protocol=pixel)": -5,
+        "white_noise@0.1 (protocol=reference)": -5,
+    }
+    row = str(small("nfm", pgd(20, steps=7), pgd(12, steps=1000)))
+    assert "pgd@8/255 (steps=7) " in row and "pgd@8/255 (steps=1000) " in row
+
+
+def test_a_curve_is_of_one_protocol(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        figures, "accuracy_curves", lambda lines, *args, **kw: drawn.update(lines)
+    )
+    scores = [
+        noisy(right, protocol, perturbation=f"white_noise@{s}", severity=s)
+        for protocol, rights in {"reference": (30, 20), "pixel": (10, 5)}.items()
+        for s, right in zip((0.1, 0.2), rights, strict=True)
+    ]
+    suite_figures.draw([small("nfm", *scores)], tmp_path)
+    values = {
+        family: [point[1] for point in lines["nfm"]] for family, lines in drawn.items()
+    }
+    assert values == {
+        "white_noise (protocol=pixel)": [25.0, 12.5],
+        "white_noise (protocol=reference)": [75.0, 50.0],
+    }
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [({"seed": 7}, "of other seeds"), ({"revision": 1}, "version of the code")],
+)
+def test_what_was_not_measured_alike_is_said(change, told):
+    one, other = noisy(30, "pixel"), noisy(20, "pixel", **change)
+    text = suite.to_markdown([small("erm", one), small("nfm", other)])
+    assert "**nfm** is not compared under `white_noise@0.1`: of " in text
+    assert told in text
+    assert "not compared" not in suite.to_markdown(
+        [small("erm", one), small("nfm", noisy(20, "pixel"))]
+    )
+
+
+def test_certificates_that_were_made_otherwise_say_how(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        figures, "certified_curves", lambda *a, caption, **kw: told.append(caption)
+    )
+    made = {"sigma": 0.1, "n": 500, "images": 2, "alpha": 0.001}
+    made |= {"radii": [0.2, 0.04], "correct": [True, True]}
+    one = dataclasses.replace(small("a", noisy(9, "pixel")), certifications=(made,))
+    other = dataclasses.replace(one, model="b", certifications=(made | {"n": 9000},))
+    for pair, copies in (([one], "500 noisy"), ([one, other], "b: 9,000 noisy")):
+        suite_figures.draw(pair, tmp_path)
+        assert copies in told[-1] and ("a: 500 noisy" in told[-1]) == (len(pair) > 1)
+    text = suite.to_markdown([one, other])
+    cells = line(text, "certified at l2 radius 0.05, sigma 0.1")
+    assert cells[1] == "50.0 [9.5, 90.5] n=2 (9,000 copies, alpha 0.001)"

@@ -7,6 +7,7 @@ import re
 import pytest
 from conftest import check_latex, run, runs, score
 
+from nfm_keras.corruptions import SEVERITIES, STANDARD
 from nfm_keras.reports import paper
 from nfm_keras.reports.aggregate import Aggregate, over_settings
 from nfm_keras.reports.tables import remarks, to_read, with_every_number
@@ -50,6 +51,28 @@ def test_markdown_reads_mean_and_deviation():
     (caption,) = remarks(rows, "*paper*")
     for words in ("cifar10", "preact_resnet18, width 0.25", "200 epochs", "reference"):
         assert words in caption
+
+
+@pytest.mark.parametrize(
+    "change, told", [({"revision": 2}, "versions of the code"), ({"seed": 7}, "seeds")]
+)
+def test_columns_that_were_not_measured_alike_are_named(change, told):
+    found = [run("nfm", s, [score("clean", 92.0), score("fog@1", 9.0)]) for s in (0, 1)]
+    assert len(remarks(aggregated(found, "none"), "*paper*")) == 1
+    other = dataclasses.replace(found[1].scores[1], **change)
+    found[1] = dataclasses.replace(found[1], scores=(found[1].scores[0], other))
+    _, remark = remarks(aggregated(found, "none"), "*paper*")
+    assert told in remark and remark.endswith("from run to run: fog@1.")
+
+
+def test_a_mean_over_corruptions_counts_its_own_images():
+    """And not those of a run that has some of the corruptions alone."""
+    names = [f"{kind}@{s}" for kind in STANDARD for s in SEVERITIES]
+    whole = run("nfm", 0, [score(name, 50.0, n=200) for name in names])
+    part = run("nfm", 1, [score("fog@3", 50.0, n=20)])
+    (row,) = aggregated([whole, part], "none")
+    cell = row.cells["common_corruptions"]
+    assert (cell.n, cell.seeds) == (200, 1)
 
 
 def test_markdown_keeps_to_the_papers_columns_where_there_are_many():

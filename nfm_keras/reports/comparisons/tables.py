@@ -4,10 +4,10 @@ import numpy as np
 
 from nfm_keras.corruptions.constants import NAMES, SEVERITIES
 from nfm_keras.evaluation.statistics import wilson_interval
-from nfm_keras.records import ids
+from nfm_keras.records.naming import named_scores, naming
 from nfm_keras.reports import captions, suite_figures
 from nfm_keras.reports.boards.corruption_errors import imagenet_errors
-from nfm_keras.reports.cells import MEANS, corruption_mean
+from nfm_keras.reports.cells import MEANS, corruption_mean, corruption_scores
 from nfm_keras.reports.columns import MISSING, headlines, order
 from nfm_keras.reports.suite_figures import by_kind, certification
 from nfm_keras.table import Table
@@ -22,8 +22,9 @@ _CALIBRATION = {
 
 def summary(evaluations):
     """Rows of figures, a column a model; accuracy with its 95 % interval."""
+    scores = [named_scores(e, name_of(evaluations)) for e in evaluations]
     rows = [
-        (name, [_accuracy(e.score(name)) for e in evaluations])
+        (name, [_accuracy(named.get(name)) for named in scores])
         for name in _headlines(evaluations)
     ]
     for label, kinds in MEANS.items():
@@ -49,13 +50,22 @@ def by_model(head, evaluations, rows):
     return Table([head, *(e.model for e in evaluations)], rows, "lr")
 
 
+def name_of(evaluations):
+    """Returns a function from a `Score` to the name of its row, as `naming` says."""
+    named = naming(score for e in evaluations for score in e)
+    return lambda score: named(score)[1]
+
+
 def _headlines(evaluations):
-    names = {score.perturbation for e in evaluations for score in e}
-    return headlines(sorted(names, key=lambda name: _order(*ids.split(name))))
-
-
-def _order(kind, severity):
-    return order(kind, severity or 0.0)
+    scores = [score for e in evaluations for score in e]
+    shown, named = {*headlines([s.perturbation for s in scores])}, naming(scores)
+    places = {
+        name: order(family, score.severity)
+        for score in scores
+        if score.perturbation in shown
+        for family, name in [named(score)]
+    }
+    return sorted(places, key=places.__getitem__)
 
 
 def _accuracy(score):
@@ -67,7 +77,7 @@ def _accuracy(score):
 def _mean(evaluation, kinds):
     by_id = {score.perturbation: score for score in evaluation}
     mean = corruption_mean(by_id, kinds)
-    sizes = [score.n for score in evaluation if ids.kind(score.perturbation) in kinds]
+    sizes = [score.n for score in corruption_scores(by_id, kinds)]
     return mean and f"{interval(*mean)} n={min(sizes)}"
 
 
@@ -89,19 +99,23 @@ def _certified_rows(evaluations):
     rows = []
     for sigma in suite_figures.sigmas(evaluations):
         made = [certification(e, sigma) for e in evaluations]
-        images = captions.joined(sorted({c["images"] for c in made if c}))
+        laws = [c and (c["n"], c["alpha"]) for c in made]
+        differ = len({law for law in laws if law}) > 1
         for radius in (0.0, sigma / 2, sigma, 2 * sigma):
-            label = f"certified at l2 radius {radius:g}, sigma {sigma:g}, n={images}"
-            rows.append((label, [_certified(c, radius) for c in made]))
+            label = f"certified at l2 radius {radius:g}, sigma {sigma:g}"
+            rows.append((label, [_certified(c, radius, differ) for c in made]))
     return rows
 
 
-def _certified(made, radius):
+def _certified(made, radius, told):
+    """The share with a radius so large; if `told`, with how it was found."""
     if made is None:
         return None
     radii = np.asarray(made["radii"])
     held = int(np.sum((radii >= radius) & made["correct"]))
-    return interval(100 * held / len(radii), *wilson_interval(held, len(radii)))
+    ends = wilson_interval(held, len(radii))
+    law = f" ({made['n']:,} copies, alpha {made['alpha']:g})" if told else ""
+    return f"{interval(100 * held / len(radii), *ends)} n={len(radii)}{law}"
 
 
 def by_corruption(evaluations):
@@ -120,7 +134,10 @@ def all_kinds(evaluations):
 
 
 def groups(evaluations):
-    """What is compared: the summary's rows, each corruption, and their means."""
+    """What is compared: the summary's rows, each corruption, and their means.
+
+    By the names that `name_of` gives.
+    """
     found = {name: [name] for name in _headlines(evaluations)}
     for kind in all_kinds(evaluations):
         found[f"{kind} (mean)"] = [f"{kind}@{s}" for s in SEVERITIES]
@@ -128,6 +145,44 @@ def groups(evaluations):
         names = [f"{kind}@{s}" for kind in kinds for s in SEVERITIES]
         found[f"mean over {label}"] = names
     return found
+
+
+def unpaired(evaluations):
+    """Returns what two models have in a row and was not measured alike, in words.
+
+    Args:
+        evaluations: list of `nfm_keras.records.Evaluation`, the first of which the
+            others are compared with.
+
+    Returns:
+        list of str, a sentence for each other model that has such rows.
+    """
+    ours, *others = [named_scores(e, name_of(evaluations)) for e in evaluations]
+    told = []
+    for evaluation, theirs in zip(evaluations[1:], others, strict=True):
+        reasons = {}
+        for name in _headlines(evaluations):
+            if name in ours and name in theirs:
+                differ = _differences(ours[name], theirs[name])
+                reasons.setdefault(differ, []).append(f"`{name}`")
+        reasons.pop("", None)
+        for differ, names in reasons.items():
+            text = (
+                f"**{evaluation.model}** is not compared under {captions.listed(names)}"
+            )
+            told.append(f"{text}: of {differ} than **{evaluations[0].model}**.")
+    return told
+
+
+def _differences(ours, theirs):
+    """In what two scores of one name are not the same measurement, in words."""
+    what = {
+        "other settings": ours.key != theirs.key,
+        "another number of images": ours.n != theirs.n,
+        "other seeds": ours.seed != theirs.seed,
+        "another version of the code": ours.revision != theirs.revision,
+    }
+    return captions.listed([text for text, differs in what.items() if differs])
 
 
 def how_compared(compared):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from nfm_keras.evaluation.comparison import paired
 from nfm_keras.evaluation.statistics import holm
 from nfm_keras.records import ids
+from nfm_keras.reports import captions
 from nfm_keras.reports.boards.measures import measures
 
 _LEVEL = 0.05
@@ -154,8 +155,7 @@ def _beside(best, found):
 
 
 def _listed(names):
-    names = [f"**{name}**" for name in names]
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    return captions.listed([f"**{name}**" for name in names])
 
 
 def _against(best, rights):

@@ -3,6 +3,7 @@
 import math
 
 from nfm_keras import figures
+from nfm_keras.records import watched
 from nfm_keras.reports import captions
 from nfm_keras.reports.curves.looks import spread, styles
 
@@ -28,8 +29,7 @@ def draw(aggregates, path, *, title=None):
     Reference: Lim et al., *Noisy Feature Mixup*, ICLR 2022, figure 13.
     """
     runs = [record for a in aggregates for record in a.records]
-    # Where a run holds no image out, what it watches is the test set.
-    sets = {"validation" if r.config.get("validation") else "test" for r in runs}
+    sets = {run.measured_on or watched(run.config) for run in runs}
     panels = {
         "accuracy": "training error (%)",
         "mixed_accuracy": "training error (mixed batches, %)",

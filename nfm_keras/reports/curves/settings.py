@@ -5,8 +5,8 @@ import math
 from nfm_keras import figures
 from nfm_keras.checks import unknown
 from nfm_keras.figures.styles import scheme_styles
+from nfm_keras.records.naming import labelled
 from nfm_keras.reports import captions
-from nfm_keras.reports.cells import labelled
 from nfm_keras.reports.columns import shown
 from nfm_keras.reports.curves.looks import shade
 
@@ -71,6 +71,14 @@ def _check_fields(aggregates, fields):
     for field in fields:
         if field not in known:
             raise unknown("field of the runs' configs", field, sorted(known))
+    for aggregate in aggregates:
+        values = {str(run.config.get(fields[0])) for run in aggregate.records}
+        if len(values) > 1:
+            raise ValueError(
+                f"Runs that differ in {fields[0]} alone are one row, over which is "
+                "averaged: it is no horizontal axis. Received: "
+                f"{fields[0]} of {', '.join(sorted(values))} in {aggregate.label!r}"
+            )
 
 
 def _number(aggregate, field):

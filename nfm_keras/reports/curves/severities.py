@@ -2,8 +2,9 @@
 
 from nfm_keras import figures
 from nfm_keras.corruptions.constants import NAMES
+from nfm_keras.records.naming import naming
 from nfm_keras.reports import captions
-from nfm_keras.reports.cells import CORRUPTION_MEAN, naming, of_protocol, panel
+from nfm_keras.reports.cells import CORRUPTION_MEAN, of_protocol, panel
 from nfm_keras.reports.columns import order
 from nfm_keras.reports.curves.looks import shade, styles
 

@@ -6,8 +6,9 @@ from nfm_keras import figures
 from nfm_keras.corruptions.constants import EXTRA
 from nfm_keras.figures.styles import scheme_styles
 from nfm_keras.records.ids import NO_PROTOCOL
+from nfm_keras.records.naming import naming
 from nfm_keras.reports import html
-from nfm_keras.reports.cells import cells, naming, of_protocol, panel
+from nfm_keras.reports.cells import cells, of_protocol, panel
 from nfm_keras.reports.columns import headlines
 from nfm_keras.reports.comparisons import classes
 from nfm_keras.reports.curves import severities
