@@ -10,7 +10,7 @@ from conftest import scored
 from nfm_keras import corruptions, records
 from nfm_keras.evaluation.comparison import mcnemar
 from nfm_keras.reports import boards
-from nfm_keras.reports.boards import measures
+from nfm_keras.reports.boards import corruption_errors, measures
 
 N = 40
 RADII = {"fgsm@1/255": 1 / 255, "autoattack@1/255": 1 / 255, "pgd@8/255": 8 / 255}
@@ -101,3 +101,26 @@ def test_the_page_has_a_number_in_every_cell_to_sort_by(written):
 def test_nothing_to_rank_is_refused(tmp_path):
     with pytest.raises(ValueError, match="Received: none under"):
         boards.write([tmp_path], tmp_path / "board")
+
+
+def test_a_link_is_quoted_and_a_file_is_ranked_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "runs" / "one (50%) #1"
+    records.save_evaluation(evaluation("erm", 0.5), place / "evaluation.json")
+    (tmp_path / "runs" / "broken").mkdir()
+    (tmp_path / "runs" / "broken" / "evaluation.json").write_text("{")
+    with pytest.raises(ValueError, match="broken/evaluation.json"):
+        boards.write(["runs"], "board")
+    with pytest.warns(UserWarning, match="Skipped: .*broken"):
+        written = boards.write(["runs", tmp_path], "board", skip_broken=True)
+    markdown, page = (path.read_text() for path in written)
+    link = "../runs/one%20%2850%25%29%20%231/evaluation.json"
+    assert markdown.count("| [erm](") == 1
+    assert f"[erm]({link})" in markdown and f'href="{link}"' in page
+
+
+def test_where_the_number_of_classes_is_not_recorded_there_is_no_mce(tmp_path):
+    """As an exported model has its scores alone."""
+    one = dataclasses.replace(evaluation("erm", 0.5), probe=[])
+    assert "mCE" not in measures.measures(one)
+    assert "not an unknown number" in corruption_errors.lines(one)[0]
