@@ -125,6 +125,8 @@ class Sweep:
         """Does what is left of a run, and returns in a line what it came to."""
         if not run.record:
             _call(run, self.train(run))
+        if not run.record:
+            raise Failure(f"its training left no record in {run.folder}")
         for view in self.experiment.by_protocol():
             if unscored(view, run.record, self._scored_on(run)):
                 _call(run, self.score(run, view))

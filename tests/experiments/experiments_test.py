@@ -306,10 +306,14 @@ def test_what_is_in_the_way_of_a_run_fails_that_run_and_a_full_disk_all(
     ):
         sweep.carry_out()
 
+    (blocked.folder / records.FILE).rmdir()
+    monkeypatch.setattr(sweep_module, "_call", lambda run, arguments: None)
+    with pytest.raises(RuntimeError, match="^1 run.*Received: erm/seed_3: .*no record"):
+        sweep.carry_out()
+
     def full(run, arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    (blocked.folder / records.FILE).rmdir()
     monkeypatch.setattr(sweep_module, "_call", full)
     with pytest.raises(OSError, match="No space left"):
         sweep.carry_out()
