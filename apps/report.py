@@ -62,6 +62,14 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets
 _SKIP = flags.DEFINE_bool("skip_broken", False, "Warn about broken records only.")
 flags.mark_flag_as_required("runs")
 _ONE_OF = _EXPERIMENT, _PAGES, _SIDE_BY_SIDE, _LEADERBOARD, _AGAINST
+_TAKES = {
+    "a table": ("title", "columns", "paper", "skip_broken"),
+    "--experiment": ("title", "columns"),  # the paper's numbers are its own
+    "--pages": ("data_dir",),
+    "--side_by_side": ("title",),
+    "--leaderboard": ("title", "skip_broken"),
+    "--against": ("title", "columns", "skip_broken"),
+}
 
 
 def main(argv):
@@ -73,10 +81,9 @@ def main(argv):
     given = [flag.name for flag in _ONE_OF if flag.value]
     if len(given) > 1:
         raise app.UsageError(f"Give one of these at a time: --{', --'.join(given)}.")
-    if _EXPERIMENT.value and (len(_RUNS.value) > 1 or _SKIP.value):
-        raise app.UsageError(
-            "--experiment takes one folder of --runs, and no --skip_broken."
-        )
+    if _EXPERIMENT.value and len(_RUNS.value) > 1:
+        raise app.UsageError("--experiment takes one folder of --runs.")
+    _check_taken(f"--{given[0]}" if given else "a table")
     looks = {"title": _TITLE.value, "columns": _COLUMNS.value}
     if _PAGES.value:
         for path in reports.write_pages(_RUNS.value, _DATA_DIR.value):
@@ -86,10 +93,10 @@ def main(argv):
         print(reports.write_evaluations(_RUNS.value, _OUTPUT.value, title=_TITLE.value))
         return
     if _LEADERBOARD.value:
-        for path in reports.boards.write(
-            _RUNS.value, _OUTPUT.value, title=_TITLE.value
-        ):
-            print(path)
+        written = reports.boards.write(
+            *(_RUNS.value, _OUTPUT.value), title=_TITLE.value, skip_broken=_SKIP.value
+        )
+        print(*written, sep="\n")
         return
     if _EXPERIMENT.value:
         table, (folder,) = experiments.load(_EXPERIMENT.value), _RUNS.value
@@ -113,6 +120,13 @@ def main(argv):
     for path in written:
         print(path.read_text(encoding="utf-8"), end="\n\n")
     print(f"{count} run(s) reported in {_OUTPUT.value}")
+
+
+def _check_taken(mode):
+    """Refuses flags that would be without effect."""
+    for flag in (_TITLE, _COLUMNS, _PAPER, _SKIP, _DATA_DIR):
+        if flag.value and flag.name not in _TAKES[mode]:
+            raise app.UsageError(f"--{flag.name} is without effect on {mode}.")
 
 
 def run():

@@ -114,7 +114,12 @@ def _redraw(folder):
             raise ValueError(
                 f"{path} must be a record of format {of.FORMAT}. Received: {form}"
             )
-        page = of.write(record, path.parent)
+        try:
+            page = of.write(record, path.parent)
+        except LookupError as error:
+            raise ValueError(
+                f"{path} must be a whole record. Received: one without {error}"
+            ) from error
         print(f"Pages: {page} and {page.with_suffix('.html')}")
 
 

@@ -3,12 +3,21 @@
 import csv
 import dataclasses
 import io
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 _ALIGNED = {"l": "---", "r": "---:"}
-_MARKDOWN = {"": "{}", "aside": "*{}*", "code": "`{}`"}
-_LATEX = {"": "{}", "aside": r"\quad\emph{{{}}}", "code": r"\texttt{{{}}}"}
+_MARKDOWN = {"": "{}", "name": "{}", "aside": "*{}*", "code": "`{}`"}
+_LATEX = {
+    "": "{}",
+    "name": "{}",
+    "aside": r"\quad\emph{{{}}}",
+    "code": r"\texttt{{{}}}",
+}
+
+# What Markdown takes for more than a letter; an underscore only at the end of a word.
+_MARKS = re.compile(r"[\\*`<\[\]]|\b_+|_+\b")
 
 # What LaTeX reads as a command, and letters that a font of its own may lack.
 _LETTERS = str.maketrans(
@@ -17,6 +26,9 @@ _LETTERS = str.maketrans(
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
         "\n": " ",
         "—": "---",
         "±": r"$\pm$",
@@ -37,8 +49,9 @@ class Text(NamedTuple):
     Attributes:
         text: str.
         link: str. A URL; CSV and LaTeX leave it out.
-        style: str. `""`, `"code"`, or `"aside"` for what belongs to the row above:
-            in italics and, where the format can, indented. CSV leaves it out.
+        style: str. `""`; `"name"` for what somebody else chose, in which Markdown
+            sees no marks; `"code"`; or `"aside"` for what belongs to the row above: in
+            italics and, where the format can, indented. CSV leaves it out.
     """
 
     text: str
@@ -216,7 +229,10 @@ def _to_markdown(cell):
 
 
 def _markdown_text(part):
-    text = part.text.replace("|", "\\|").replace("\n", " ")
+    text = part.text
+    if part.style == "name":
+        text = _MARKS.sub(lambda found: "".join(f"\\{mark}" for mark in found[0]), text)
+    text = text.replace("|", "\\|").replace("\n", " ")
     text = _MARKDOWN[part.style].format(text)
     return f"[{text}]({part.link})" if part.link else text
 

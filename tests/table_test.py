@@ -29,6 +29,17 @@ def test_markdown_has_links_styles_and_escaped_bars():
     ]
 
 
+def test_a_name_has_no_marks_of_markdown():
+    names = "*a* [b](c) <d> `e`", "__f_g_ h", "i|j\\"
+    table = Table(["model"], [[Text(name, "x.json", "name")] for name in names])
+    assert table.to_markdown().splitlines()[2:] == [
+        r"| [\*a\* \[b\](c) \<d> \`e\`](x.json) |",
+        r"| [\_\_f_g\_ h](x.json) |",
+        r"| [i\|j\\](x.json) |",
+    ]
+    assert table.to_csv().splitlines()[2] == names[1]
+
+
 def test_csv_reads_back_with_all_digits():
     table = Table(["name", "value"], [["a,\nb", 1 / 3], [Text("c", "d"), None]])
     head, first, second = csv.reader(io.StringIO(table.to_csv()))
@@ -43,7 +54,7 @@ def test_latex_is_balanced_and_has_the_groups_over_their_columns():
     assert r"\caption{Test accuracy, 50 \%}" in text
     assert r" & \multicolumn{2}{c}{noise $\sigma$} &  \\" in text
     assert r"\cmidrule(lr){2-3}" in text
-    assert r"a|b\_1 \& 50 \% & 90.125 &  & 0 1 \\" in text
+    assert r"a\textbar{}b\_1 \& 50 \% & 90.125 &  & 0 1 \\" in text
     assert r"\quad\emph{paper} & 1 & --- & \texttt{x\_y} \\" in text
     assert "caption" not in TABLE.to_latex()
 
@@ -52,6 +63,7 @@ def test_letters_of_latex_are_escaped():
     assert escape("\\ ~ ^ {}") == (
         r"\textbackslash{} \textasciitilde{} \textasciicircum{} \{\}"
     )
+    assert escape("<|>") == r"\textless{}\textbar{}\textgreater{}"
 
 
 def test_dicts_of_different_keys_make_one_table():

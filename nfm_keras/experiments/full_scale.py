@@ -113,6 +113,9 @@ def carry_out(todo, splits, minutes, command="", tell=print) -> bool:
     left = [run for run in todo if run not in done]
     while left and budget.allows():
         with locked(left[0].folder):
+            if left[0].record:  # another process was here meanwhile
+                left.pop(0)
+                continue
             slice_ = _Slice(left[0], splits, budget, tell)
             finished = slice_.go_on(command)
         rates[left[0].row] = slice_.seconds_per_epoch

@@ -1,6 +1,7 @@
 """A sweep: every run of an experiment trained and scored, in processes of their own."""
 
 import dataclasses
+import errno
 import functools
 import shlex
 import signal
@@ -87,16 +88,21 @@ class Sweep:
 
         Raises:
             RuntimeError: If runs failed, once all others are done.
+            OSError: If the disk is full, at once.
         """
         todo = runs(self.experiment, self.folder)
         failed, begun = {}, time.monotonic()
         for place, run in enumerate(todo, start=1):
             print(f"[{place}/{len(todo)}] {run.name}", flush=True)
             try:
-                print(f"  {self._finish(run)}", flush=True)
-            except (Failure, ValueError) as error:
+                told = self._finish(run)
+            except (Failure, ValueError, OSError) as error:
+                if _concerns_all(error):
+                    raise
                 failed[run.name] = error
                 print(f"  failed: {error}", file=sys.stderr, flush=True)
+            else:
+                print(f"  {told}", flush=True)
         minutes = (time.monotonic() - begun) / 60
         done = len(todo) - len(failed)
         print(f"{done} of {len(todo)} run(s) done, {minutes:.0f} min")
@@ -119,6 +125,8 @@ class Sweep:
         """Does what is left of a run, and returns in a line what it came to."""
         if not run.record:
             _call(run, self.train(run))
+        if not run.record:
+            raise Failure(f"its training left no record in {run.folder}")
         for view in self.experiment.by_protocol():
             if unscored(view, run.record, self._scored_on(run)):
                 _call(run, self.score(run, view))
@@ -127,6 +135,12 @@ class Sweep:
         return (
             f"{first.perturbation} {first.value:.1f} %, {minutes:.0f} min of training"
         )
+
+
+def _concerns_all(error):
+    """Whether the other runs would fail as well: the disk is full, or in use."""
+    full = errno.ENOSPC, errno.EDQUOT
+    return isinstance(error, BlockingIOError) or getattr(error, "errno", None) in full
 
 
 def _duration(seconds):

@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
 from matplotlib.legend_handler import HandlerTuple
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 from numpy.typing import ArrayLike
 
 from nfm_keras.records.files import whole
@@ -35,6 +37,7 @@ class Diagram(Protocol):
 
 
 _LEGEND_LINE = 0.2  # inches
+_NO_WIDTH = "\N{ZERO WIDTH SPACE}"
 
 
 def panel_grid(count, across, width=4.0, height=3.4):
@@ -74,7 +77,7 @@ def draw(axis, points, label, style):
         return
     x, means, lows, highs = zip(*points, strict=True)
     every = max(1, len(x) // 10)  # more markers would hide the line
-    axis.plot(x, means, label=label, markersize=4, markevery=every, **style)
+    axis.plot(x, means, label=named(label), markersize=4, markevery=every, **style)
     axis.fill_between(x, lows, highs, color=style["color"], alpha=0.12, linewidth=0)
 
 
@@ -92,7 +95,7 @@ def draw_points(axis, points, places, label, style):
     marks = {"markersize": 5, "linestyle": "none", "linewidth": 1, "capsize": 2}
     look = {"color": style["color"], "marker": style["marker"]}
     whiskers = np.maximum([means - lows, highs - means], 0)
-    axis.errorbar(places, means, whiskers, label=label, **marks, **look)
+    axis.errorbar(places, means, whiskers, label=named(label), **marks, **look)
 
 
 def widen(axis, least=20.0, which="y"):
@@ -135,6 +138,7 @@ def finish(figure, path, title, caption, *, grid="both", order=()):
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            label = label.removeprefix(_NO_WIDTH)
             handles.setdefault(label, handle)
             if isinstance(handle, BarContainer) and handle.patches[0].get_hatch():
                 hatched.setdefault(label, handle)
@@ -143,7 +147,7 @@ def finish(figure, path, title, caption, *, grid="both", order=()):
     for label, bars in hatched.items():  # the line and the bars, side by side
         handles[label] = (handles[label], bars)
     width, height = figure.get_size_inches()
-    labels = [textwrap.fill(label, int(width * 9)) for label in handles]
+    labels = [textwrap.fill(named(label), int(width * 9)) for label in handles]
     fit = int(width * 11 / (max(map(len, labels), default=0) + 7))
     across = max(1, min(len(labels), fit))
     # A long legend must not take its room from the panels.
@@ -172,6 +176,7 @@ def save(figure, path, title, caption):
     width = figure.get_size_inches()[0]
     parts = [textwrap.fill(part, int(width * 13)) for part in (title, caption) if part]
     figure.suptitle("\n".join(parts), fontsize=9)
+    _show_as_written(figure)
     if path is not None:
         with whole(path) as hidden:
             figure.savefig(hidden)
@@ -180,9 +185,23 @@ def save(figure, path, title, caption):
 
 def png(figure):
     """Returns a figure as the bytes of a PNG file."""
+    _show_as_written(figure)
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
+
+
+def _show_as_written(figure):
+    """Makes no formula of a name with two dollar signs; powers of ten are formulas."""
+    sides = [side for axes in figure.axes for side in (axes.xaxis, axes.yaxis)]
+    powers = {
+        text
+        for side in sides
+        if isinstance(side.get_major_formatter(), LogFormatter)
+        for text in side.get_ticklabels(which="both")
+    }
+    for text in figure.findobj(Text):
+        text.set_parse_math(text in powers)
 
 
 def check_any(values, expected, received):
@@ -198,6 +217,11 @@ def check_any(values, expected, received):
     """
     if not len(values):
         raise ValueError(f"{expected}. Received: {received!r}")
+
+
+def named(label):
+    """Returns a label that a legend shows also where it begins with `_`."""
+    return f"{_NO_WIDTH}{label}" if label.startswith("_") else label
 
 
 def words(name):

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
 from numpy.typing import ArrayLike
 
-from nfm_keras.figures.base import check_any, finish, panel_grid, save, widen
+from nfm_keras.figures.base import check_any, finish, named, panel_grid, save, widen
 from nfm_keras.figures.styles import model_styles
 from nfm_keras.types import StrPath
 
@@ -55,7 +55,7 @@ def clean_against_worst(
             attacked[0],
             xerr=_whiskers(clean),
             yerr=_whiskers(attacked),
-            label=model,
+            label=named(model),
             color=styles[model]["color"],
             marker=styles[model]["marker"],
             markersize=7,
@@ -109,7 +109,8 @@ def differences(
         whiskers = np.array([_whiskers(one)[:, 0] for one in ends]).T
         look = {"color": styles[model]["color"], "marker": styles[model]["marker"]}
         marks = {"markersize": 4, "linestyle": "none", "linewidth": 1, "capsize": 2}
-        axis.errorbar(ends[:, 0], places, xerr=whiskers, label=model, **marks, **look)
+        look["label"] = named(model)
+        axis.errorbar(ends[:, 0], places, xerr=whiskers, **marks, **look)
     axis.axvline(0, color="0.3", linewidth=1)
     axis.set_yticks(range(len(values)), values)
     axis.set_ylim(len(values) - 0.4, -0.6)

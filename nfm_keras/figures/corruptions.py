@@ -14,6 +14,7 @@ from nfm_keras.figures.base import (
     Accuracies,
     draw,
     finish,
+    named,
     save,
     widen,
     words,
@@ -208,7 +209,7 @@ def _bars(axis, heights, looks):
         places = np.arange(len(bars)) + (index - (len(heights) - 1) / 2) * width
         means, lows, highs = np.array(bars, float).T
         edge = {"edgecolor": "white", "linewidth": 0.3}
-        axis.bar(places, means, width, label=model, **edge, **looks[model])
+        axis.bar(places, means, width, label=named(model), **edge, **looks[model])
         if np.isfinite(lows).any():
             axis.vlines(places, lows, highs, color="0.3", linewidth=0.8)
     axis.set_xlim(-0.6, len(bars) - 0.4)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure  # not pyplot: no global state, no display
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
-from nfm_keras.figures.base import Diagram, check_any, draw, finish, panel_grid
+from nfm_keras.figures.base import Diagram, check_any, draw, finish, named, panel_grid
 from nfm_keras.figures.styles import model_styles
 from nfm_keras.types import StrPath
 
@@ -113,7 +113,7 @@ def certified_curves(
     for model in radii:
         style, (places, shares) = styles[model], _steps(model, *radii[model])
         line = {"color": style["color"], "linestyle": style["linestyle"]}
-        axis.step(places, shares, where="pre", label=model, **line)
+        axis.step(places, shares, where="pre", label=named(model), **line)
         n = len(np.asarray(radii[model][1]))
         ends = _wilson(shares * n / 100, np.full(len(shares), n))
         shade = {"color": style["color"], "alpha": 0.12, "linewidth": 0, "step": "pre"}

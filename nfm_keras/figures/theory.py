@@ -4,7 +4,7 @@ import numpy as np
 import scipy.stats
 from matplotlib.patches import Circle
 
-from nfm_keras.figures.base import finish, panel_grid, save, words
+from nfm_keras.figures.base import finish, named, panel_grid, save, words
 from nfm_keras.figures.styles import STYLES, model_styles
 
 _BLUE, _RED, _GREY = "#0072B2", "#D55E00", "#999999"
@@ -197,7 +197,7 @@ def regularizers(values, labels, path):
             )
             x = places + (number - (len(found) - 1) / 2) * width
             look = {"color": looks[name]["color"], "error_kw": {"linewidth": 0.8}}
-            axis.bar(x, middle, width, yerr=spread, label=name, **look)
+            axis.bar(x, middle, width, yerr=spread, label=named(name), **look)
         axis.set_xticks(places, labels)
         axis.set_yscale("symlog", linthresh=1e-4)
         axis.axhline(0, color="black", linewidth=0.6)
@@ -221,8 +221,8 @@ def margins(values, path, infinite=np.inf):
     looks, edges = model_styles(shown), np.linspace(0, most, 25)
     for name, found in shown.items():
         share = np.full(len(found), 100 / len(found))
-        look = {"color": looks[name]["color"], "linewidth": 1.5}
-        axis.hist(found, edges, weights=share, histtype="step", label=name, **look)
+        look = {"color": looks[name]["color"], "linewidth": 1.5, "label": named(name)}
+        axis.hist(found, edges, weights=share, histtype="step", **look)
     axis.set_xlabel("linearised margin, l2, [0, 1] pixels")
     axis.set_ylabel("images (%)")
     return finish(figure, path, None, None)
@@ -251,7 +251,7 @@ def reliability(values, path):
                     for key in ("confidence", "accuracy")
                 )
                 look = {"color": looks[name]["color"], "marker": looks[name]["marker"]}
-                axis.plot(x, y, label=name, markersize=4, linewidth=1, **look)
+                axis.plot(x, y, label=named(name), markersize=4, linewidth=1, **look)
             axis.set_title(f"{condition}, {when}", fontsize=9)
             axis.set(xlim=(0, 102), ylim=(0, 102))
             axis.set_xlabel("confidence (%)")

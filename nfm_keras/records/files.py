@@ -8,6 +8,7 @@ import math
 import os
 import pathlib
 import shutil
+import zlib
 from collections.abc import Iterator
 
 from nfm_keras.types import Json, StrPath
@@ -129,6 +130,20 @@ def read_json(path: StrPath) -> Json:
             f"{path} is truncated or is not JSON ({error}). "
             f"Received: {len(content)} bytes ending in {content[-40:]!r}"
         ) from None
+
+
+def file_name(name: str) -> str:
+    """Returns a name as that of a file, which may hold no `/`.
+
+    Names that differ have files that differ.
+
+    Example:
+
+    >>> file_name("nfm v2"), file_name("runs/nfm")
+    ('nfm v2', 'runs_nfm_0337cabb')
+    """
+    safe = name.replace("/", "_")
+    return name if safe == name else f"{safe}_{zlib.crc32(name.encode()):08x}"
 
 
 def _hidden(path, owner):

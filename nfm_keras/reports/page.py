@@ -13,12 +13,11 @@ from nfm_keras.reports import html, seen
 from nfm_keras.reports.pages import measured
 from nfm_keras.table import Table
 from nfm_keras.training import inputs
+from nfm_keras.training.folder import CONFIG, read_config
 from nfm_keras.types import StrPath
 
 FILE = "report.html"
 """Name of the page inside the run's folder."""
-
-CONFIG = "config.json"
 
 
 class Run(NamedTuple):
@@ -62,7 +61,7 @@ def read(folder) -> Run:
         )
     table = folder / history.FILE
     logged = history.read_history(table) if table.exists() else {}
-    return Run(folder, records.read_json(folder / CONFIG), logged, None)
+    return Run(folder, read_config(folder / CONFIG), logged, None)
 
 
 def find(folder):
@@ -128,14 +127,22 @@ def write_pages(
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If there is no run, or a file is broken.
+        ValueError: If there is no run or, once all other pages are written, if a file
+            is broken.
     """
-    runs = [run for folder in folders for run in find(folder)]
+    found = [run for folder in folders for run in find(folder)]
+    runs = {run.resolve(): run for run in found}.values()
     if not runs:
         names = ", ".join(map(str, folders))
         raise ValueError(f"A page needs a run. Received: none under {names}")
+    broken = []
     for run in runs:
-        yield write(run, data_dir)
+        try:
+            yield write(run, data_dir)
+        except ValueError as error:
+            broken.append(str(error))
+    if broken:
+        raise ValueError("; ".join(broken))
 
 
 def page(run, data_dir=None) -> str:
@@ -176,7 +183,10 @@ def _splits(config, data_dir):
 
 
 def _title(run):
-    return "{scheme} on {dataset}, {network}".format(**run.config)
+    """Of the record; the config, of a run by its own script, need not have names."""
+    names = vars(run.record) if run.record else run.config
+    parts = [names.get(n, f"unknown {n}") for n in ("scheme", "dataset", "network")]
+    return "{} on {}, {}".format(*parts)
 
 
 def _name(run):
@@ -185,8 +195,9 @@ def _name(run):
 
 def _add_heading(body, run):
     html.add(body, "h1", _title(run))
-    epochs, done = run.config["epochs"], _epochs(run)
-    facts = [f"seed {run.config['seed']}"]
+    done = _epochs(run)
+    epochs = run.config.get("epochs", done)
+    facts = [f"seed {run.config['seed']}"] if "seed" in run.config else []
     if run.record is None:
         facts.append(f"not finished: {done} of {epochs} epochs")
     else:
@@ -207,10 +218,8 @@ def _add_training(body, run):
     if not logged:
         html.note(body, "No epoch is over yet, or none is recorded.")
         return
-    watched, order = (
-        (run.record and run.record.measured_on) or history.watched(run.config),
-        sorted(logged, key=lambda n: ("loss" in n, n)),
-    )
+    watched = (run.record and run.record.measured_on) or history.watched(run.config)
+    order = sorted(logged, key=lambda n: ("loss" in n, n))
     rows = [_extremes(name, logged[name], watched) for name in order]
     html.table(body, Table(["", "last", "epoch", "best", "epoch"], rows, "lr"))
     html.note(
@@ -235,6 +244,8 @@ def _extremes(name, values, watched):
 
 def _rebuilt(run):
     """`(config, model, None)`, or `(None, None, why not)`."""
+    if "scheme" not in run.config:
+        return None, None, "Its config is of a script of its own, and names no scheme."
     try:
         return *inputs.rebuild(run.config), None
     except ValueError as error:

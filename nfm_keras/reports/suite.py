@@ -13,6 +13,7 @@ from nfm_keras import records
 from nfm_keras.attacks.doubts import DOUBTS
 from nfm_keras.evaluation import masking
 from nfm_keras.evaluation.comparison import compare
+from nfm_keras.records.files import file_name
 from nfm_keras.reports import captions, suite_figures
 from nfm_keras.reports.comparisons import classes, drawings, tables
 from nfm_keras.reports.comparisons.blocks import (
@@ -175,7 +176,7 @@ def _seen(shown):
 
 def adversaries_file(model):
     """Returns the name of the file that a model's adversaries are drawn to."""
-    return f"adversaries_{model.replace('/', '_')}.png"
+    return f"adversaries_{file_name(model)}.png"
 
 
 def _pictures(evaluations, folder):

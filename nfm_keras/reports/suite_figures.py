@@ -9,6 +9,7 @@ from nfm_keras import figures
 from nfm_keras.corruptions.constants import EXTRA, NAMES, SEVERITIES, STANDARD
 from nfm_keras.figures.styles import model_styles
 from nfm_keras.records import ids
+from nfm_keras.records.files import file_name
 from nfm_keras.records.ids import NO_PROTOCOL
 from nfm_keras.records.naming import naming
 from nfm_keras.reports import captions
@@ -130,7 +131,7 @@ def _corruptions(evaluations, folder, looks):
     )
     shown = {path.name: "Accuracy under common corruptions"}
     for model, values in models.items():
-        path = folder / f"heat_map_{model.replace('/', '_')}.png"
+        path = folder / f"heat_map_{file_name(model)}.png"
         figures.heat_map(values, path, extra=EXTRA, caption=f"{model}. {caption}")
         shown[path.name] = f"{model} under each corruption"
     return shown

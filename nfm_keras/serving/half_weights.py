@@ -13,6 +13,7 @@ from nfm_keras import records, training
 from nfm_keras.mixing.sites import remove_sites
 from nfm_keras.records.files import whole
 from nfm_keras.training.folder import HALF_WEIGHTS
+from nfm_keras.training.inputs import config_of
 from nfm_keras.training.weights.files import read_arrays
 
 FILE = HALF_WEIGHTS
@@ -22,14 +23,13 @@ def save_weights(network, path):
     """Writes the weights of a network, kernels in float16, whole or not at all.
 
     What has one axis, biases and all of a batch norm, stays float32: it is small, and a
-    variance may be beyond float16.
+    variance may be beyond float16. So does a kernel with a weight above 65504.
 
     Args:
         network: `keras.Model`.
         path: The `.npz` file.
     """
-    arrays = network.get_weights()
-    halves = [a.astype("float16") if a.ndim > 1 else a for a in arrays]
+    halves = map(_half, network.get_weights())
     with whole(path) as hidden:
         np.savez(hidden, **{f"{i:04d}": array for i, array in enumerate(halves)})
 
@@ -42,6 +42,14 @@ def load_weights(network, path):
             whole.
     """
     network.set_weights(read_arrays(path))
+
+
+def _half(array):
+    """An array in float16, or as it is where it is small or has no place there."""
+    most = np.finfo("float16").max
+    if array.ndim < 2 or np.abs(array).max(initial=0) > most:
+        return array
+    return array.astype("float16")
 
 
 def build_network(config) -> keras.Model:
@@ -79,6 +87,9 @@ def load_classifier(folder) -> keras.Model:
     Returns:
         Plain functional model from [0, 1] images to logits: what was scored.
 
+    Raises:
+        ValueError: If the record's config is not one of this version.
+
     Example:
 
     >>> network = load_classifier("results/full_table1/nfm/seed_0")  # doctest: +SKIP
@@ -86,4 +97,4 @@ def load_classifier(folder) -> keras.Model:
     """
     folder = pathlib.Path(folder)
     config = records.load(folder / records.FILE).config
-    return build_classifier(training.Config(**config), folder / FILE)
+    return build_classifier(config_of(config), folder / FILE)

@@ -7,9 +7,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from nfm_keras import records, registration, training
+from nfm_keras import records, registration
 from nfm_keras.mixing.sites import remove_sites
 from nfm_keras.serving import checks, half_weights
+from nfm_keras.training.inputs import config_of
 from nfm_keras.types import StrPath
 
 _CLASSIFIER = "classifier.keras"
@@ -90,7 +91,7 @@ def _of_saved_model(place):
     import tensorflow as tf
 
     config = records.load(place / records.FILE).config
-    network = half_weights.build_network(training.Config(**config))
+    network = half_weights.build_network(config_of(config))
     servable = tf.saved_model.load(str(place))
     serve = servable.signatures["serving_default"]
     half = any(one.dtype == tf.float16 for one in serve.variables)

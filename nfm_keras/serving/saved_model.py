@@ -76,7 +76,8 @@ def export(
     Raises:
         ValueError: If the model holds mixing layers, a random op or one that calls
             Python, ends in a softmax, has several inputs or outputs, if `classes` does
-            not fit, or if its last layer has no features or a weight no half.
+            not fit, if its last layer has no features or a weight no half, or if files
+            are to be cropped for a network whose images are not square.
         FileExistsError: If `version` is there already.
         RuntimeError: Under another backend, or if the SavedModel's outputs differ
             from the model's by more than rounding (1e-5 in float32).
@@ -96,6 +97,7 @@ def export(
         eval_crop = record.config.get("eval_crop")
     if eval_crop is not None:
         check_number("eval_crop", eval_crop, above=0, most=1)
+        _check_square(model.input_shape, eval_crop)
     offered = signatures.signatures(model, names, float16, head.sigmoid, eval_crop)
     path = pathlib.Path(path)
     target = path / str(_free_version(path, version))
@@ -136,7 +138,7 @@ def classify(path: StrPath, images: ArrayLike) -> list[tuple[str, float]]:
     servable = tf.saved_model.load(str(path))
     outputs = servable.signatures[signatures.UINT8](images=tf.constant(images))
     file = path / EXTRA / _CLASSES
-    names = file.read_text(encoding="utf-8").splitlines() if file.exists() else None
+    names = file.read_text(encoding="utf-8").split("\n") if file.exists() else None
     probabilities = outputs["probabilities"].numpy()
     if probabilities.shape[1] == 1:  # of the second of two classes
         probabilities = np.concatenate([1 - probabilities, probabilities], 1)
@@ -153,7 +155,20 @@ def _class_names(head, classes):
         raise ValueError(
             f"`classes` must hold {count} names, one a logit. Received: {len(names)}"
         )
+    for name in names:
+        if len(f"{name}.".splitlines()) > 1:  # a line of classes.txt is a class
+            raise ValueError(
+                f"`classes` must be names without line breaks. Received: {name!r}"
+            )
     return names
+
+
+def _check_square(shape, eval_crop):
+    if len(shape) == 4 and shape[1] != shape[2]:
+        raise ValueError(
+            "`eval_crop` cuts a square out, for a network of square images. Received: "
+            f"eval_crop={eval_crop}, images of {shape[1]}x{shape[2]}"
+        )
 
 
 def _free_version(path, version):

@@ -43,7 +43,7 @@ def check_folder(folder: pathlib.Path, config: Config, resume: bool) -> None:
             )
         return
     # A field that is newer than the folder was what it is by default now.
-    held = records.with_later_fields(records.read_json(path))
+    held = records.with_later_fields(read_config(path))
     held = Config().to_json() | held
     longer = extended(held, config.to_json())
     refuse_difference(f"{folder} holds a run", longer, config.to_json())
@@ -55,6 +55,22 @@ def check_folder(folder: pathlib.Path, config: Config, resume: bool) -> None:
             f"{folder} already holds this run{of}: pass --resume (resume=True) to "
             f"{do} it, or name another folder."
         )
+
+
+def read_config(path: pathlib.Path) -> dict[str, Any]:
+    """Reads the config of a run, finished or not, as JSON values.
+
+    Args:
+        path: Its config.json.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is broken, or no config.
+    """
+    config = records.read_json(path)
+    if not isinstance(config, dict):
+        raise ValueError(f"{path} must be a JSON object. Received: {config!r:.80}")
+    return config
 
 
 def extended(held: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +121,7 @@ def extended(held: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
 def is_shorter(folder: pathlib.Path, config: Config) -> bool:
     """Returns whether a folder holds the run of a config with fewer epochs."""
     path = folder / CONFIG
-    return path.exists() and records.read_json(path).get("epochs", 0) < config.epochs
+    return path.exists() and read_config(path).get("epochs", 0) < config.epochs
 
 
 def set_aside(folder: pathlib.Path) -> str:
@@ -121,7 +137,7 @@ def set_aside(folder: pathlib.Path) -> str:
     Returns:
         A sentence that says what was done.
     """
-    before = records.read_json(folder / CONFIG)["epochs"]
+    before = read_config(folder / CONFIG)["epochs"]
     kept = []
     # The record last: as long as it is there the run counts as done.
     models = CLASSIFIER, HALF_WEIGHTS

@@ -34,6 +34,28 @@ class SeenBatch(NamedTuple):
     is_deeper: bool
 
 
+def config_of(fields) -> Config:
+    """Returns the config that a record holds.
+
+    Args:
+        fields: Dict, the `config` of the record.
+
+    Raises:
+        ValueError: If it is not a config of this version.
+
+    Example:
+
+    >>> config_of(Config(network="mlp").to_json()) == Config(network="mlp")
+    True
+    """
+    unknown = fields.keys() - {field.name for field in dataclasses.fields(Config)}
+    if unknown:
+        raise ValueError(
+            f"A config must have the fields of `Config`. Received: {sorted(unknown)}"
+        )
+    return Config(**fields)
+
+
 def rebuild(fields):
     """Builds the model of a run as it is before its first step.
 
@@ -50,14 +72,9 @@ def rebuild(fields):
 
     >>> config, model = rebuild(Config(network="mlp").to_json())
     """
-    unknown = fields.keys() - {field.name for field in dataclasses.fields(Config)}
-    if unknown:
-        raise ValueError(
-            f"A config must have the fields of `Config`. Received: {sorted(unknown)}"
-        )
     policy = keras.config.dtype_policy()
     try:
-        config, network = resolve(Config(**fields))
+        config, network = resolve(config_of(fields))
     finally:
         keras.config.set_dtype_policy(policy)
     # Any number of steps will do: only the learning rate, not asked for, depends on it.

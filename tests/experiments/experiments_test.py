@@ -1,6 +1,7 @@
 """Experiments as data: what runs they stand for, and the sweep that runs them."""
 
 import dataclasses
+import errno
 import os
 import pathlib
 import signal
@@ -286,6 +287,36 @@ def test_a_sweep_finishes_the_others_and_says_which_run_failed(tmp_path):
     assert "1 of 1 run(s) done" in out and time.monotonic() - begun < 120
     log = (tmp_path / "erm" / "seed_0" / "sweep.log").read_text()
     assert log.count("$ python -m") == 2  # nothing was done twice
+
+
+def test_what_is_in_the_way_of_a_run_fails_that_run_and_a_full_disk_all(
+    tmp_path, monkeypatch
+):
+    table = dataclasses.replace(TABLE, perturbations=("clean",)).scaled(rows=["erm"])
+    blocked, done = runs(table, tmp_path)
+    (blocked.folder / records.FILE).mkdir(parents=True)
+    scores = (score("clean", 500),)
+    records.save(record(scores, seed=4), done.folder / records.FILE)
+    evaluation = records.Evaluation("erm", "digits", "", [], scores=scores)
+    records.save_evaluation(evaluation, done.folder / records.EVALUATION_FILE)
+    commands = {"train": lambda run: [], "score": lambda run, view: []}
+    sweep = experiments.Sweep(table, tmp_path, **commands)
+    with pytest.raises(
+        RuntimeError, match=r"^1 run.*Received: erm/seed_3: .*directory"
+    ):
+        sweep.carry_out()
+
+    (blocked.folder / records.FILE).rmdir()
+    monkeypatch.setattr(sweep_module, "_call", lambda run, arguments: None)
+    with pytest.raises(RuntimeError, match="^1 run.*Received: erm/seed_3: .*no record"):
+        sweep.carry_out()
+
+    def full(run, arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sweep_module, "_call", full)
+    with pytest.raises(OSError, match="No space left"):
+        sweep.carry_out()
 
 
 @pytest.mark.slow

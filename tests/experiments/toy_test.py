@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import programs
@@ -22,6 +23,7 @@ from nfm_keras.experiments.tables.toy import (
 )
 from nfm_keras.experiments.toy import report, toy, training
 from nfm_keras.experiments.toy.training import Run, circles
+from nfm_keras.records import schema
 
 pytestmark = pytest.mark.backends
 
@@ -176,6 +178,34 @@ def test_other_settings_and_broken_files_are_refused_by_name(folder, tmp_path):
     surfaces.write_bytes(toy.surface_path(folder, "none", 0).read_bytes()[:-9])
     with pytest.raises(ValueError, match=r"none_0.npy is broken.*Received"):
         train_all(PAIR, tmp_path, SHORT, frames=4)
+
+
+def test_one_process_at_a_time_trains_into_a_folder(folder):
+    held = toy.load(folder)
+
+    def tell(run):
+        with pytest.raises(BlockingIOError, match="toy.* is in use: one process.*Rec"):
+            train_all(PAIR, folder, SHORT, seeds=[3])
+        told.append(run)
+
+    told = []
+    (folder / "surfaces" / "nfm_0.npy").unlink()
+    train_all(PAIR, folder, SHORT, seeds=range(3), frames=4, tell=tell)
+    assert len(told) == 1 and len(toy.load(folder).runs) == len(held.runs)
+
+
+def test_a_surface_without_its_run_is_not_drawn(folder, tmp_path, monkeypatch):
+    """As a kill between the two files leaves it."""
+    shutil.copytree(folder, tmp_path / "killed")
+    held = toy.load(folder)
+    runs = tuple(run for run in held.runs if run.regulariser == "none")
+    left = dataclasses.replace(held, runs=runs)
+    schema.write(tmp_path / "killed" / toy.FILE, left, toy.FORMAT)
+    drawn = []
+    monkeypatch.setattr(report, "draw", lambda record, kept, *rest: drawn.extend(kept))
+    monkeypatch.setattr(report, "animate", lambda *given: None)
+    report.write(tmp_path / "killed", seed=0)
+    assert drawn == ["none"]
 
 
 @pytest.mark.parametrize(

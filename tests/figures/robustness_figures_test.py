@@ -51,6 +51,23 @@ def test_curves_are_the_numbers_in_order_of_severity_with_gaps(tmp_path):
     assert noise.get_ylabel() == "accuracy (%)"
 
 
+def test_a_name_is_shown_as_it_is_written(tmp_path):
+    """Neither is a formula made of dollar signs nor a name left out of the legend."""
+    points, name = [(0.0, 80.0, 70.0, 90.0), (0.1, 70.0, 60.0, 80.0)], "cost $x_{ $5"
+    curves = {"white_noise": {"_hidden": points, name: points}}
+    figure = figures.accuracy_curves(curves, tmp_path / "x.png", title=name)
+    assert [text.strip("\u200b") for text in legend(figure)] == ["_hidden", name]
+    one = {"fog": {"_hidden": (1.0, 0.5, 1.5), name: (2.0, 1.0, 3.0)}, name: {}}
+    figure = figures.differences(one, tmp_path / "y.png", first=name)
+    assert len(legend(figure)) == 2
+    diagram = types.SimpleNamespace(
+        edges=[0.0, 0.5, 1.0], counts=[1, 9], confidence=[0.4, 0.9], accuracy=[0, 1]
+    )
+    figure = figures.reliability_diagram({name: diagram}, tmp_path / "z.png")
+    scale = figure.axes[1].yaxis.get_ticklabels()  # powers of ten are formulas still
+    assert all(text.get_parse_math() for text in scale)
+
+
 def test_one_or_two_radii_are_points_with_whiskers_and_no_line(tmp_path):
     points = [(0.0, 88.0, 86.0, 90.0), (8 / 255, 4.0, 3.0, 6.0)]
     curves = {"autoattack": {"erm": points, "nfm": points}, "pgd_l2": {"erm": points}}

@@ -10,7 +10,7 @@ from conftest import scored
 from nfm_keras import corruptions, records
 from nfm_keras.evaluation.comparison import mcnemar
 from nfm_keras.reports import boards
-from nfm_keras.reports.boards import measures
+from nfm_keras.reports.boards import corruption_errors, measures
 
 N = 40
 RADII = {"fgsm@1/255": 1 / 255, "autoattack@1/255": 1 / 255, "pgd@8/255": 8 / 255}
@@ -89,7 +89,8 @@ def test_rows_are_ranked_linked_and_paired_with_the_row_above(written):
 
 
 def test_the_page_has_a_number_in_every_cell_to_sort_by(written):
-    _, (_, page) = written
+    _, (markdown, page) = written
+    assert "[digit \\<1>](" in markdown
     assert "digit &lt;1&gt;" in page and "<script>" in page and "aria-sort" in page
     body = page.split("cifar10</h2>")[1].split("</table>")[0].split("<tbody>")[1]
     values = re.findall(r'data-value="(.*?)"', body)
@@ -111,3 +112,26 @@ def test_an_mce_of_harder_images_has_a_column_of_its_own():
         found = measures.measures(dataclasses.replace(thousand, scores=tuple(scores)))
         named = [name for name in found if name.startswith("mCE")]
         assert named == [column] and column in measures.LOWER_IS_BETTER
+
+
+def test_a_link_is_quoted_and_a_file_is_ranked_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "runs" / "one (50%) #1"
+    records.save_evaluation(evaluation("erm", 0.5), place / "evaluation.json")
+    (tmp_path / "runs" / "broken").mkdir()
+    (tmp_path / "runs" / "broken" / "evaluation.json").write_text("{")
+    with pytest.raises(ValueError, match="broken/evaluation.json"):
+        boards.write(["runs"], "board")
+    with pytest.warns(UserWarning, match="Skipped: .*broken"):
+        written = boards.write(["runs", tmp_path], "board", skip_broken=True)
+    markdown, page = (path.read_text() for path in written)
+    link = "../runs/one%20%2850%25%29%20%231/evaluation.json"
+    assert markdown.count("| [erm](") == 1
+    assert f"[erm]({link})" in markdown and f'href="{link}"' in page
+
+
+def test_where_the_number_of_classes_is_not_recorded_there_is_no_mce(tmp_path):
+    """As an exported model has its scores alone."""
+    one = dataclasses.replace(evaluation("erm", 0.5), probe=[])
+    assert "mCE" not in measures.measures(one)
+    assert "not an unknown number" in corruption_errors.lines(one)[0]

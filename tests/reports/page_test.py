@@ -339,3 +339,23 @@ def test_a_browser_shows_it(folder, tmp_path):
     theirs = Page(shown.stdout)
     assert theirs.rows == ours.rows and theirs.images == ours.images
     assert theirs.text.split() == ours.text.split()
+
+
+def test_runs_of_ones_own_script_have_pages_and_a_broken_one_ends_none(
+    folder, tmp_path
+):
+    record = records.load(folder / records.FILE)
+    own = dataclasses.replace(record, name="own", scheme="mine", config={"rate": 0.1})
+    save_run(own, tmp_path / "a")
+    for name, text in (("b", "[]"), ("c", "{}"), ("d", "{")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(text)
+    pages = run_page.write_pages([tmp_path, tmp_path.resolve()])
+    first, second = next(pages), next(pages)
+    text = Page(first.read_text(encoding="utf-8")).text
+    assert "mine on digits, mlp" in text and "5 epochs in 5 min" in text
+    text = Page(second.read_text(encoding="utf-8")).text
+    assert "unknown scheme on unknown dataset" in text and "not finished" in text
+    assert "names no scheme" in text
+    with pytest.raises(ValueError, match=r"b/config.json must be a JSON .*d/config"):
+        next(pages)

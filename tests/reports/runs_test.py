@@ -228,3 +228,39 @@ def test_the_app_takes_an_experiment_by_name(tmp_path):
     assert result.returncode == 0, result.stderr
     assert "1 run(s) reported" in result.stdout
     assert "1 of 3 rows" in (output / "table.md").read_text()
+
+
+REFUSED = """
+import sys
+from absl import app, flags
+from absl.testing import flagsaver
+from apps import report
+for line in sys.argv[1:]:
+    with flagsaver.flagsaver():
+        flags.FLAGS(["report", "--runs=never", *line.split()])
+        try:
+            report.main(["report"])
+        except app.UsageError as error:
+            print(error)
+"""
+
+
+def test_flags_without_effect_are_refused():
+    result = programs.run(
+        REFUSED,
+        "--output=never --side_by_side --columns=clean",
+        "--output=never --leaderboard --paper",
+        "--output=never --against=alpha --paper",
+        "--output=never --experiment=table1 --skip_broken",
+        "--output=never --data_dir=data",
+        "--pages --title=A",
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [
+        "--columns is without effect on --side_by_side.",
+        "--paper is without effect on --leaderboard.",
+        "--paper is without effect on --against.",
+        "--skip_broken is without effect on --experiment.",
+        "--data_dir is without effect on a table.",
+        "--title is without effect on --pages.",
+    ]

@@ -108,6 +108,14 @@ def test_every_figure_is_there_and_named_in_the_report(written):
         assert f"]({name.replace(' ', '%20')}.png)" in text
 
 
+def test_names_that_differ_have_pictures_that_differ(tmp_path):
+    pair = [evaluation("a/b", 0.5), evaluation("a_b", 0.9)]
+    text = suite.write(pair, tmp_path).read_text()
+    assert len(list(tmp_path.glob("heat_map_*.png"))) == 2
+    assert text.count("](heat_map_a_b") == 2
+    assert len({suite.adversaries_file(one.model) for one in pair}) == 2
+
+
 def with_settings(evaluation, **settings):
     scores = [dataclasses.replace(score, settings=settings) for score in evaluation]
     return dataclasses.replace(evaluation, scores=tuple(scores))

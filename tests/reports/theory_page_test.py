@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import programs
 import pytest
 
 from nfm_keras import networks, records, theory
@@ -96,3 +97,11 @@ def test_smoothing_at_the_input_is_that_of_images():
         found["radius"], np.mean(made.radii * made.correct), 1e-6
     )
     assert found["moved"] == 0 and found["beyond"] == made.certified_accuracy(1e-12)
+
+
+def test_a_record_that_is_not_whole_is_named(tmp_path):
+    records.write_json(tmp_path / "theory.json", {"format": 1})
+    done = programs.run("apps.theory", f"--redraw={tmp_path}")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert "theory.json must be a whole record. Received: one without 'images'" in last

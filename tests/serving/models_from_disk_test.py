@@ -66,6 +66,33 @@ def test_weights_that_are_not_whole_are_named(kept, tmp_path, kind):
             load(tmp_path)
 
 
+def test_a_weight_beyond_half_precision_is_kept_as_it_is(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    kernel = np.array([[65504.0, 0.1, -1.0], [1e6, 2.0, 3.0]], "float32")
+    half_weights.save_weights(model, tmp_path / "small.npz")
+    model.layers[0].kernel.assign(kernel)
+    half_weights.save_weights(model, tmp_path / "large.npz")
+    types = [np.load(tmp_path / f"{n}.npz")["0000"].dtype for n in ("small", "large")]
+    assert types == ["float16", "float32"]
+    model.layers[0].kernel.assign(0 * kernel)
+    half_weights.load_weights(model, tmp_path / "large.npz")
+    np.testing.assert_array_equal(model.get_weights()[0], kernel)
+
+
+@pytest.mark.parametrize("kind", ["half", "saved_model"])
+def test_a_record_of_a_newer_version_is_refused_in_words(kept, tmp_path, kind):
+    if kind == "half":
+        shutil.copy(kept[0] / "run" / half_weights.FILE, tmp_path)
+    elif BACKEND == "tensorflow":
+        (tmp_path / "saved_model.pb").touch()
+    else:
+        pytest.skip("SavedModels are TensorFlow's")
+    newer = dataclasses.replace(kept[1], config=kept[1].config | {"brightness": 1})
+    records.save(newer, tmp_path / records.FILE)
+    with pytest.raises(ValueError, match="fields of `Config`. Received: .*brightness"):
+        nfm.load_model(tmp_path)
+
+
 @pytest.mark.backends
 def test_a_classifier_file_comes_first_and_nothing_is_said_plainly(kept, tmp_path):
     classifier = kept[2]

@@ -50,6 +50,12 @@ def test_files_meet_the_network_as_the_evaluation_has_them(tmp_path):
     assert "the shorter side resized to 37, the centre cut out" in card
 
 
+def test_a_centre_is_cut_out_for_square_images_alone(tmp_path):
+    network = nfm.remove_sites(nfm.networks.mlp((16, 24, 3), 2))
+    with pytest.raises(ValueError, match="square.*eval_crop=0.875, images of 16x24"):
+        nfm.serving.export(network, tmp_path / "out", eval_crop=0.875)
+
+
 def test_an_example_has_a_margin_that_is_cut_off():
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)) / 255
     files = signatures.example("serving_bytes", images, 0.875)

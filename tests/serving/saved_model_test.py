@@ -129,6 +129,9 @@ def test_record_and_classes_lie_inside(tmp_path):
         assert text in card
     with pytest.raises(ValueError, match="5 names.*Received: 1"):
         export(small_classifier(), tmp_path, classes=["plane"])
+    for mark in ("\n", "\r", "\x85", "\u2028"):
+        with pytest.raises(ValueError, match="line breaks. Received: 'b"):
+            export(of_points(), tmp_path, classes=["a", f"b{mark}"])
 
 
 def test_an_evaluation_lies_inside_whole_and_its_scores_are_on_the_card(tmp_path):

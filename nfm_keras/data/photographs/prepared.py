@@ -100,7 +100,8 @@ def _feature(folder, features, kind):
 def _classes(folder, label, feature):
     file = folder / f"{label}.labels.txt"
     if file.exists():
-        return tuple(file.read_text(encoding="utf-8").splitlines())
+        lines = file.read_text(encoding="utf-8").split("\n")
+        return tuple(line.strip() for line in lines if line.strip())
     count = int(feature.get("classLabel", {}).get("numClasses", 0))
     return tuple(map(str, range(count)))
 

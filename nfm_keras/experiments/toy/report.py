@@ -38,7 +38,9 @@ def write(folder, seed):
     folder, record = pathlib.Path(folder), toy.load(folder)
     for name, text in tables(record).items():
         write_text(folder / name, text)
-    surfaces = {n: toy.load_surfaces(folder, n, seed) for n in record.regularisers}
+    # A kill may leave a surface without its run.
+    names = [name for name in record.regularisers if record.run(name, seed)]
+    surfaces = {name: toy.load_surfaces(folder, name, seed) for name in names}
     surfaces = {name: kept for name, kept in surfaces.items() if kept is not None}
     if not surfaces:
         raise FileNotFoundError(

@@ -10,6 +10,7 @@ from nfm_keras.experiments.toy import training
 from nfm_keras.records import schema
 from nfm_keras.records.environment import environment
 from nfm_keras.records.files import whole
+from nfm_keras.records.lock import locked
 
 FILE, FORMAT = "toy.json", 1
 
@@ -57,6 +58,7 @@ def train_all(
 
     Raises:
         ValueError: If a number is out of its range, or toy.json of other settings.
+        BlockingIOError: If another process trains into the folder.
     """
     folder, seeds, most = pathlib.Path(folder), [*seeds], training.SEEDS - 1
     if not seeds or not all(0 <= seed <= most for seed in seeds):
@@ -64,26 +66,10 @@ def train_all(
             f"Expected at least one seed, all from 0 to {most}. Received: {seeds}"
         )
     ends = settings.frames(frames)
-    toy = _opened(folder, regularisers, settings)
-    for name, regulariser in regularisers.items():
-        todo = [seed for seed in seeds if toy.run(name, seed) is None]
-        if seeds[0] not in todo:
-            kept = load_surfaces(folder, name, seeds[0])
-            if kept is None or len(kept) != len(ends):
-                todo.insert(0, seeds[0])
-        model = training.compile_model(regulariser, settings) if todo else None
-        for seed in todo:
-            steps = ends if seed == seeds[0] else ends[-1:]
-            new, surfaces = training.train(model, name, seed, settings, steps)
-            if seed == seeds[0]:
-                with whole(surface_path(folder, name, seed)) as hidden:
-                    np.save(hidden, surfaces)
-            runs = *(run for run in toy.runs if run != toy.run(name, seed)), new
-            made_on = dict(zip(("versions", "hardware"), environment()))
-            toy = dataclasses.replace(toy, runs=runs, command=command, **made_on)
-            schema.write(folder / FILE, toy, FORMAT)
-            tell(new)
-    return toy
+    only = f"{folder} is in use: one process at a time may train into it"
+    with locked(folder / ".lock", only):
+        toy = _opened(folder, regularisers, settings)
+        return _trained(toy, regularisers, folder, settings, seeds, ends, command, tell)
 
 
 def surface_path(folder, name, seed):
@@ -114,3 +100,25 @@ def _opened(folder, regularisers, settings):
     pair = toy.settings | known, settings | rows
     schema.refuse_difference(f"{path} holds runs", *pair, "Name another folder.")
     return dataclasses.replace(toy, regularisers=rows | toy.regularisers)
+
+
+def _trained(toy, regularisers, folder, settings, seeds, ends, command, tell):
+    for name, regulariser in regularisers.items():
+        todo = [seed for seed in seeds if toy.run(name, seed) is None]
+        if seeds[0] not in todo:
+            kept = load_surfaces(folder, name, seeds[0])
+            if kept is None or len(kept) != len(ends):
+                todo.insert(0, seeds[0])
+        model = training.compile_model(regulariser, settings) if todo else None
+        for seed in todo:
+            steps = ends if seed == seeds[0] else ends[-1:]
+            new, surfaces = training.train(model, name, seed, settings, steps)
+            if seed == seeds[0]:
+                with whole(surface_path(folder, name, seed)) as hidden:
+                    np.save(hidden, surfaces)
+            runs = *(run for run in toy.runs if run != toy.run(name, seed)), new
+            made_on = dict(zip(("versions", "hardware"), environment()))
+            toy = dataclasses.replace(toy, runs=runs, command=command, **made_on)
+            schema.write(folder / FILE, toy, FORMAT)
+            tell(new)
+    return toy

@@ -20,7 +20,7 @@ def imagenet_errors(evaluation):
         other than 1,000 classes: AlexNet's errors are on those of ImageNet.
     """
     errors = _errors(evaluation)
-    if not errors or len(evaluation.probe[0]) != 1000:
+    if not errors or _classes(evaluation) != 1000:
         return {}
     values = corruption_error.summarise(errors, _clean_error(evaluation), imagenet=True)
     told = _harder(evaluation)
@@ -45,8 +45,13 @@ def lines(evaluation):
     mean = 100 - corruption_error.mean_accuracy(errors, STANDARD)
     return [
         f"{'mean corruption error':<28} {mean:7.2f} %  (no mCE: AlexNet's errors, by "
-        f"which it is divided, are on 1,000 classes, not {len(evaluation.probe[0])})"
+        f"which it is divided, are on 1,000 classes, not {_classes(evaluation)})"
     ]
+
+
+def _classes(evaluation):
+    """The number of classes, in words where the evaluation does not record it."""
+    return len(evaluation.probe[0]) if evaluation.probe else "an unknown number"
 
 
 def _errors(evaluation):

@@ -5,6 +5,8 @@ Everything is made from evaluations on disk, never from a model.
 
 import os
 import pathlib
+import urllib.parse
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -69,7 +71,11 @@ class Entry(NamedTuple):
 
 
 def write(
-    folders: Sequence[StrPath], folder: StrPath, *, title: str | None = None
+    folders: Sequence[StrPath],
+    folder: StrPath,
+    *,
+    title: str | None = None,
+    skip_broken: bool = False,
 ) -> list[pathlib.Path]:
     """Writes leaderboard.md and leaderboard.html from evaluations on disk.
 
@@ -79,20 +85,22 @@ def write(
         folder: Where to write; the links of the rows start from here. A row links its
             run's report.html or, without, its evaluation.
         title: Title of the page.
+        skip_broken: Warn about a broken evaluation and go on without it.
 
     Returns:
         Paths of the two files.
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If there is no evaluation with scores, or one is broken.
+        ValueError: If there is no evaluation with scores, or one is broken and
+            `skip_broken` is false.
 
     Example:
 
     >>> write(["results/table1"], "board")  # doctest: +SKIP
     """
     folder, title = pathlib.Path(folder), title or "Leaderboard"
-    boards = _boards(folders, folder)
+    boards = _boards(folders, folder, skip_broken)
     tables = {dataset: _table(entries) for dataset, entries in boards.items()}
     parts = [f"# {title}", *_NOTES]
     for dataset, table in tables.items():
@@ -103,14 +111,23 @@ def write(
     return [markdown, page]
 
 
-def _boards(folders, folder):
-    """Entries by data set, each ranked."""
-    names = [records.EVALUATION_FILE]
+def _loaded(folders, skip_broken):
+    """Evaluations with scores by their paths, each file once."""
+    names, loaded = [records.EVALUATION_FILE], {}
     paths = [path for place in folders for path in records.paths(place, names)]
-    loaded = {
-        path: records.load_evaluation(path).merged() for path in dict.fromkeys(paths)
-    }
-    loaded = {path: found for path, found in loaded.items() if len(found)}
+    for path in {path.resolve(): path for path in reversed(paths)}.values():
+        try:
+            loaded[path] = records.load_evaluation(path).merged()
+        except ValueError as error:
+            if not skip_broken:
+                raise
+            warnings.warn(f"Skipped: {error}", stacklevel=2)
+    return {path: loaded[path] for path in paths if len(loaded.get(path, ()))}
+
+
+def _boards(folders, folder, skip_broken):
+    """Entries by data set, each ranked."""
+    loaded = _loaded(folders, skip_broken)
     if not loaded:
         where = ", ".join(map(str, folders))
         raise ValueError(
@@ -125,7 +142,8 @@ def _boards(folders, folder):
             name = f"{name} ({path.parent})"
         page = path.with_name("report.html")
         link = pathlib.Path(os.path.relpath(page if page.exists() else path, folder))
-        entry = Entry(name, link.as_posix(), evaluation, measures.measures(evaluation))
+        link = urllib.parse.quote(link.as_posix())
+        entry = Entry(name, link, evaluation, measures.measures(evaluation))
         boards.setdefault(evaluation.dataset, []).append(entry)
     return {dataset: _ranked(entries) for dataset, entries in sorted(boards.items())}
 
@@ -160,7 +178,7 @@ def _table(entries):
     for rank, entry in enumerate(entries):
         above = entries[rank - 1] if rank else None
         cells = [_cell(entry, above, name) for name in columns]
-        rows.append([rank + 1, Text(entry.name, entry.link), *cells])
+        rows.append([rank + 1, Text(entry.name, entry.link, "name"), *cells])
     return Table(["", "model", *columns], rows)
 
 

@@ -8,7 +8,7 @@ import photograph_sets
 import pytest
 
 from nfm_keras import data
-from nfm_keras.data.photographs import files, tfrecords
+from nfm_keras.data.photographs import files, prepared, tfrecords
 from nfm_keras.data.photographs import imagenet as views
 
 
@@ -142,6 +142,11 @@ def imagenet(tmp_path_factory):
     names = [f"n{i:08d}" for i in range(1000)]
     photograph_sets.prepared(folder, rows("t", 0), rows("v", 20), names, shards=3)
     return folder
+
+
+def test_a_line_of_a_labels_file_is_a_class_whatever_marks_it_holds(tmp_path):
+    (tmp_path / "label.labels.txt").write_text("cat\nsea\x85lion\n", "utf-8")
+    assert prepared._classes(tmp_path, "label", {}) == ("cat", "sea\x85lion")
 
 
 def test_a_set_of_tensorflow_datasets_is_read_without_it(imagenet):
