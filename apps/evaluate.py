@@ -190,7 +190,18 @@ def _prepared(classifier, test):
 
 def _photographs(loaded):
     """How photographs are read: as the first run did, or as its model takes them."""
-    config = next((one.record.config for one in loaded if one.record), {})
+    configs = [one.record.config for one in loaded if one.record]
+    for name in ("classes", "image_size", "eval_crop"):
+        values = [config.get(name) for config in configs]
+        if name not in _given() and any(value != values[0] for value in values):
+            told = [
+                f"{len(v)} classes" if name == "classes" and v else v for v in values
+            ]
+            raise ValueError(
+                f"The runs must share their {name} of photographs to be evaluated "
+                f"together. Received: {told}"
+            )
+    config = next(iter(configs), {})
     side = (getattr(loaded[0].classifier, "input_shape", None) or (None, None))[1]
     return {"image_size": side} | config
 

@@ -106,6 +106,12 @@ def lead(folder: str, one: str, other: str, name: str) -> float:
     return accuracy(folder.format(one), name) - accuracy(folder.format(other), name)
 
 
+def apart(scheme: str, *names: str) -> tuple[float, ...]:
+    """Returns by how much the first training on CIFAR-10 is ahead of that again."""
+    trainings = f"{{}}/{scheme}", "cifar10", "cifar10_float32"
+    return tuple(lead(*trainings, name) for name in names)
+
+
 def gain(name: str) -> float:
     """By how much NFM is ahead of plain training in the suite `standard`."""
     return lead(STANDARD_FILE, "nfm", "erm", name)

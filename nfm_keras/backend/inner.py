@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from nfm_keras.backend import keras_private
+
 
 class Trainer:
     """Mark of a model that trains another: `NFMModel`, which the backend cannot import.
@@ -32,3 +34,25 @@ def classifier_of(model: Any) -> Any:
             part called `classifier`.
     """
     return model.classifier if isinstance(model, Trainer) else model
+
+
+def set_weights(network: Any, arrays: Any) -> None:
+    """Gives a network its weights, and its layers what they made of older ones.
+
+    Args:
+        network: Model with a graph.
+        arrays: As its `get_weights` gives them.
+    """
+    network.set_weights(arrays)
+    finalize(network)
+
+
+def finalize(network: Any) -> None:
+    """Has layers look at their weights again.
+
+    `keras.layers.Normalization` computes with a mean and a variance that it took from
+    its weights when it was adapted or loaded, and not when these are set.
+    """
+    for layer in keras_private.nested_layers(network):
+        if hasattr(layer, "finalize_state") and layer.weights:
+            layer.finalize_state()

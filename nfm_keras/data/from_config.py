@@ -126,8 +126,11 @@ def load_test(
     reading |= given
     place = data_dir, download, reading.pop("validation", 0)
     test = catalogue.open_test(dataset, *place, Reading(**reading))
-    if test.spec.cut is None:  # else the judge looks for its classes among the logits
-        _check_classes(dataset, config.get("classes"), test.spec.classes)
+    expected, cut = config.get("classes"), test.spec.cut
+    if cut and expected and len(expected) == cut.total:
+        # The judge looks for the set's classes among the logits.
+        expected = [expected[place] for place in cut.places]
+    _check_classes(dataset, expected, test.spec.classes)
     return test
 
 

@@ -120,6 +120,19 @@ def remove_sites(model: keras.Model) -> keras.Model:
     return keras.models.clone_model(model, clone_function=clone, call_function=call)
 
 
+def plain(model: keras.Model) -> keras.Model:
+    """Returns a model without sites, itself where its graph has none.
+
+    Where a site takes several tensors, weights come in another order with it than in
+    the file of a classifier, which has none. The variables are the same.
+
+    Args:
+        model: Model, or an `NFMModel`.
+    """
+    network = network_of(model)
+    return remove_sites(network) if graph_sites(network) else network
+
+
 def graph_sites(model) -> list[NoisyFeatureMixup]:
     """Returns the sites that `remove_sites` takes out: those that stand in a graph.
 

@@ -8,6 +8,7 @@ from keras import layers, ops
 from nfm_keras.backend import batch_norm, replicas
 from nfm_keras.backend import random as nfm_random
 from nfm_keras.backend.convolutions import CHANNELS
+from nfm_keras.backend.inner import set_weights
 from nfm_keras.checks import check_number
 
 # PyTorch's default for convolutions and dense layers, with which the published
@@ -129,7 +130,7 @@ def with_keras_layers(model):
         return kind.from_config(layer.get_config())
 
     copy = keras.models.clone_model(model, clone_function=clone)
-    copy.set_weights(model.get_weights())
+    set_weights(copy, model.get_weights())
     return copy
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from nfm_keras.backend import heads, unit_range
 from nfm_keras.checks import unknown
 from nfm_keras.imported import imported, is_imported
 from nfm_keras.networks import backbones, name_table
@@ -80,6 +81,10 @@ def _own(name, input_shape, num_classes, **options):
     function = imported("network", name)
     taken = inspect.signature(function).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in taken.values())
+    if options.get("width", 1) != 1 and not (takes_all or "width" in taken):
+        raise ValueError(
+            f"{name!r} has no argument `width`. Received: width={options['width']}"
+        )
     usual = "width", "mean", "std"
     options = {
         key: value
@@ -91,5 +96,16 @@ def _own(name, input_shape, num_classes, **options):
         raise ValueError(
             f"{name!r} must return a keras.Model with {num_classes} logits. "
             f"Received: {getattr(model, 'output_shape', type(model).__name__)}"
+        )
+    kind = heads.head(model)
+    if kind:
+        raise ValueError(
+            f"{name!r} must return logits, as from classifier_activation=None. "
+            f"Received: a network that ends in a {kind}"
+        )
+    if unit_range.expects_bytes(model):
+        raise ValueError(
+            f"{name!r} must return a network of images in [0, 1]. Received: one of "
+            "[0, 255], with a Rescaling or an integer input"
         )
     return model

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from nfm_keras import records, training
-from nfm_keras.mixing.sites import remove_sites
+from nfm_keras.backend.inner import set_weights
+from nfm_keras.mixing.sites import plain, remove_sites
 from nfm_keras.records.files import whole
 from nfm_keras.training.folder import HALF_WEIGHTS
 from nfm_keras.training.inputs import config_of
@@ -29,7 +30,7 @@ def save_weights(network, path):
         network: `keras.Model`.
         path: The `.npz` file.
     """
-    halves = map(_half, network.get_weights())
+    halves = map(_half, plain(network).get_weights())
     with whole(path) as hidden:
         np.savez(hidden, **{f"{i:04d}": array for i, array in enumerate(halves)})
 
@@ -41,7 +42,7 @@ def load_weights(network, path):
         ValueError: If the weights are those of another network, or the file is not
             whole.
     """
-    network.set_weights(read_arrays(path))
+    set_weights(plain(network), read_arrays(path))
 
 
 def _half(array):

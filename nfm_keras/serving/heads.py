@@ -7,6 +7,7 @@ import numpy as np
 
 from nfm_keras.backend import keras_private
 from nfm_keras.backend.heads import head
+from nfm_keras.backend.inner import set_weights
 
 
 class Head(NamedTuple):
@@ -52,7 +53,7 @@ def head_of(classifier, images):
     if head(classifier) != "sigmoid":
         return Head(classifier, single)
     copy = keras.models.clone_model(classifier)
-    copy.set_weights(classifier.get_weights())
+    set_weights(copy, classifier.get_weights())
     last, inputs = keras_private.source(copy.outputs[0])
     if isinstance(last, keras.layers.Dense):
         logits = _without_activation(last)(inputs[0])

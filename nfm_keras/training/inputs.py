@@ -7,9 +7,10 @@ import keras
 import numpy as np
 
 from nfm_keras import data
+from nfm_keras.backend.inner import set_weights
 from nfm_keras.mixing import schemes
 from nfm_keras.mixing.seen import MixedImages, mixed_images, step_draws
-from nfm_keras.mixing.sites import find_sites
+from nfm_keras.mixing.sites import find_sites, plain
 from nfm_keras.training.build import compile_model, mixing_schedule, resolve
 from nfm_keras.training.config import USUAL, Config
 
@@ -108,7 +109,7 @@ def load_weights(model, path):
         path: The run's `classifier.keras`.
     """
     classifier = keras.saving.load_model(path, compile=False)
-    model.model.set_weights(classifier.get_weights())
+    set_weights(plain(model), plain(classifier).get_weights())
 
 
 def batches(config, split, epoch, **place):

@@ -9,6 +9,11 @@ import pytest
 
 import nfm_keras as nfm
 from nfm_keras import data, networks, records, training
+from nfm_keras.mixing.sites import remove_sites
+from nfm_keras.networks.blocks import with_keras_layers
+from nfm_keras.serving import half_weights
+from nfm_keras.training import inputs
+from nfm_keras.training.weights.files import initialise
 
 RANDOM = np.random.default_rng(0)
 
@@ -26,6 +31,44 @@ def network(input_shape, num_classes, depth=1):
     return keras.Model(images, keras.layers.Dense(num_classes)(x))
 
 
+def softmax(input_shape, num_classes):
+    images = keras.Input(input_shape)
+    x = keras.layers.Flatten()(images)
+    return keras.Model(images, keras.layers.Dense(num_classes, "softmax")(x))
+
+
+def of_bytes(input_shape, num_classes):
+    images = keras.Input(input_shape)
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images))
+    return keras.Model(images, keras.layers.Dense(num_classes)(x))
+
+
+def normalized(input_shape, num_classes):
+    images = keras.Input(input_shape)
+    x = nfm.NoisyFeatureMixup(name="first")(images)
+    x = keras.layers.Normalization(axis=-1, name="normalization")(x)
+    x = keras.layers.Flatten()(x)
+    return keras.Model(images, keras.layers.Dense(num_classes)(x))
+
+
+def branches(input_shape, num_classes):
+    """A site of two tensors: with it, weights come in another order than without."""
+
+    def conv(x, name):
+        return keras.layers.Conv2D(4, 1, name=name)(x)
+
+    images = keras.Input(input_shape)
+    x = conv(images, "stem")
+    y, skip = conv(conv(x, "first"), "second"), conv(x, "skip")
+    y, skip = nfm.NoisyFeatureMixup(name="both")([y, skip])
+    x = keras.layers.Flatten()(keras.layers.Add()([conv(y, "third"), skip]))
+    return keras.Model(images, keras.layers.Dense(num_classes)(x))
+
+
+NETWORKS = {
+    function.__name__: function
+    for function in (network, softmax, of_bytes, normalized, branches)
+}
 SETS = {
     "arrays": lambda: (pair(40), pair(10)),
     "described": lambda: (
@@ -44,7 +87,7 @@ SETS = {
 @pytest.fixture(autouse=True)
 def project(monkeypatch):
     module = types.ModuleType("my_project")
-    vars(module).update(SETS, network=network, wrong=lambda *_: "no model")
+    vars(module).update(SETS, **NETWORKS, wrong=lambda *_: "no model")
     monkeypatch.setitem(sys.modules, "my_project", module)
     data.own_arrays.cache_clear()
 
@@ -106,3 +149,49 @@ def test_a_network_that_is_none_is_refused():
         networks.build("my_project:netwrk", (8, 8, 1), 3)
     with pytest.raises(ValueError, match="options"):
         networks.build("my_project:network", (8, 8, 1), 3, dropout=0.5)
+    with pytest.raises(ValueError, match="no argument `width`. Received: width=0.5"):
+        networks.build("my_project:network", (8, 8, 1), 3, width=0.5)
+
+
+def test_a_network_of_probabilities_or_of_bytes_is_refused():
+    """Training gives it images in [0, 1] and takes logits."""
+    with pytest.raises(ValueError, match="logits, .*Received: .* ends in a softmax"):
+        networks.build("my_project:softmax", (8, 8, 1), 3)
+    with pytest.raises(ValueError, match=r"images in .0, 1.. Received: one of .0, 255"):
+        networks.build("my_project:of_bytes", (8, 8, 1), 3)
+
+
+IMAGES = RANDOM.random((4, 8, 8, 1)).astype("float32")
+
+
+def logits(network):
+    return keras.ops.convert_to_numpy(network(IMAGES, training=False))
+
+
+@pytest.mark.backends
+@pytest.mark.parametrize("name", ["normalized", "branches"])
+def test_weights_of_a_classifier_are_those_of_its_network(name, tmp_path):
+    """From each kind of file, and back into a network that is built again."""
+    first, second, third, halves = (
+        networks.build(f"my_project:{name}", (8, 8, 1), 3) for _ in range(4)
+    )
+    if name == "normalized":
+        layer = first.get_layer("normalization")
+        layer.set_weights([np.float32([0.7]), np.float32([0.04]), np.int32(0)])
+        layer.finalize_state()
+    classifier = with_keras_layers(remove_sites(first))
+    expected = logits(first)
+    np.testing.assert_allclose(logits(classifier), expected, rtol=1e-5, atol=1e-5)
+    classifier.save(tmp_path / "classifier.keras")
+    classifier.save_weights(tmp_path / "classifier.weights.h5")
+    half_weights.save_weights(first, tmp_path / half_weights.FILE)
+    for network, file in (
+        (second, "classifier.keras"),
+        (third, "classifier.weights.h5"),
+    ):
+        initialise(network, tmp_path / file)
+        np.testing.assert_allclose(logits(network), expected, rtol=1e-5, atol=1e-5)
+    half_weights.load_weights(halves, tmp_path / half_weights.FILE)
+    np.testing.assert_allclose(logits(halves), expected, atol=0.05)
+    inputs.load_weights(nfm.NFMModel(halves), tmp_path / "classifier.keras")
+    np.testing.assert_allclose(logits(halves), expected, rtol=1e-5, atol=1e-5)

@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from nfm_keras import records
-from nfm_keras.mixing.model import NFMModel
-from nfm_keras.mixing.sites import remove_sites
+from nfm_keras.backend.inner import finalize, set_weights
+from nfm_keras.mixing.sites import plain, remove_sites
 from nfm_keras.networks.blocks import with_keras_layers
 from nfm_keras.registration import load_model
 from nfm_keras.training.build import resolve
@@ -42,18 +42,17 @@ def initialise(network: keras.Model, path: StrPath) -> None:
     >>> mlp((8, 8, 1), 10).save("first.keras")
     >>> initialise(mlp((8, 8, 1), 10), "first.keras")
     """
-    path = pathlib.Path(path)
+    path, network = pathlib.Path(path), plain(network)
     if not path.exists():
         raise FileNotFoundError(f"No weights to start from at {path}.")
     if path.name.endswith(".weights.h5"):
-        weights = _weights_of_h5(remove_sites(network), path)
+        weights = _weights_of_h5(network, path)
     elif path.suffix == ".h5":
         weights = _weights_of_h5(_backbone(network, path), path)
     elif path.suffix == ".npz":
         weights = read_arrays(path)
     elif path.suffix == ".keras":
-        model = load_model(path, compile=False)
-        weights = (model.model if isinstance(model, NFMModel) else model).get_weights()
+        weights = plain(load_model(path, compile=False)).get_weights()
     else:
         raise ValueError(
             "`init_from` must be a .keras, a .weights.h5, a .h5 or a .npz file. "
@@ -63,6 +62,7 @@ def initialise(network: keras.Model, path: StrPath) -> None:
     for variable, weight in zip(variables, weights):
         if tuple(variable.shape) == weight.shape:
             variable.assign(weight)
+    finalize(network)
     if told:
         print(f"The last layer keeps its first weights: {told}.", file=sys.stderr)
 
@@ -110,7 +110,7 @@ def save_classifier(config: Config, weights: list, path: StrPath) -> None:
         _, network = resolve(dataclasses.replace(config, precision="float32"))
     finally:
         keras.config.set_dtype_policy(policy)
-    network.set_weights(weights)
+    set_weights(network, weights)
     with records.whole(path) as hidden:
         with_keras_layers(remove_sites(network)).save(hidden)
 
