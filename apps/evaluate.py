@@ -34,7 +34,7 @@ from nfm_keras.evaluation import inputs
 from nfm_keras.records.ids import PROTOCOLS, SUITES
 
 from .import_flag import import_layers
-from .loading import load_all
+from .loading import load_all, photographs_of
 from .start import start, typed
 
 _RUN = flags.DEFINE_list("run_dir", [], "Folders of runs, as apps.train leaves them.")
@@ -160,7 +160,9 @@ def _images(dataset, loaded):
     """The images to score: to test on, or those that all runs held out."""
     place = _DATA_DIR.value, _DOWNLOAD.value
     if _SPLIT.value == "test":
-        return data.load_test(dataset, _photographs(loaded), *place, **_given())
+        return data.load_test(
+            dataset, photographs_of(loaded, _given()), *place, **_given()
+        )
     configs = [one.record.config if one.record else {} for one in loaded]
     held_out = {(c.get("limit"), c.get("validation") or 0) for c in configs}
     limit, count = next(iter(held_out))
@@ -186,24 +188,6 @@ def _prepared(classifier, test):
 
     cut = inputs.cut_to(classifier, test.spec, _from_logits())
     return PlainClassifier(cut, _from_logits())
-
-
-def _photographs(loaded):
-    """How photographs are read: as the first run did, or as its model takes them."""
-    configs = [one.record.config for one in loaded if one.record]
-    for name in ("classes", "image_size", "eval_crop"):
-        values = [config.get(name) for config in configs]
-        if name not in _given() and any(value != values[0] for value in values):
-            told = [
-                f"{len(v)} classes" if name == "classes" and v else v for v in values
-            ]
-            raise ValueError(
-                f"The runs must share their {name} of photographs to be evaluated "
-                f"together. Received: {told}"
-            )
-    config = next(iter(configs), {})
-    side = (getattr(loaded[0].classifier, "input_shape", None) or (None, None))[1]
-    return {"image_size": side} | config
 
 
 def _given():

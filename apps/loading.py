@@ -38,3 +38,27 @@ def load_all(runs, models):
     """
     named = [evaluation.classifiers.named(text) for text in models]
     return [*map(load, runs), *(load(path, name) for name, path in named)]
+
+
+def photographs_of(loaded, given):
+    """Returns how photographs are read: as the runs did, or as a model takes them.
+
+    Args:
+        loaded: List of what `load_all` gives.
+        given: Dict of what the flags say instead.
+
+    Raises:
+        ValueError: If the runs read them in different ways, or have other classes:
+            labels would mean something else to one of them.
+    """
+    configs = [one.record.config for one in loaded if one.record]
+    for name in ("classes", "image_size", "eval_crop"):
+        values = [config.get(name) for config in configs]
+        if name not in given and any(value != values[0] for value in values):
+            told = " and ".join(f"{value!r:.80}" for value in values)
+            raise ValueError(
+                f"Runs must share their {name} to be evaluated on the same "
+                f"photographs. Received: {told}"
+            )
+    side = (getattr(loaded[0].classifier, "input_shape", None) or (None, None))[1]
+    return {"image_size": side} | next(iter(configs), {})

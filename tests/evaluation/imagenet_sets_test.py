@@ -177,6 +177,17 @@ def test_sets_to_evaluate_are_not_trained_on(folder):
         opened(folder, "imagenet_r:1.0.0")
 
 
+@pytest.mark.parametrize("total", [200, 1000])
+def test_a_run_of_as_many_other_classes_is_refused(folder, total):
+    """Tiny ImageNet has 200 too: its outputs are not those of the set."""
+    with pytest.raises(ValueError, match="the 200 classes of the run, c"):
+        config = {"image_size": 8, "classes": [f"c{i}" for i in range(total)]}
+        data.load_test("imagenet_a", config, folder)
+    ids = list(imagenet.wordnet_ids("imagenet_a"))
+    config = {"image_size": 8, "classes": ids}
+    assert data.load_test("imagenet_a", config, folder).spec.classes == tuple(ids)
+
+
 def test_images_of_another_class_are_named(tmp_path):
     write(tmp_path, "imagenet_a", [6, 7])
     with pytest.raises(ValueError, match="200 classes alone. Received: 1 of others"):
