@@ -21,7 +21,7 @@ NFM = training.Config(
     seed=3,
 )
 # The quickest to compile of those that have convolutions and batch statistics.
-CONVOLUTIONS = dataclasses.replace(NFM, network="small_run:convolutional")
+CONVOLUTIONS = dataclasses.replace(NFM, network="small_run:convolutional", width=1.0)
 # On a CPU, PyTorch 2.13 with two threads does not repeat a network with convolutions:
 # of two undisturbed runs with the same images, draws and weights, the first step's
 # gradient of one kernel (1x1, strides 2) differs in its last bits.

@@ -47,8 +47,8 @@ def build(
         `keras.Model` from `(batch, *input_shape)` in [0, 1] to float32 logits.
 
     Raises:
-        ValueError: For an unknown name, a width that is not positive, or an option
-            that the builder refuses or does not have.
+        ValueError: For an unknown name, a width that is not positive, an option that
+            the builder refuses or does not have, or Keras' channels set to come first.
 
     Example:
 
@@ -56,6 +56,12 @@ def build(
     >>> model = build("applications/mobilenet_v2", (32, 32, 3), 10)
     """
     builder = _builder(name)
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "Networks take images with their channels last: "
+            "keras.config.set_image_data_format('channels_last'). "
+            f"Received: {keras.config.image_data_format()!r}"
+        )
     try:
         return builder(tuple(input_shape), num_classes, width=width, **options)
     except TypeError as error:

@@ -40,8 +40,8 @@ def vit_s16(
     Args:
         input_shape: `(height, width, channels)`, multiples of 16 pixels.
         num_classes: Number of logits.
-        width: Multiplies the dimension of 384, in steps of the 6 heads, and the hidden
-            units, four times as many.
+        width: Multiplies the dimension of 384, in steps of 2 for each of the 6 heads,
+            and the hidden units, four times as many.
         stochastic_depth: Rate at which the last block's branches are dropped, a sample
             at a time, in [0, 1); it grows linearly from 0 at the first.
         mean: Per-channel mean of the [0, 1] images; `None` for no normalisation.
@@ -63,7 +63,8 @@ def vit_s16(
     """
     check_patches(input_shape, PATCH)
     check_number("stochastic_depth", stochastic_depth, least=0, below=1)
-    size = HEADS * channels(width, SIZE // HEADS)
+    # Positions are sines and cosines of two coordinates: an even number a head.
+    size = 2 * HEADS * channels(width, SIZE // HEADS // 2)
     images = image_input(input_shape)
     x = NoisyFeatureMixup(name="site_0")(normalize(images, mean, std))
     x = layers.Conv2D(size, PATCH, PATCH, kernel_initializer=_GLOROT, name="patches")(x)

@@ -123,11 +123,14 @@ def activations(
         ]
         drawn = generator.permutation(min(sizes))[:count]
         units = sorted(drawn.tolist())
+    named = kind == "logits" and classes
+    if not units or (named and max(units) >= len(classes)):
+        known = f", of the {len(classes)} classes that have names" if named else ""
+        raise ValueError(f"`units` must be at least one{known}. Received: {units}")
     found = {
         name: activating.activating_images(one, start, units, kind=kind, **settings)
         for name, one in classifiers.items()
     }
-    named = kind == "logits" and classes
     heads = [classes[unit] if named else f"unit {unit}" for unit in units]
     figures.activations(
         {name: one.images for name, one in found.items()},
@@ -153,4 +156,9 @@ def _shape(classifiers, image_size):
             "The classifiers must take images of one known size; --image_size names "
             f"that of a model that takes any. Received: {sorted(map(str, shapes))}"
         )
-    return shapes.pop()
+    shape = shapes.pop()
+    if shape[-1] not in (1, 3):
+        raise ValueError(
+            f"A picture can be drawn of 1 or 3 channels. Received: images of {shape}"
+        )
+    return shape

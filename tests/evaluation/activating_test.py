@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import nfm_keras as nfm
 from nfm_keras.evaluation.adversaries import activating_images
 from nfm_keras.evaluation.adversaries.activating import units_of
 from nfm_keras.reports import pictures
@@ -88,3 +89,28 @@ def test_networks_stand_side_by_side_in_one_picture(tmp_path):
     models["other"] = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Dense(2)])
     with pytest.raises(ValueError, match="one known size.*Received"):
         pictures.activations(models, path)
+
+
+def test_what_cannot_be_drawn_is_said_before_the_ascent(monkeypatch, tmp_path):
+    def climbed(*args, **kwargs):
+        raise AssertionError("climbed")
+
+    monkeypatch.setattr(pictures.activating, "activating_images", climbed)
+    settings = {"kind": "logits", "classes": ("a", "b")}
+    for units in ([0, 2], []):
+        with pytest.raises(ValueError, match="at least one, of the 2 .*Received: "):
+            pictures.activations(
+                {"one": network()}, tmp_path / "x.png", units=units, **settings
+            )
+    image = keras.Input((4, 4, 2))
+    two = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image)))
+    with pytest.raises(ValueError, match="1 or 3 channels. Received: images of .4, 4"):
+        pictures.activations({"two": two}, tmp_path / "x.png", **settings)
+
+
+def test_features_of_a_model_that_trains_are_those_of_its_classifier():
+    image = keras.Input((4, 4, 1))
+    x = nfm.NoisyFeatureMixup(name="site")(keras.layers.Flatten()(image))
+    model = nfm.NFMModel(keras.Model(image, keras.layers.Dense(3)(x)))
+    features = units_of(model, "features").forward(GREY[None])
+    np.testing.assert_allclose(features, np.full((1, 16), 0.5))

@@ -366,3 +366,13 @@ def test_dropout_goes_on_where_it_was_saved(tmp_path):
 def test_bad_networks_are_refused(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         nfm.networks.build(*arguments, **options)
+
+
+def test_channels_first_is_refused_whatever_the_network():
+    """Its rows would be taken for channels."""
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match="channels last.*Received: 'channels_fir"):
+            nfm.networks.build("small_resnet", (8, 8, 1), 10)
+    finally:
+        keras.config.set_image_data_format("channels_last")

@@ -48,7 +48,7 @@ def weights(folder):
 
 
 SETTINGS = {
-    "convolutions": {"network": CONVOLUTIONS.network, "depth": None},
+    "convolutions": {"network": CONVOLUTIONS.network, "width": 1.0, "depth": None},
     "skipping": {"on_nan": "skip", "noise_schedule": "rise", "steps_per_execution": 2}
     | {"depth": 1},
     "float16": {"scheme": "noisy_mixup", "precision": "mixed_float16", "ema": True},

@@ -11,6 +11,7 @@ from nfm_keras.attacks.balls import into_ball
 from nfm_keras.backend.ascent import checked, picked, steepest
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.backend.gradients import value_and_grad
+from nfm_keras.backend.inner import classifier_of
 from nfm_keras.backend.keras_private import graph_of, source
 from nfm_keras.checks import check_count, check_number, unknown
 
@@ -108,7 +109,7 @@ def units_of(classifier: Any, kind: str) -> PlainClassifier:
         raise unknown("kind", kind, KINDS)
     if kind == "logits":
         return PlainClassifier(classifier)
-    graph = graph_of(classifier)
+    graph = graph_of(classifier_of(classifier))
     layer, inputs = source(graph.outputs[0]) if graph is not None else (None, [])
     while inputs and not isinstance(layer, keras.layers.Dense):
         weights = layer.weights if isinstance(layer, keras.Layer) else []
