@@ -118,7 +118,7 @@ def test_images_too_small_for_a_network_are_refused(name, side, message):
 @pytest.mark.parametrize("width", [0.05, 0.3])
 def test_any_width_leaves_room_for_positions_in_every_head(width, monkeypatch):
     monkeypatch.setattr(plain_vit, "DEPTH", 4)
-    model = plain_vit.vit_s16((16, 16, 3), 5, width=width)
-    assert model(normal((1, 16, 16, 3))).shape == (1, 5)
+    model = plain_vit.vit_s16((32, 16, 3), 5, width=width)
+    assert model(normal((1, 32, 16, 3))).shape == (1, 5)
     size = model.get_layer("patches").filters
     assert size % 12 == 0 and abs(size - 384 * width) <= 6
