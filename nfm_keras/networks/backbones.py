@@ -180,7 +180,23 @@ def _keras_cv(name, input_shape):
         include_rescaling=False, input_shape=input_shape, **settings
     )
     levels = sorted(model.pyramid_level_inputs.items())
-    return model, "unit", [place for _, place in levels[:-1]]
+    return _without_lambdas(model), "unit", [place for _, place in levels[:-1]]
+
+
+def _without_lambdas(model):
+    """The same network without `Lambda` layers, which no file can safely hold.
+
+    keras-cv 0.9.0 has them in CSPDarkNet alone, for SiLU.
+    """
+
+    def clone(layer):
+        if isinstance(layer, keras.Sequential):
+            return _without_lambdas(layer)
+        if isinstance(layer, layers.Lambda):
+            return layers.Activation("silu", name=layer.name)
+        return layer
+
+    return keras.models.clone_model(model, clone_function=clone)
 
 
 def _keras_hub(name, input_shape):

@@ -5,7 +5,7 @@ import random
 import keras
 from keras import layers, ops
 
-from nfm_keras.backend import batch_norm, replicas
+from nfm_keras.backend import batch_norm, keras_private, replicas
 from nfm_keras.backend import random as nfm_random
 from nfm_keras.backend.convolutions import CHANNELS
 from nfm_keras.backend.inner import set_weights
@@ -124,8 +124,10 @@ def with_keras_layers(model):
     """
 
     def clone(layer):
-        if isinstance(layer, keras.Model):
+        if keras_private.graph_of(layer) is not None:
             return with_keras_layers(layer)
+        if isinstance(layer, keras.Model):  # of a class of its own, which has no graph
+            return layer
         kind = _KERAS_LAYERS.get(type(layer), type(layer))
         return kind.from_config(layer.get_config())
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from nfm_keras.backend import heads, unit_range
+from nfm_keras.backend import heads, keras_private, unit_range
 from nfm_keras.checks import unknown
 from nfm_keras.imported import imported, is_imported
 from nfm_keras.networks import backbones, name_table
@@ -102,6 +102,13 @@ def _own(name, input_shape, num_classes, **options):
         raise ValueError(
             f"{name!r} must return a keras.Model with {num_classes} logits. "
             f"Received: {getattr(model, 'output_shape', type(model).__name__)}"
+        )
+    nested = keras_private.nested_layers(model)
+    held = [layer.name for layer in nested if isinstance(layer, keras.layers.Lambda)]
+    if held:
+        raise ValueError(
+            f"{name!r} must return a network without Lambda layers, which no file can "
+            f"hold: register a layer instead. Received: {', '.join(held)}"
         )
     kind = heads.head(model)
     if kind:

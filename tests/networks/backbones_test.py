@@ -10,8 +10,10 @@ import nfm_keras as nfm
 from nfm_keras import networks
 from nfm_keras.backend.unit_range import unit_range
 from nfm_keras.mixing.places import Places
+from nfm_keras.mixing.sites import remove_sites
 from nfm_keras.networks import backbones
 from nfm_keras.networks.backbone_tables import APPLICATIONS, KERAS_CV
+from nfm_keras.networks.blocks import with_keras_layers
 
 
 def random_graph(seed):
@@ -151,3 +153,25 @@ def test_kept_figures_are_those_of_the_networks(row):
     if BACKEND != "tensorflow":
         pytest.skip("the networks are the same on all backends")
     assert networks.network_figures(row.name) == row
+
+
+# Of layers of keras-cv that come back from a file; their weights do as well.
+@pytest.mark.filterwarnings("ignore:`build.*called on layer 'dark:UserWarning")
+def test_csp_darknet_can_be_saved_and_is_that_of_its_package(tmp_path, monkeypatch):
+    """Its Lambdas are SiLUs, which a file can hold."""
+    keras_cv = pytest.importorskip("keras_cv")
+    small = {"stackwise_channels": (8, 8, 8, 8), "stackwise_depth": (1, 1, 1, 1)}
+    monkeypatch.setattr(
+        backbones, "KERAS_CV", {"csp_darknet_tiny": ("CSPDarkNetBackbone", small)}
+    )
+    model = networks.build("keras_cv/csp_darknet_tiny", (32, 32, 3), 5)
+    theirs = keras_cv.models.CSPDarkNetBackbone(
+        include_rescaling=False, input_shape=(32, 32, 3), **small
+    )
+    inner = remove_sites(model.get_layer("backbone"))
+    theirs.set_weights(inner.get_weights())
+    images = np.random.default_rng(0).random((2, 32, 32, 3), "float32")
+    np.testing.assert_allclose(inner(images), theirs(images), rtol=1e-5, atol=1e-6)
+    with_keras_layers(remove_sites(model)).save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again(images), model(images), rtol=1e-5, atol=1e-6)

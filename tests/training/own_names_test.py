@@ -43,12 +43,44 @@ def of_bytes(input_shape, num_classes):
     return keras.Model(images, keras.layers.Dense(num_classes)(x))
 
 
+def with_lambda(input_shape, num_classes):
+    images = keras.Input(input_shape)
+    x = keras.layers.Lambda(lambda x: 2 * x, name="twice")(images)
+    return keras.Model(
+        images, keras.layers.Dense(num_classes)(keras.layers.Flatten()(x))
+    )
+
+
 def normalized(input_shape, num_classes):
     images = keras.Input(input_shape)
     x = nfm.NoisyFeatureMixup(name="first")(images)
     x = keras.layers.Normalization(axis=-1, name="normalization")(x)
     x = keras.layers.Flatten()(x)
     return keras.Model(images, keras.layers.Dense(num_classes)(x))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Block(keras.Model):
+    """A model of a class of its own, which has no graph."""
+
+    def __init__(self, name="block"):
+        super().__init__(name=name)
+        self.dense = keras.layers.Dense(4)
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    def call(self, x):
+        return self.dense(x)
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+def subclassed(input_shape, num_classes):
+    images = keras.Input(input_shape)
+    x = nfm.NoisyFeatureMixup(name="first")(keras.layers.Flatten()(images))
+    return keras.Model(images, keras.layers.Dense(num_classes)(Block()(x)))
 
 
 def branches(input_shape, num_classes):
@@ -67,7 +99,15 @@ def branches(input_shape, num_classes):
 
 NETWORKS = {
     function.__name__: function
-    for function in (network, softmax, of_bytes, normalized, branches)
+    for function in (
+        network,
+        softmax,
+        of_bytes,
+        with_lambda,
+        subclassed,
+        normalized,
+        branches,
+    )
 }
 SETS = {
     "arrays": lambda: (pair(40), pair(10)),
@@ -157,6 +197,8 @@ def test_a_network_of_probabilities_or_of_bytes_is_refused():
     """Training gives it images in [0, 1] and takes logits."""
     with pytest.raises(ValueError, match="logits, .*Received: .* ends in a softmax"):
         networks.build("my_project:softmax", (8, 8, 1), 3)
+    with pytest.raises(ValueError, match="without Lambda layers, .*Received: twice"):
+        networks.build("my_project:with_lambda", (8, 8, 1), 3)
     with pytest.raises(ValueError, match=r"images in .0, 1.. Received: one of .0, 255"):
         networks.build("my_project:of_bytes", (8, 8, 1), 3)
 
@@ -169,7 +211,7 @@ def logits(network):
 
 
 @pytest.mark.backends
-@pytest.mark.parametrize("name", ["normalized", "branches"])
+@pytest.mark.parametrize("name", ["normalized", "branches", "subclassed"])
 def test_weights_of_a_classifier_are_those_of_its_network(name, tmp_path):
     """From each kind of file, and back into a network that is built again."""
     first, second, third, halves = (

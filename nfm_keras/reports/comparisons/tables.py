@@ -22,7 +22,8 @@ _CALIBRATION = {
 
 def summary(evaluations):
     """Rows of figures, a column a model; accuracy with its 95 % interval."""
-    scores = [named_scores(e, name_of(evaluations)) for e in evaluations]
+    by_name = name_of(evaluations)
+    scores = [named_scores(evaluation, by_name) for evaluation in evaluations]
     rows = [
         (name, [_accuracy(named.get(name)) for named in scores])
         for name in _headlines(evaluations)
@@ -157,8 +158,8 @@ def unpaired(evaluations):
     Returns:
         list of str, a sentence for each other model that has such rows.
     """
-    ours, *others = [named_scores(e, name_of(evaluations)) for e in evaluations]
-    told = []
+    by_name, told = name_of(evaluations), []
+    ours, *others = [named_scores(evaluation, by_name) for evaluation in evaluations]
     for evaluation, theirs in zip(evaluations[1:], others, strict=True):
         reasons = {}
         for name in _headlines(evaluations):
