@@ -214,7 +214,7 @@ class Config:
             level = getattr(self, name)
             if level in ("rise", "fall") and not any(scheme[s] for s in scaled):
                 raise ValueError(
-                    f"`{name}` scales {' and '.join(scaled)}, which are 0 in scheme "
+                    f"`{name}` scales {' and '.join(scaled)}, at 0 in scheme "
                     f"{self.scheme!r}. Received: {name}={level!r}"
                 )
 
