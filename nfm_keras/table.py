@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _ALIGNED = {"l": "---", "r": "---:"}
-_MARKDOWN = {"": "{}", "name": "{}", "aside": "*{}*", "code": "`{}`"}
+_MARKDOWN = {"": "{}", "aside": "*{}*", "code": "`{}`"}
 _LATEX = {
     "": "{}",
-    "name": "{}",
     "aside": r"\quad\emph{{{}}}",
     "code": r"\texttt{{{}}}",
 }
 
-# What Markdown takes for more than a letter; an underscore only at the end of a word.
-_MARKS = re.compile(r"[\\*`<\[\]]|\b_+|_+\b")
+# What Markdown takes for more than a letter. An underscore is one at the end of a word,
+# a bracket where a link could come of it: "[0.97, 1.06]" is none.
+_MARKS = re.compile(r"[\\*`]|<(?=[a-zA-Z/!?])|\](?=[(\[:])|\b_+|_+\b")
+_MARKS_OF_LINKS = re.compile(rf"{_MARKS.pattern}|[\[\]]")
 
 # What LaTeX reads as a command, and letters that a font of its own may lack.
 _LETTERS = str.maketrans(
@@ -49,9 +50,9 @@ class Text(NamedTuple):
     Attributes:
         text: str.
         link: str. A URL; CSV and LaTeX leave it out.
-        style: str. `""`; `"name"` for what somebody else chose, in which Markdown
-            sees no marks; `"code"`; or `"aside"` for what belongs to the row above: in
-            italics and, where the format can, indented. CSV leaves it out.
+        style: str. `""`; `"code"`; or `"aside"` for what belongs to the row above: in
+            italics and, where the format can, indented. CSV leaves it out. Markdown
+            sees no marks of its own in a text, but in code.
     """
 
     text: str
@@ -230,8 +231,9 @@ def _to_markdown(cell):
 
 def _markdown_text(part):
     text = part.text
-    if part.style == "name":
-        text = _MARKS.sub(lambda found: "".join(f"\\{mark}" for mark in found[0]), text)
+    if part.style != "code":
+        marks = _MARKS_OF_LINKS if part.link else _MARKS
+        text = marks.sub(lambda found: "".join(f"\\{mark}" for mark in found[0]), text)
     text = text.replace("|", "\\|").replace("\n", " ")
     text = _MARKDOWN[part.style].format(text)
     return f"[{text}]({part.link})" if part.link else text

@@ -30,14 +30,17 @@ def test_markdown_has_links_styles_and_escaped_bars():
 
 
 def test_a_name_has_no_marks_of_markdown():
-    names = "*a* [b](c) <d> `e`", "__f_g_ h", "i|j\\"
-    table = Table(["model"], [[Text(name, "x.json", "name")] for name in names])
-    assert table.to_markdown().splitlines()[2:] == [
-        r"| [\*a\* \[b\](c) \<d> \`e\`](x.json) |",
-        r"| [\_\_f_g\_ h](x.json) |",
-        r"| [i\|j\\](x.json) |",
+    names = "*a* [b](c) <d> `e`", "__f_g_ h", "i|j\\", "p < 0.1 [0.2, 3] a_b"
+    table = Table(names[:2], [[name, Text(name, "x.json")] for name in names])
+    assert table.to_markdown().splitlines() == [
+        r"| \*a\* [b\](c) \<d> \`e\` | \_\_f_g\_ h |",
+        "|---|---|",
+        r"| \*a\* [b\](c) \<d> \`e\` | [\*a\* \[b\](c) \<d> \`e\`](x.json) |",
+        r"| \_\_f_g\_ h | [\_\_f_g\_ h](x.json) |",
+        r"| i\|j\\ | [i\|j\\](x.json) |",
+        r"| p < 0.1 [0.2, 3] a_b | [p < 0.1 \[0.2, 3\] a_b](x.json) |",
     ]
-    assert table.to_csv().splitlines()[2] == names[1]
+    assert table.to_csv().splitlines()[2] == ",".join([names[1]] * 2)
 
 
 def test_csv_reads_back_with_all_digits():

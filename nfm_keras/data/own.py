@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from nfm_keras.data.images import as_images
+from nfm_keras.checks import check_count, check_number
+from nfm_keras.data.images import as_images, check_channels_last
 from nfm_keras.data.specs import SPECS, DatasetSpec, spec
 from nfm_keras.imported import imported, is_imported
 
@@ -37,7 +38,8 @@ def own_arrays(name: str) -> tuple[Arrays, Arrays, DatasetSpec]:
         name: `"module:function"`. The function takes nothing and returns
             `(train, test)` or `(train, test, spec)`: pairs of images, uint8 or
             multiples of 1/255 in [0, 1], `(n, height, width, channels)` or without
-            channels, and integer labels from 0 on; and a `DatasetSpec`. Without one,
+            channels, and integer labels from 0 on, of two classes at least; and a
+            `DatasetSpec`. Without one,
             mean and standard deviation are taken from the training images, classes
             have numbers for names, and nothing is cropped or mirrored.
 
@@ -57,11 +59,12 @@ def own_arrays(name: str) -> tuple[Arrays, Arrays, DatasetSpec]:
     known = (
         found[2] if len(found) == 3 else _described(name, train[0], train[1], test[1])
     )
-    expected = (known.shape, range(known.num_classes))
+    _check_spec(name, known)
     for images, labels in (train, test):
-        if images.shape[1:] != expected[0] or not set(labels) <= set(expected[1]):
+        out_of_range = not 0 <= labels.min() <= labels.max() < known.num_classes
+        if images.shape[1:] != tuple(known.shape) or out_of_range:
             raise ValueError(
-                f"{name!r} must return images of {expected[0]} and labels from 0 to "
+                f"{name!r} must return images of {known.shape} and labels from 0 to "
                 f"{known.num_classes - 1}. Received: images {images.shape}, labels "
                 f"from {labels.min()} to {labels.max()}"
             )
@@ -77,14 +80,44 @@ def _pair(name, pair):
     images, labels = np.asarray(pair[0]), np.asarray(pair[1])
     if images.ndim == 3:
         images = images[..., None]
+    check_channels_last(f"{name!r} must return", images)
     if labels.shape == (len(labels), 1):  # as keras.datasets has them
         labels = labels[:, 0]
-    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+    if (
+        not images.size
+        or labels.shape != (len(images),)
+        or not np.issubdtype(labels.dtype, np.integer)
+    ):
         raise ValueError(
-            f"{name!r} must return an integer label for each image. Received: "
-            f"{len(images)} images, labels {labels.dtype} {labels.shape}"
+            f"{name!r} must return images, and an integer label for each. Received: "
+            f"images {images.shape}, labels {labels.dtype} {labels.shape}"
         )
     return _bytes(name, images), labels.astype(np.int64)
+
+
+def _check_spec(name, known):
+    if not isinstance(known, DatasetSpec):
+        raise ValueError(
+            f"What {name!r} returns third must be a DatasetSpec. "
+            f"Received: {type(known).__name__}"
+        )
+    if known.num_classes < 2:
+        raise ValueError(
+            f"{name!r} must return images of two classes at least. "
+            f"Received: {known.classes}"
+        )
+    check_count("pad", known.pad, least=0)
+    for field, least, above in (("mean", 0, None), ("std", None, 0)):
+        values = getattr(known, field)
+        if np.shape(values) != tuple(known.shape)[-1:]:
+            raise ValueError(
+                f"{name!r} must return a `{field}` with a number for each channel. "
+                f"Received: {values!r}, for images of {known.shape}"
+            )
+        for value in values:
+            check_number(
+                f"{field} of images in [0, 1]", value, least=least, above=above, most=1
+            )
 
 
 def _bytes(name, images):

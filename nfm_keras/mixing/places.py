@@ -40,7 +40,6 @@ class Places:
         graph = keras_private.graph_of(model)
         self._numbers = itertools.count()
         self.inputs = tuple(next(self._numbers) for _ in graph.inputs)
-        self._alias = {"input": self.inputs}  # of names that no layer has
         self.calls = []
         self.outputs = self._lay_open(graph, "", self.inputs)
 
@@ -51,12 +50,13 @@ class Places:
             name: Path of a layer; of a site inside of a layer that is no model, the
                 path goes on.
         """
-        found = {call.name: call.outputs for call in self.calls}
-        while name not in found and name not in self._alias:
+        found = {"input": self.inputs}
+        found |= {call.name: call.outputs for call in self.calls}
+        while name not in found:
             name, cut, _ = name.rpartition("/")
             if not cut:
                 return ()
-        return found.get(name) or self._alias[name]
+        return found[name]
 
     def bypass(self, name):
         """Returns where features go around a place; None if all pass it.
@@ -131,8 +131,10 @@ class Places:
             if id(given[0]) in values:  # an input of the graph
                 results = (values[id(given[0])],)
             elif inner is not None and len(inner.inputs) == len(sources):
-                self._alias[f"{name}/input"] = sources
-                results = self._lay_open(inner, f"{name}/", sources)
+                # What goes in is a place of its own: others may take it as well.
+                entries = tuple(next(self._numbers) for _ in sources)
+                self.calls.append(Call(f"{name}/input", sources, entries, False))
+                results = self._lay_open(inner, f"{name}/", entries)
                 sources = results  # the calls inside say what those come from
             else:
                 if isinstance(operation, keras.layers.Bidirectional):

@@ -46,9 +46,8 @@ def backbone(
     """Builds a classifier from a backbone of another package, with sites.
 
     Its weights are random ones; those that its package publishes for ImageNet fit, and
-    find images in the range that they were trained with, but for EfficientNet's b0 to
-    b7, with which Keras scales images once more. A head follows: the mean over the
-    image, and a dense layer to the logits.
+    find images in the range that they were trained with (`--init_from`). A head
+    follows: the mean over the image, and a dense layer to the logits.
 
     Sites stand at the input and at the last layer of each resolution that all features
     pass, but for the lowest resolution, which the head takes: at the levels that

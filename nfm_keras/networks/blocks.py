@@ -3,6 +3,7 @@
 import random
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from nfm_keras.backend import batch_norm, keras_private, replicas
@@ -164,14 +165,21 @@ def normalize(x, mean, std):
 
     Args:
         x: Symbolic tensor `(batch, ..., channels)`.
-        mean: Per channel; `None` for no normalisation.
-        std: Their standard deviation.
+        mean, std: Per channel; both `None` for no normalisation.
 
     Returns:
         Symbolic tensor like `x`.
     """
-    if mean is None:
+    if mean is std is None:
         return x
+    for name, values, above in (("mean", mean, None), ("std", std, 0)):
+        if np.shape(values) != x.shape[-1:]:
+            raise ValueError(
+                f"`{name}` must have a number for each channel of {x.shape}, or both "
+                f"`mean` and `std` be None. Received: {name}={values!r}"
+            )
+        for value in values:
+            check_number(name, value, above=above)
     scale = [1 / s for s in std]
     offset = [-m / s for m, s in zip(mean, std)]
     return layers.Rescaling(scale, offset, dtype="float32", name="normalize")(x)

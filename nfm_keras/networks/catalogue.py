@@ -3,6 +3,7 @@
 import functools
 import importlib
 import inspect
+import numbers
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import keras
 
 from nfm_keras.backend import heads, keras_private, unit_range
-from nfm_keras.checks import unknown
+from nfm_keras.checks import check_count, is_number, unknown
 from nfm_keras.imported import imported, is_imported
 from nfm_keras.networks import backbones, name_table
 
@@ -47,8 +48,9 @@ def build(
         `keras.Model` from `(batch, *input_shape)` in [0, 1] to float32 logits.
 
     Raises:
-        ValueError: For an unknown name, a width that is not positive, an option that
-            the builder refuses or does not have, or Keras' channels set to come first.
+        ValueError: For an unknown name, a shape without a known number of channels,
+            classes or a width that are not positive, an option that the builder refuses
+            or does not have, or Keras' channels set to come first.
 
     Example:
 
@@ -62,14 +64,27 @@ def build(
             "keras.config.set_image_data_format('channels_last'). "
             f"Received: {keras.config.image_data_format()!r}"
         )
+    check_count("num_classes", num_classes)
     try:
-        return builder(tuple(input_shape), num_classes, width=width, **options)
+        return builder(_shape(input_shape), num_classes, width=width, **options)
     except TypeError as error:
         if "keyword argument" not in str(error):
             raise
         raise ValueError(
             f"Network '{name}' must have the options it is given. Received: {error}"
         ) from None
+
+
+def _shape(input_shape):
+    sides = input_shape if isinstance(input_shape, (tuple, list)) else ()
+    known = [side for side in sides[:-1] if side is not None] + [*sides[-1:]]
+    if not known or not all(is_number(s, numbers.Integral) and s > 0 for s in known):
+        raise ValueError(
+            "`input_shape` must be the shape of one sample, (height, width, channels) "
+            "or (features,), of positive integers; sides of an image may be None. "
+            f"Received: {input_shape!r}"
+        )
+    return tuple(input_shape)
 
 
 def _builder(name):

@@ -52,7 +52,7 @@ figcaption { font-size: 0.8em; line-height: 1.25; white-space: pre-line; }
 _WIDE = 40
 """Letters that a picture may be wide and still shrink to the width of a phone."""
 
-_TAGS = {"": "span", "name": "span", "aside": "em", "code": "code"}
+_TAGS = {"": "span", "aside": "em", "code": "code"}
 
 
 def start(title):

@@ -97,7 +97,8 @@ def activations(
         classifiers: dict from name to Keras model or, for logits, any callable.
         path: PNG, PDF or SVG file to write.
         kind: `"features"` or `"logits"`.
-        units: list of int; None for `count` drawn at random of those that all have.
+        units: list of int; None for `count` drawn at random of those that all have,
+            and that have a gradient at the start in all.
         count: int.
         image_size: int, the side of images of classifiers that take any.
         seed: int, of the first image, grey with noise of deviation 0.1, and the units.
@@ -121,8 +122,8 @@ def activations(
             int(activating.units_of(one, kind).forward(start[None]).shape[-1])
             for one in classifiers.values()
         ]
-        drawn = generator.permutation(min(sizes))[:count]
-        units = sorted(drawn.tolist())
+        order = generator.permutation(min(sizes)).tolist()
+        units = sorted(_with_a_gradient(classifiers, start, order, count, kind))
     named = kind == "logits" and classes
     if not units or (named and max(units) >= len(classes)):
         known = f", of the {len(classes)} classes that have names" if named else ""
@@ -144,11 +145,30 @@ def activations(
     return found
 
 
+def _with_a_gradient(classifiers, start, order, count, kind):
+    """The first units of an order that can be activated in all classifiers."""
+    units = []
+    for first in range(0, len(order), count):
+        some = order[first : first + count]
+        for one in classifiers.values():
+            known = activating.with_a_gradient(one, start, some, kind)
+            some = [unit for unit in some if unit in known]
+        units += some
+        if len(units) >= count:
+            break
+    return units[:count] or order[:count]  # whose error says what is wrong with them
+
+
 def _shape(classifiers, image_size):
     """The shape of an image that all classifiers take."""
     shapes = set()
     for one in classifiers.values():
         shape = tuple(getattr(one, "input_shape", None) or (None,) * 4)[1:]
+        if len(shape) != 3:
+            raise ValueError(
+                "The classifiers must take one input, images of (height, width, "
+                f"channels). Received: {one.input_shape}"
+            )
         sides = [image_size if side is None else side for side in shape[:2]]
         shapes.add((*sides, shape[2] or 3))
     if len(shapes) != 1 or None in next(iter(shapes)):

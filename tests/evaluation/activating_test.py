@@ -91,6 +91,20 @@ def test_networks_stand_side_by_side_in_one_picture(tmp_path):
         pictures.activations(models, path)
 
 
+def test_units_are_drawn_of_those_that_have_a_gradient_in_all_networks(tmp_path):
+    weights = np.ones((16, 5), "float32")
+    models = {}
+    for name, dead in (("one", [0, 3]), ("two", [4])):
+        models[name] = network(np.where(np.isin(np.arange(5), dead), 0, weights))
+    found = pictures.activations(models, tmp_path / "x.png", count=5, steps=2)
+    assert all(
+        len(one.after) == 2 and (one.after > one.before).all() for one in found.values()
+    )
+    models = {"dead": network(0 * weights)}
+    with pytest.raises(ValueError, match=r"finite gradient.*Received: none at unit"):
+        pictures.activations(models, tmp_path / "x.png", count=2, steps=2)
+
+
 def test_what_cannot_be_drawn_is_said_before_the_ascent(monkeypatch, tmp_path):
     def climbed(*args, **kwargs):
         raise AssertionError("climbed")

@@ -196,6 +196,8 @@ PLACES = {
     "sum within": (within, "inner/sum", None),
     "past a model": (skip_past_a_model, "m/d", ("'sum'", "sum")),
     "the model passed": (skip_past_a_model, "m", ("'sum'", "sum")),
+    "into a model passed": (skip_past_a_model, "m/input", ("'sum'", "sum")),
+    "into a model": (within, "inner/input", None),
     "one of two outputs": (two_outputs, "deep", ("the outputs", "shared")),
     "both outputs": (two_outputs, "shared", None),
     "one of two inputs": (two_inputs, "of_a", None),

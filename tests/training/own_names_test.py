@@ -120,6 +120,19 @@ SETS = {
     "floats": lambda: ((np.full((4, 8, 8), 0.3), np.arange(4)), pair(4)),
     "labels": lambda: ((pair(4)[0], np.ones(3, int)), pair(4)),
     "shapes": lambda: (pair(4), pair(4, shape=(9, 8))),
+    "none_to_test": lambda: (pair(4), pair(0)),
+    "one_class": lambda: ((pair(4)[0], np.zeros(4, int)),) * 2,
+    "channels_first": lambda: (pair(4, shape=(3, 8, 8)),) * 2,
+    "other_channels": lambda: (
+        pair(4),
+        pair(4),
+        data.DatasetSpec("mine", (8, 8, 1), ("a", "b", "c"), (0.5,) * 3, (0.2,) * 3),
+    ),
+    "of_bytes_": lambda: (
+        pair(4),
+        pair(4),
+        data.DatasetSpec("mine", (8, 8, 1), ("a", "b", "c"), (127.0,), (60.0,)),
+    ),
     "number": 3,
 }
 
@@ -172,8 +185,13 @@ def test_what_is_not_said_of_a_set_is_measured():
         ("my_project:number", "is a int"),
         ("my_project:one", "pairs of images and labels"),
         ("my_project:floats", "8 bits"),
-        ("my_project:labels", "a integer label|integer label for each image"),
+        ("my_project:labels", "an integer label for each"),
         ("my_project:shapes", r"images of \(8, 8, 1\)"),
+        ("my_project:none_to_test", r"Received: images \(0, 8, 8, 1\)"),
+        ("my_project:one_class", "two classes"),
+        ("my_project:channels_first", "channels first"),
+        ("my_project:other_channels", "`mean` with a number for each channel"),
+        ("my_project:of_bytes_", "mean of images in .0, 1."),
     ],
 )
 def test_a_set_that_is_none_is_refused(name, words):

@@ -99,6 +99,22 @@ def activating_images(
     return Activating(ops.convert_to_numpy(points), before, after)
 
 
+def with_a_gradient(
+    classifier: Any, start: np.ndarray, units: Sequence[int], kind: str
+) -> list[int]:
+    """Returns those units that have a way up from an image: a finite gradient, not 0.
+
+    Args:
+        classifier, start, units, kind: As in `activating_images`.
+    """
+    model = units_of(classifier, kind)
+    points = np.repeat(np.asarray(start, "float32")[None], len(units), axis=0)
+    climb = model.compiled(_climb)
+    _, _, health = climb(points, points, np.asarray(units, "int32"), 0.0, 1.0)
+    healthy = ops.convert_to_numpy(health) == 1
+    return [unit for unit, fine in zip(units, healthy, strict=True) if fine]
+
+
 def units_of(classifier: Any, kind: str) -> PlainClassifier:
     """Returns a compiled function from images to the units of a kind.
 
@@ -116,10 +132,11 @@ def units_of(classifier: Any, kind: str) -> PlainClassifier:
         if len(inputs) > 1 or weights:
             break
         layer, inputs = source(inputs[0])
-    if not isinstance(layer, keras.layers.Dense):
+    if not isinstance(layer, keras.layers.Dense) or len(inputs[0].shape) != 2:
         raise ValueError(
-            "Features are what the last dense layer of a graph of layers takes; a "
-            "classifier without one has logits alone (--of=logits, kind='logits'). "
+            "Features are the vector that the last dense layer of a graph of layers "
+            "takes; a classifier without one has logits alone (--of=logits, "
+            "kind='logits'). "
             f"Received: {type(classifier).__name__}"
         )
     return PlainClassifier(keras.Model(graph.inputs, inputs[0]), from_logits=True)

@@ -178,7 +178,7 @@ def _table(entries):
     for rank, entry in enumerate(entries):
         above = entries[rank - 1] if rank else None
         cells = [_cell(entry, above, name) for name in columns]
-        rows.append([rank + 1, Text(entry.name, entry.link, "name"), *cells])
+        rows.append([rank + 1, Text(entry.name, entry.link), *cells])
     return Table(["", "model", *columns], rows)
 
 

@@ -1,5 +1,6 @@
 """Files of weights: those that a run starts from, and the classifier it leaves."""
 
+import contextlib
 import dataclasses
 import pathlib
 import sys
@@ -7,10 +8,12 @@ import warnings
 import zipfile
 import zlib
 
+import h5py
 import keras
 import numpy as np
 
 from nfm_keras import records
+from nfm_keras.backend import keras_private
 from nfm_keras.backend.inner import finalize, set_weights
 from nfm_keras.mixing.sites import plain, remove_sites
 from nfm_keras.networks.blocks import with_keras_layers
@@ -31,6 +34,10 @@ def initialise(network: keras.Model, path: StrPath) -> None:
             `weights_float16.npz` beside a record; or a `.h5` of a backbone without its
             head, as `keras.applications` publishes them. Where it has no last layer,
             or one for other classes, the network's own stays new, and a line says so.
+
+    The weights published for EfficientNet's b0 to b7 hold a standard deviation where
+    Keras' layer takes a variance, and Keras scales images once more with them. Here
+    the variance is put right, and the features are those that Keras computes.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -62,6 +69,7 @@ def initialise(network: keras.Model, path: StrPath) -> None:
     for variable, weight in zip(variables, weights):
         if tuple(variable.shape) == weight.shape:
             variable.assign(weight)
+    _square_published_deviations(network)
     finalize(network)
     if told:
         print(f"The last layer keeps its first weights: {told}.", file=sys.stderr)
@@ -116,19 +124,79 @@ def save_classifier(config: Config, weights: list, path: StrPath) -> None:
 
 
 def _weights_of_h5(network, path):
-    plain = with_keras_layers(network)
+    copy = with_keras_layers(network)
     try:
-        with warnings.catch_warnings():
-            # Keras only warns of a layer that the file does not have.
-            warnings.simplefilter("error")
-            plain.load_weights(path)
+        _load(copy, path)
+        return copy.get_weights()
     except (ValueError, OSError, KeyError, UserWarning) as error:
+        for classes in _counts_of_classes(_last_layer(copy), path):
+            other = _with_classes(copy, _last_layer(copy), classes)
+            with contextlib.suppress(ValueError, OSError, KeyError, UserWarning):
+                _load(other, path)
+                return other.get_weights()
         raise ValueError(
             f"{path} does not hold the weights of this network's classifier, as "
             "save_weights leaves them (a checkpoint holds more: take the run's "
             f"classifier.keras). Received: {_shortened(error)}"
         ) from None
-    return plain.get_weights()
+
+
+def _load(network, path):
+    with warnings.catch_warnings():
+        # Keras only warns of a layer that the file does not have.
+        warnings.simplefilter("error")
+        network.load_weights(path)
+
+
+def _counts_of_classes(head, path):
+    """How many classes a last layer in a file may have, after the shapes in it."""
+    if not isinstance(head, keras.layers.Dense):
+        return []
+    shapes = set()
+    with contextlib.suppress(OSError), h5py.File(path) as file:
+        file.visititems(lambda _, item: shapes.add(getattr(item, "shape", ())))
+    inputs, own = head.kernel.shape
+    counts = {shape[1] for shape in shapes if len(shape) == 2 and shape[0] == inputs}
+    return sorted(counts - {own})
+
+
+def _with_classes(model, head, classes):
+    """A copy of a model, with new weights, whose last layer has other classes."""
+
+    def clone(layer):
+        if keras_private.graph_of(layer) is not None:
+            return _with_classes(layer, head, classes)
+        if isinstance(layer, keras.Model):  # of a class of its own, which has no graph
+            return layer
+        units = {"units": classes} if layer is head else {}
+        return type(layer).from_config(layer.get_config() | units)
+
+    return keras.models.clone_model(model, clone_function=clone)
+
+
+def _last_layer(network):
+    """The last layer of a graph that has weights, in a nested model where it is one."""
+    last = [layer for layer in network.layers if layer.weights][-1]
+    return last if keras_private.graph_of(last) is None else _last_layer(last)
+
+
+def _square_published_deviations(network):
+    """Has EfficientNet divide by the deviations that were published as variances."""
+    inner = keras_private.nested_layers(network)
+    scales = [
+        layer.scale for layer in inner if isinstance(layer, keras.layers.Rescaling)
+    ]
+    if any(np.shape(scale) == (3,) for scale in scales):
+        return  # the graph has the layer that Keras puts it right with
+    for layer in inner:
+        if isinstance(layer, keras.layers.Normalization) and layer.weights:
+            variance = keras.ops.convert_to_numpy(layer.adapt_variance)
+            if variance.shape == (3,) and np.allclose(variance, _DEVIATIONS):
+                layer.adapt_variance.assign(np.square(_DEVIATIONS))
+
+
+_DEVIATIONS = (0.229, 0.224, 0.225)
+"""Of ImageNet's channels. Images in [0, 1] have variances of 0.25 at most."""
 
 
 def _shortened(error):
@@ -154,16 +222,17 @@ def _fitting(network, weights, path):
     expected = [tuple(variable.shape) for variable in network.weights]
     if expected == received:
         return network.weights, ""
-    head = {id(variable) for variable in network.layers[-1].weights}
+    head = {id(variable) for variable in _last_layer(network).weights}
     in_head = [id(variable) in head for variable in network.weights]
     if len(expected) == len(received) and all(
         wanted == given or (new and wanted[:-1] == given[:-1])
         for wanted, given, new in zip(expected, received, in_head)
     ):
         return network.weights, f"{path} has {received[-1][-1]} classes"
-    for layer in network.layers:
-        if [tuple(v.shape) for v in layer.weights] == received:
-            return layer.weights, f"{path} has none"
+    rest = [v for v in network.weights if id(v) not in head]
+    for variables in (rest, *(layer.weights for layer in network.layers)):
+        if [tuple(variable.shape) for variable in variables] == received:
+            return variables, f"{path} has none"
     raise ValueError(
         f"{path} has the weights of another network. "
         f"{_first_difference(network, expected, received)}"

@@ -7,6 +7,7 @@ import keras
 from nfm_keras.backend import keras_private
 from nfm_keras.checks import did_you_mean
 from nfm_keras.mixing.layer import NoisyFeatureMixup
+from nfm_keras.mixing.sites import site_layers
 
 
 def freeze(network: keras.Model, prefixes: Sequence[str]) -> None:
@@ -29,7 +30,7 @@ def freeze(network: keras.Model, prefixes: Sequence[str]) -> None:
     >>> [variable.path for variable in network.trainable_variables]
     ['logits/kernel', 'logits/bias']
     """
-    known = {path: layer for path, layer in _in_order(network) if layer.weights}
+    known = {path: layer for path, layer, own in _in_order(network) if own}
     for prefix in prefixes:
         frozen = [layer for path, layer in known.items() if path.startswith(prefix)]
         if not frozen:
@@ -51,7 +52,8 @@ def rate_factors(network: keras.Model, decay: float) -> dict[int, float]:
     """Returns what the learning rate of each variable is multiplied by.
 
     The last layer has 1, what stands between the last site and it `decay`, what
-    stands between the last two sites `decay**2`, and so on to the input.
+    stands between the last two sites `decay**2`, and so on to the input. Of a layer
+    that holds sites, all variables count as before these.
 
     Args:
         network: Functional model with sites.
@@ -64,23 +66,34 @@ def rate_factors(network: keras.Model, decay: float) -> dict[int, float]:
         Layer-wise rates, [Clark et al., 2020](https://arxiv.org/abs/2003.10555), here
         with a network's stages in the place of its layers.
     """
-    stages, stage = [], 0
-    for _, layer in _in_order(network):
-        stage += isinstance(layer, NoisyFeatureMixup)
-        if layer.trainable_variables:
-            stages.append((layer, stage))
-    factors = {
-        id(variable): decay ** (stage + 1 - passed)
-        for layer, passed in stages[:-1]
-        for variable in layer.trainable_variables
+    stages, passed = [], 0
+    for path, layer, own in _in_order(network):
+        if own:
+            stages.append((own, passed))
+        if isinstance(layer, NoisyFeatureMixup):
+            passed += 1
+        elif not path.endswith("/"):  # those in a graph have been counted there
+            passed += len(site_layers(layer))
+    return {
+        id(variable): decay ** (passed + 1 - before)
+        for own, before in stages[:-1]
+        for variable in own
     }
-    return factors
 
 
-def _in_order(model, prefix="") -> Iterator[tuple[str, keras.Layer]]:
-    """Paths and layers of a graph and of those nested in it, from input to output."""
+def _in_order(model, prefix="") -> Iterator[tuple[str, keras.Layer, list]]:
+    """Paths, layers and their own variables, in graphs within too, input to output.
+
+    A nested model comes after its layers, with the variables that none of these has.
+    """
     for layer in model.layers:
+        path = prefix + layer.name
         if keras_private.graph_of(layer) is None:
-            yield prefix + layer.name, layer
+            yield path, layer, layer.weights
         else:
-            yield from _in_order(layer, f"{prefix}{layer.name}/")
+            inner = set()
+            for one in _in_order(layer, f"{path}/"):
+                inner |= {id(variable) for variable in one[2]}
+                yield one
+            rest = [v for v in layer.weights if id(v) not in inner]
+            yield f"{path}/", layer, rest
