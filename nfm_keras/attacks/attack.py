@@ -110,6 +110,7 @@ class Attack:
                 probabilities instead of logits, or something else than
                 `(batch, classes)`, or if no image has a gradient to follow.
         """
+        check_count("batch_size", batch_size)
         given = prepared(classifier, images, labels, indices, from_logits)
         result, watch = self.attacked(given, seed, batch_size)
         told = watch.tell(self.id, result.success)
@@ -142,6 +143,11 @@ def prepared(
     images = as_images(images)
     labels = check_labels(labels, len(images))
     indices = np.arange(len(images)) if indices is None else np.asarray(indices)
+    if indices.shape != (len(images),):
+        raise ValueError(
+            f"`indices` must be one for each of the {len(images)} images. "
+            f"Received: shape {indices.shape}"
+        )
     return PlainClassifier(classifier, from_logits), images, labels, indices
 
 

@@ -73,6 +73,20 @@ class Watch:
         # An image may stand there several times.
         np.logical_or.at(self.met[doubt], where, met)
 
+    @classmethod
+    def of_all(cls, n, parts):
+        """Returns one `Watch` of a set that was attacked in parts, or again and again.
+
+        Args:
+            n: int, how many images the set has.
+            parts: list of `(where, Watch)`: which images, a slice or their indices.
+        """
+        first = parts[0][1]
+        watch = cls(n, first.from_logits, first.cross_entropy)
+        for where, part in parts:
+            watch.join(where, part)
+        return watch
+
     def join(self, where, other):
         """Takes over what a `Watch` of some of the images saw."""
         for name, met in other.met.items():

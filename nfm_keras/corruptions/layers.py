@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from nfm_keras.backend.host import call_from_tensorflow, call_host
-from nfm_keras.checks import check_number
+from nfm_keras.checks import check_count, check_number
 from nfm_keras.corruptions.constants import SEVERITIES, STANDARD
 from nfm_keras.corruptions.corruption import Corruption
 from nfm_keras.data.images import image_generators
@@ -125,6 +125,7 @@ class RandomCorruption(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self._corruptions = _corruptions(kinds, severities)
         check_number("rate", rate, least=0, most=1)
+        check_count("seed", seed, least=0)
         self.kinds, self.severities = tuple(kinds), tuple(severities)
         self.rate, self.seed = float(rate), int(seed)
         # Not a `SeedGenerator`, whose state is not saved with the model.
@@ -198,7 +199,8 @@ def _same_range(corruption, images, indices, seed):
 
 
 def _corruptions(kinds, severities):
-    if isinstance(kinds, str) or not len(kinds) or not len(severities):
+    lists = isinstance(kinds, Sequence) and isinstance(severities, Sequence)
+    if not lists or isinstance(kinds, str) or not len(kinds) or not len(severities):
         raise ValueError(
             "`kinds` and `severities` must be lists with at least one element. "
             f"Received: kinds={kinds!r}, severities={severities!r}"

@@ -1,11 +1,17 @@
 """The stream of training batches in NumPy, for backends without TensorFlow."""
 
+import functools
+import itertools
+
 import keras
 import numpy as np
 
 
 class EndlessBatches(keras.utils.PyDataset):
     """Batches that `fit` takes by number, or that a loop takes one after another.
+
+    Numbers count from where the stream begins and have no end: `fit` permutes those of
+    a set of known length by default, and asks for some of them twice.
 
     Args:
         plan: What says `epoch` and `step`, where the stream begins.
@@ -15,33 +21,20 @@ class EndlessBatches(keras.utils.PyDataset):
     def __init__(self, plan, steps):
         super().__init__()
         self.plan, self.steps = plan, steps
-        self.epoch, self.first = plan.epoch, plan.step
-        self.ended = False
 
-    def __len__(self):
-        return self.steps - self.first
+    @property
+    def num_batches(self):
+        return None  # `steps_per_epoch` of `fit` says how many make an epoch
 
-    def __getitem__(self, step):
-        step += self.first
-        self.ended = step == self.steps - 1
-        return self.batch(step)
+    def __getitem__(self, number):
+        number += self.plan.epoch * self.steps + self.plan.step
+        return self.batch(*divmod(number, self.steps))
 
     def __iter__(self):
-        while True:
-            yield from (self[step] for step in range(len(self)))
-            self.on_epoch_end()
+        return map(self.__getitem__, itertools.count())
 
-    def on_epoch_end(self):
-        # Keras calls this before the first epoch too.
-        if self.ended:
-            self.ended, self.epoch, self.first = False, self.epoch + 1, 0
-            self.begin_epoch()
-
-    def begin_epoch(self):
-        """Called with the number of each epoch but the first in `self.epoch`."""
-
-    def batch(self, step):
-        """Returns the images and labels of a step of the epoch `self.epoch`."""
+    def batch(self, epoch, step):
+        """Returns the images and labels of a step of an epoch."""
         raise NotImplementedError
 
 
@@ -54,24 +47,25 @@ class Stream(EndlessBatches):
 
     def __init__(self, plan):
         super().__init__(plan, plan.steps)
-        self.begin_epoch()
+        self._order = functools.lru_cache(1)(self._permuted)
 
-    def batch(self, step):
+    def batch(self, epoch, step):
         plan = self.plan
-        index = self.order[step * plan.batch_size : (step + 1) * plan.batch_size]
-        rng = np.random.default_rng((plan.seed, 1, self.epoch, step))
+        first = step * plan.batch_size
+        index = self._order(epoch)[first : first + plan.batch_size]
+        rng = np.random.default_rng((plan.seed, 1, epoch, step))
         dy, dx = rng.integers(0, 2 * plan.pad + 1, (2, len(index), 1))
         mirror = rng.integers(0, 1 + plan.flip, (len(index), 1))
         # All rows are drawn, so that a row does not depend on the part.
         index, dy, dx, mirror = (rows[plan.part] for rows in (index, dy, dx, mirror))
         images = self._crops(index, dy, dx, mirror)
         if plan.vary is not None:
-            images = plan.vary(images, self.epoch, index)
+            images = plan.vary(images, epoch, index)
         return images, plan.labels[index]
 
-    def begin_epoch(self):
-        rng = np.random.default_rng((self.plan.seed, 0, self.epoch))
-        self.order = rng.permutation(len(self.plan.images))
+    def _permuted(self, epoch):
+        rng = np.random.default_rng((self.plan.seed, 0, epoch))
+        return rng.permutation(len(self.plan.images))
 
     def _crops(self, index, dy, dx, mirror):
         images, pad = self.plan.images, self.plan.pad

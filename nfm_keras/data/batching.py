@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from nfm_keras.checks import check_count
 from nfm_keras.data import array_stream, augmentation, policies, tensorflow_stream
 from nfm_keras.data.loading import Split
 from nfm_keras.data.photographs import array_batches, training_batches
@@ -79,7 +80,7 @@ def batches(
 
     Returns:
         `tf.data.Dataset` on the TensorFlow backend, else a
-        `keras.utils.PyDataset` that needs no TensorFlow. Pass
+        `keras.utils.PyDataset` without an end that needs no TensorFlow. Pass
         `steps_per_epoch(...)` to `fit` with it.
 
     Raises:
@@ -154,6 +155,7 @@ def steps_per_epoch(
     Raises:
         ValueError: If that is none.
     """
+    check_count("batch_size", batch_size)
     whole, rest = divmod(len(split.images), batch_size)
     drop_last = drop_last or isinstance(split.images, Photographs)
     steps = whole + bool(rest and not drop_last)

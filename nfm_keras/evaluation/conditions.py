@@ -8,6 +8,8 @@ import math
 import numpy as np
 
 from nfm_keras.attacks import progress
+from nfm_keras.attacks.attack import prepared
+from nfm_keras.attacks.watch import Watch
 from nfm_keras.data.labels import hits
 from nfm_keras.evaluation import calibration
 from nfm_keras.evaluation.store import revisions
@@ -207,24 +209,27 @@ class Attacked(Condition):
         values = math.prod(subject.images.shape[1:])
         part = max(subject.batch_size, MOST_FLOATS // values)
         right = np.zeros(len(labels), bool)
-        stages, warnings = collections.Counter(), collections.Counter()
+        stages, watches = collections.Counter(), []
         for first in range(0, len(labels), part):
             at = slice(first, min(first + part, len(labels)))
             with progress.part(at.start / len(labels), at.stop / len(labels)):
-                result = self.perturbation(
+                given = prepared(
                     subject.classifier,
                     subject.images[at],
                     labels[at],
-                    seed=subject.seed,
-                    batch_size=subject.batch_size,
-                    indices=np.arange(at.start, at.stop),
+                    np.arange(at.start, at.stop),
+                )
+                result, watch = self.perturbation.attacked(
+                    given, subject.seed, subject.batch_size
                 )
             if subject.saved:
                 subject.saved.put(self.id, len(labels), at, result.images)
             right[at] = ~result.success
             stages.update(result.stages)
-            warnings.update(result.warnings)
-        return right, {"stages": dict(stages), "warnings": dict(warnings)}
+            watches.append((at, watch))
+        # Of all images together: what is doubtful does not depend on the parts.
+        warnings = Watch.of_all(len(labels), watches).tell(self.id, ~right)
+        return right, {"stages": dict(stages), "warnings": warnings}
 
 
 def _ahead(read, spans):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from nfm_keras import corruptions
 from nfm_keras.attacks import from_perturbation
-from nfm_keras.checks import check_count, unknown
+from nfm_keras.checks import check_count, check_number, unknown
 from nfm_keras.corruptions.cache import Cache
 from nfm_keras.corruptions.constants import GROUPS
 from nfm_keras.corruptions.official import open_official
@@ -44,7 +44,8 @@ class Suite:
             ImageNet-C did; by default so with the constants of ImageNet-C.
 
     Raises:
-        ValueError: If there is no perturbation, or a limit is not positive.
+        ValueError: If there is no perturbation, a limit or a sigma is not positive, or
+            a setting is none of `PGD`'s or without effect.
 
     Example:
 
@@ -77,7 +78,27 @@ class Suite:
         for name in ("limit", "attack_limit", "corruption_limit"):
             if getattr(self, name) is not None:
                 check_count(name, getattr(self, name))
+        check_count("certify_samples", self.certify_samples)
+        check_count("masking_limit", self.masking_limit, least=0)
+        check_count("certify_limit", self.certify_limit, least=1 if self.sigmas else 0)
+        sigmas = self.sigmas if isinstance(self.sigmas, (tuple, list)) else [None]
+        for sigma in sigmas:
+            check_number("sigmas", sigma, above=0)
+        self._check_attack_settings()
 
+    def _check_attack_settings(self):
+        for name in self.attack_settings:
+            if name not in _SETTINGS:
+                raise unknown("setting of PGD", name, _SETTINGS)
+        ids = [str(getattr(item, "id", item)) for item in self.perturbations]
+        if self.attack_settings and not any(text.startswith("pgd") for text in ids):
+            raise ValueError(
+                "`attack_settings` are those of `PGD`, which has to be among the "
+                f"perturbations. Received: {self.attack_settings} with {ids}"
+            )
+
+
+_SETTINGS = "steps", "step_size", "restarts", "random_start", "eot"
 
 SUITES = {
     # Two minutes on 2 cores for a network of CIFAR images at width 16.

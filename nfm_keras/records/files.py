@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pathlib
+import secrets
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ def whole(path: StrPath, *, replace: bool = True) -> Iterator[pathlib.Path]:
     'cat\\n'
     """
     path = pathlib.Path(path)
-    hidden = _hidden(path, str(os.getpid()))
+    hidden = _hidden(path, secrets.token_hex(8))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(hidden)

@@ -136,3 +136,10 @@ def test_the_smallest_radius_is_that_of_a_linear_classifier():
     assert again.smallest.tolist() == found.smallest.tolist()
     with pytest.raises(ValueError, match="radii"):
         adversaries.breaking_radii(classifier, data, radii=[0.0])
+    with pytest.raises(ValueError, match=r"at least one. Received: \[\]"):
+        adversaries.breaking_radii(classifier, data, radii=[])
+    with pytest.raises(ValueError, match="`limit`.*Received: -1"):
+        adversaries.breaking_radii(classifier, data, limit=-1)
+    assert (
+        adversaries.breaking_radii(classifier, data, "pgd@0.3", [0.1]).attack == "pgd"
+    )

@@ -279,6 +279,14 @@ def test_bad_settings_are_refused(settings, message):
 
 
 @pytest.mark.filterwarnings("ignore:.*does not represent logits")
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 0}, {"batch_size": -1}, {"indices": [0, 1]}], ids=str
+)
+def test_bad_arguments_of_a_call_are_refused(options, classifier, images, labels):
+    with pytest.raises(ValueError, match=f"`{next(iter(options))}`.*Received: "):
+        PGD(0.1)(classifier, images, labels, **options)
+
+
 def test_bad_classifiers_are_refused(images, labels):
     def broken(points):
         return ops.reshape(points, (-1, 192))[:, :5] * math.nan

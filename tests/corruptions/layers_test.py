@@ -173,6 +173,8 @@ def test_it_is_saved_with_its_settings_and_its_count(tmp_path):
         {"kinds": ["snoww"]},
         {"severities": []},
         {"severities": [6]},
+        {"severities": 3},
+        {"seed": None},
         {"rate": 1.5},
         {"rate": float("nan")},
     ],

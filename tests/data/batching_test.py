@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -27,11 +29,8 @@ def epochs(stream, steps, count=1):
     if BACKEND == "tensorflow":
         flat = list(stream.take(steps * count).as_numpy_iterator())
         return [flat[i * steps : (i + 1) * steps] for i in range(count)]
-    seen = []
-    for _ in range(count):
-        seen.append([stream[i] for i in range(len(stream))])
-        stream.on_epoch_end()
-    return seen
+    flat = itertools.islice(stream, steps * count)
+    return [list(itertools.islice(flat, steps)) for _ in range(count)]
 
 
 def orders(split=None, batch_size=32, count=1, **options):
@@ -173,6 +172,7 @@ def test_an_unknown_policy_is_refused_by_name():
         data.batches(numbered(), 32, policy="augmix")
 
 
+@pytest.mark.filterwarnings("ignore:.shuffle=True. was passed")
 def test_fit_goes_through_the_epochs_of_the_stream():
     """SGD depends on the order: fit must do what a loop over the epochs does."""
     split = numbered(40)
@@ -188,12 +188,18 @@ def test_fit_goes_through_the_epochs_of_the_stream():
     fitted, looped = model(), model()
     stream = data.batches(split, 16, seed=2)
     assert isinstance(stream, keras.utils.PyDataset) == (BACKEND != "tensorflow")
-    fitted.fit(stream, epochs=3, steps_per_epoch=3, shuffle=False, verbose=0)
+    fitted.fit(stream, epochs=3, steps_per_epoch=3, verbose=0)
     for epoch in epochs(data.batches(split, 16, seed=2), 3, 3):
         for images, labels in epoch:
             looped.train_on_batch(images, labels)
     for a, b in zip(fitted.get_weights(), looped.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [0, -3, 2.5])
+def test_a_batch_of_no_images_is_refused(size):
+    with pytest.raises(ValueError, match=f"`batch_size` must be .*Received: {size}"):
+        data.batches(numbered(), size)
 
 
 def test_a_batch_larger_than_the_set_is_refused_with_drop_last():

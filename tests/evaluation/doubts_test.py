@@ -10,7 +10,7 @@ from keras import layers, ops
 
 from nfm_keras import attacks, reports
 from nfm_keras.attacks import PGD, Square
-from nfm_keras.evaluation import classifiers, line
+from nfm_keras.evaluation import adversaries, classifiers, conditions, line
 from nfm_keras.evaluation.scoring import evaluate
 from nfm_keras.records import load_evaluation
 
@@ -71,6 +71,22 @@ def test_a_count_stays_with_the_score(network, dataset, tmp_path):
     assert f"doubtful: no_gradient {count}" in line(found[1])
     page = reports.suite.to_markdown([found])
     assert f"`pgd@0.02`: {count} of 40 images met points without a gradient" in page
+
+
+def test_how_images_are_divided_changes_no_doubt(network, dataset, monkeypatch):
+    """The last parts have an image each, without a gradient: that is no error."""
+    images, labels = (rows[np.argsort(dataset[0][:, 0, 0, 0])] for rows in dataset)
+    whole, parts = [], []
+    for found, size in ((whole, 40), (parts, 1)):
+        monkeypatch.setattr(conditions, "MOST_FLOATS", size * 8 * 8 * 3)
+        rows = ["pgd@0.02", "fgsm@0.02"]
+        with pytest.warns(attacks.AttackWarning):
+            found += evaluate(cut(network), (images, labels), rows, batch_size=1)
+    assert [s.warnings for s in whole] == [s.warnings for s in parts]
+    assert outcome(whole) == outcome(parts) and whole[0].warnings["no_gradient"]
+    with pytest.warns(attacks.AttackWarning, match="without a gradient") as told:
+        adversaries.breaking_radii(cut(network), (images, labels), radii=[0.01, 2])
+    assert [w.category for w in told].count(attacks.AttackWarning) == 1
 
 
 def test_a_healthy_network_is_warned_of_in_no_way(network, dataset):

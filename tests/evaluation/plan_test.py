@@ -46,6 +46,27 @@ def test_settings_reach_pgd_and_frost_alone():
     assert "steps" not in square.settings
 
 
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"attack_settings": {"step": 5}}, "Did you mean 'steps'"),
+        ({"sigmas": (0.1,)}, "`certify_limit` must be a positive"),
+        ({"sigmas": (0.0,), "certify_limit": 5}, "`sigmas` must be .* above 0"),
+        ({"sigmas": 0.1, "certify_limit": 5}, "`sigmas`"),
+        ({"certify_samples": 0}, "`certify_samples`"),
+        ({"masking_limit": -3}, "`masking_limit` must be an integer, 0 or more"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_before_anything_is(settings, words):
+    with pytest.raises(ValueError, match=f"{words}.*Received: "):
+        Suite(["clean", "pgd@0.1"], **settings)
+
+
+def test_settings_of_pgd_without_pgd_are_refused():
+    with pytest.raises(ValueError, match="`PGD`, which has to be among.*Received"):
+        Suite(["clean", "autoattack@0.1"], attack_settings={"steps": 5})
+
+
 @pytest.mark.parametrize("text", ["fog@six", "fog@1.0", "fog@-1", "fog@"])
 def test_a_severity_of_a_corruption_is_a_whole_number(text):
     with pytest.raises(ValueError, match=rf"1 to 5.*Received: '{text}'"):

@@ -32,8 +32,8 @@ class TrainingBatches(EndlessBatches):
         self._pool = concurrent.futures.ThreadPoolExecutor(THREADS)
         self._begun = {}
 
-    def batch(self, step):
-        number = (self.epoch * self.steps + step) * self.pieces.batch_size
+    def batch(self, epoch, step):
+        number = (epoch * self.steps + step) * self.pieces.batch_size
         size = self.pieces.batch_size
         for start in range(number, number + (1 + _AHEAD) * size, size):
             if start not in self._begun:

@@ -4,6 +4,7 @@ What is kept are the files as they are encoded, a tenth or less of their pixels.
 """
 
 import pathlib
+import warnings
 
 from nfm_keras.checks import unknown
 from nfm_keras.data.photographs.files import Files
@@ -66,15 +67,28 @@ class _OnDisk(_Cached):
 
     def __init__(self, files, folder):
         super().__init__(files)
-        self._folder = folder
+        self._folder, self._full = folder, False
 
     def read(self, row):
         path = self._folder / str(row // _TOGETHER) / str(row)
         try:
             content = path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             data, label = self._files.read(row)
-            with whole(path) as hidden:
-                hidden.write_bytes(label.to_bytes(_LABEL) + data)
+            self._keep(path, label.to_bytes(_LABEL) + data)
             return data, label
         return content[_LABEL:], int.from_bytes(content[:_LABEL])
+
+    def _keep(self, path, content):
+        if self._full:
+            return
+        try:
+            with whole(path) as hidden:
+                hidden.write_bytes(content)
+        except OSError as error:
+            self._full = True
+            warnings.warn(
+                f"Photographs are kept on this disk no longer, and read from where "
+                f"they are. Received: {error}",
+                stacklevel=2,
+            )

@@ -120,6 +120,12 @@ def open_splits(
 
 def _opened(name, files, limit, validation, reading):
     reading.check()
+    classes = files["train"].classes
+    if len(classes) < 2:
+        raise ValueError(
+            f"{name} must have two classes at least, a folder each. "
+            f"Received: {', '.join(map(str, classes))}"
+        )
     train = _some(name, files["train"], limit, reading)
     others = {
         part: _ordered(name, files[part], limit, reading)

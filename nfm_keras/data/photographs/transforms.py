@@ -21,22 +21,28 @@ _ASPECT = (3 / 4, 4 / 3)
 def decode(data: bytes) -> Image.Image:
     """Decodes an image file of any kind that Pillow reads, to three colours.
 
-    Grey is repeated, of 16 bits the upper 8 count, four inks become colours, a palette
-    and transparency are resolved as by Pillow's `convert("RGB")`; the orientation that
-    a camera notes is ignored, as by torchvision and TensorFlow.
+    Grey is repeated, of 10 to 16 bits the upper 8 count, four inks become colours, a
+    palette and transparency are resolved as by Pillow's `convert("RGB")`; the
+    orientation that a camera notes is ignored, as by torchvision and TensorFlow.
 
     Args:
         data: The bytes of the file, whatever it is called.
 
     Raises:
-        ValueError: If it is no image, or a broken one.
+        ValueError: If it is no image, a broken one, or one of 32 bits or floats, whose
+            range no file says.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
-            if image.mode.startswith("I;16"):
+            scaled = (
+                image.mode == "I" and image.format == "PPM"
+            )  # to 16 bits, by Pillow
+            if scaled or image.mode.startswith("I;16"):
                 # Pillow would cut what is above 255; of other 16 bits the upper count.
                 upper = (np.asarray(image) >> 8).astype("uint8")
                 return Image.fromarray(upper).convert("RGB")
+            if image.mode in ("I", "F"):
+                raise ValueError(f"{image.format} of 32 bits, mode {image.mode!r}")
             return image.convert("RGB")
     except Exception as error:  # Pillow has no common class for what files may do
         raise ValueError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from nfm_keras.attacks import from_perturbation
 from nfm_keras.backend.classifier import PlainClassifier
+from nfm_keras.checks import check_count
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import check_labels, hits
 from nfm_keras.evaluation.comparison import mcnemar
@@ -122,6 +123,8 @@ def transfer(
             "A transfer needs at least two classifiers. "
             f"Received: {sorted(classifiers)}"
         )
+    if limit is not None:
+        check_count("limit", limit)
     images, labels, spec = read(dataset, limit)
     classifiers = {k: cut_to(one, spec, from_logits) for k, one in classifiers.items()}
     images, labels = as_images(first(images, limit)), first(labels, limit)

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from nfm_keras.attacks import from_perturbation
+from nfm_keras.attacks.attack import prepared
+from nfm_keras.attacks.watch import Watch
 from nfm_keras.backend.classifier import PlainClassifier
-from nfm_keras.checks import check_number
+from nfm_keras.checks import check_count, check_number
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import check_labels
 from nfm_keras.evaluation.adversaries.matrix import hits_of
@@ -66,9 +68,9 @@ def breaking_radii(
 
     Args:
         classifier, dataset: As for `nfm.evaluate`.
-        attack: str, the kind of an attack, such as `"pgd"` or `"apgd_ce_l2"`; or an
-            attack, whose radius is replaced, and whose step size too where it has one
-            in proportion.
+        attack: str, the kind of an attack, such as `"pgd"` or `"apgd_ce_l2"`, or its
+            id; or an attack, whose radius is replaced, and whose step size too where
+            it has one in proportion.
         radii: floats above 0, in units of [0,1] pixels.
         limit: int, how many images.
         seed, batch_size: Ints.
@@ -92,23 +94,29 @@ def breaking_radii(
     array([0. , 0.1, inf])
     """
     tried = tuple(sorted(map(float, radii)))
+    if not tried:
+        raise ValueError(f"`radii` must be at least one. Received: {radii!r}")
     for radius in tried:
         check_number("radii", radius, above=0)
-    kind = attack if isinstance(attack, str) else attack.id.partition("@")[0]
+    if limit is not None:
+        check_count("limit", limit)
+    kind = (attack if isinstance(attack, str) else attack.id).partition("@")[0]
     images, labels, spec = read(dataset, limit)
     classifier = cut_to(classifier, spec, from_logits)
     images, labels = as_images(first(images, limit)), first(labels, limit)
     labels = check_labels(labels, len(images))
     plain = PlainClassifier(classifier, from_logits)
     right = hits_of(plain, images, labels, min(batch_size, len(images)))
-    smallest = np.where(right, np.inf, 0.0)
+    smallest, watches = np.where(right, np.inf, 0.0), []
     for radius in tried:
         left = np.flatnonzero(np.isinf(smallest))
         if len(left):
-            some = images[left], labels[left]
-            options = {"seed": seed, "batch_size": batch_size, "indices": left}
-            found = _at(attack, kind, radius)(plain, *some, **options)
+            given = prepared(plain, images[left], labels[left], left)
+            found, watch = _at(attack, kind, radius).attacked(given, seed, batch_size)
             smallest[left[found.success]] = radius
+            watches.append((left, watch))
+    if watches:
+        Watch.of_all(len(images), watches).tell(kind, np.isfinite(smallest))
     return BreakingRadii(kind, tried, smallest)
 
 

@@ -149,8 +149,8 @@ def test_strict_ends_with_the_name_of_the_file(tmp_path):
 
 
 def test_only_broken_files_are_an_error_and_no_endless_search(tmp_path):
-    folder = photograph_sets.write(tmp_path, classes=1, images=2, splits=["train"])
-    broken(folder, ["c0/0.jpg", "c0/1.jpg"])
+    folder = photograph_sets.write(tmp_path, classes=2, images=1, splits=["train"])
+    broken(folder, ["c0/0.jpg", "c1/0.jpg"])
     train = opened(folder, validation=1).train
     with pytest.raises(Exception, match="must be readable"):
         batches(train, 1, size=1)
@@ -158,6 +158,8 @@ def test_only_broken_files_are_an_error_and_no_endless_search(tmp_path):
 
 def test_odd_files_are_trained_on(tmp_path):
     folder = photograph_sets.write(tmp_path, classes=1, images=3, splits=["train"])
+    photograph_sets.write(tmp_path / "more", classes=1, images=1, splits=["train"])
+    (tmp_path / "more" / "train" / "c0").rename(folder / "train" / "c1")
     place, image = folder / "train" / "c0", photograph_sets.picture(9)
     (place / "0.jpg").write_bytes(photograph_sets.encoded(image, "PNG"))
     image.convert("CMYK").save(place / "1.jpg")
@@ -165,7 +167,7 @@ def test_odd_files_are_trained_on(tmp_path):
     image.convert("P").save(place / "3.gif")
     (place / "4.png").write_bytes(photograph_sets.encoded(image, "WEBP", lossless=True))
     train = opened(folder, validation=1).train
-    ((images, _),) = batches(train, 1, size=4)
+    ((images, _),) = batches(train, 1, size=5)
     assert not train.images.skipped.names and images.std((1, 2, 3)).min() > 5
 
 

@@ -1,3 +1,4 @@
+import concurrent.futures
 import functools
 import os
 import pathlib
@@ -117,7 +118,7 @@ def test_what_is_no_folder_of_photographs_is_refused(tmp_path):
         data.load(f"folder:{tmp_path / 'nowhere'}")
     with pytest.raises(ValueError, match="a folder for each class.*an empty folder"):
         data.load(f"folder:{tmp_path}")
-    photograph_sets.write(tmp_path, classes=1, images=2, splits=["train"])
+    photograph_sets.write(tmp_path, classes=2, images=1, splits=["train"])
     with pytest.raises(ValueError, match="--validation .*Received: 2 images"):
         data.load(f"folder:{tmp_path}")
     train = opened(tmp_path, validation=1).train
@@ -277,6 +278,32 @@ def test_a_cached_file_is_read_once(tmp_path, cache):
     assert [kept.images.files.read(row)[1] for row in range(6)] == labels.tolist()
     with pytest.raises(ValueError, match="Unknown cache.*none, ram, disk.*'tape'"):
         opened(folder, cache="tape")
+
+
+def test_threads_that_keep_one_file_do_not_get_in_each_others_way(tmp_path):
+    """The end of an epoch and the start of the next may read the same photograph."""
+    folder = photograph_sets.write(tmp_path / "photos", classes=2, images=8)
+    expected = [opened(folder).train.images.files.read(row) for row in range(8)]
+    for trial in range(5):
+        cache = {"cache": "disk", "cache_dir": tmp_path / f"cache{trial}"}
+        read = opened(folder, **cache).train.images.files.read
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(read, [*range(8)] * 8)) == expected * 8
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
+    folder = photograph_sets.write(tmp_path / "photos", classes=2, images=3)
+    (tmp_path / "full").write_text("no folder")
+    options = {"cache": "disk", "cache_dir": tmp_path / "full"}
+    with pytest.warns(UserWarning, match="kept on this disk no longer.*Received: "):
+        kept = np.asarray(opened(folder, **options).train.images)
+    np.testing.assert_array_equal(kept, opened(folder).train.images)
+
+
+def test_one_class_is_none(tmp_path):
+    folder = photograph_sets.write(tmp_path / "photos", classes=1, images=3)
+    with pytest.raises(ValueError, match="two classes at least.*Received: c0"):
+        opened(folder)
 
 
 @pytest.mark.parametrize("given", [{"image_size": 64}, {"strict": True}])

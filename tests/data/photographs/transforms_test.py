@@ -111,6 +111,17 @@ def test_the_header_is_found_behind_other_segments(options):
     assert headers.read_header(file + b"something behind it") == expected
 
 
+def test_of_grey_in_a_pgm_the_upper_8_bits_count_and_floats_are_refused():
+    deep = np.linspace(0, 1023, 64).astype("uint16").reshape(8, 8)
+    data = b"P5 8 8 1023\n" + deep.astype(">u2").tobytes()
+    pixels = np.asarray(transforms.decode(data))[..., 0].astype(int)
+    assert np.abs(pixels - deep * (255 / 1023)).max() <= 1
+    for values in (deep.astype("float32") / 1023, deep.astype("int32")):
+        data = photograph_sets.encoded(Image.fromarray(values), "TIFF")
+        with pytest.raises(ValueError, match="Received: .*TIFF of 32 bits"):
+            transforms.decode(data)
+
+
 def test_of_grey_of_16_bits_the_upper_8_count():
     """As TensorFlow decodes them in training and in a served model."""
     deep = np.linspace(0, 65535, 64).astype("uint16").reshape(8, 8)
