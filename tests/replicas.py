@@ -4,6 +4,7 @@ python tests/replicas.py FILE DISTRIBUTION ...      writes what it saw as JSON
 python tests/replicas.py --run FOLDER CONFIG_JSON   a whole run, with `training.train`
 """
 
+import importlib.util
 import json
 import os
 import socket
@@ -80,7 +81,7 @@ def trained(engine, case):
         epochs=EPOCHS,
         steps_per_epoch=data.steps_per_epoch(train, BATCH, drop_last=True),
         validation_data=(test.images, test.labels),
-        validation_batch_size=100,
+        validation_batch_size=101,  # no multiple of the devices
         callbacks=[keras.callbacks.SwapEMAWeights()] if case == "mixed" else [],
         shuffle=False,
         verbose=0,
@@ -178,7 +179,9 @@ def run(folder, config, *resume):
     if keras.backend.backend() == "tensorflow" and "TF_CONFIG" not in os.environ:
         use_two_processors()
     config = training.Config(**json.loads(config))
-    training.train(config, folder, resume=bool(resume), save_every=3, verbose=0)
+    tensorboard = importlib.util.find_spec("tensorboard") is not None
+    options = {"save_every": 3, "verbose": 0, "tensorboard": tensorboard}
+    training.train(config, folder, resume=bool(resume), **options)
     print("done")
 
 

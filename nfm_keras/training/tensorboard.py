@@ -5,6 +5,7 @@ import time
 
 import keras
 import numpy as np
+from keras import ops
 
 from nfm_keras.figures.base import png
 from nfm_keras.figures.training import contact_sheet
@@ -75,7 +76,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         if self._writer.open(epoch):
             self._measured.open(epoch)
             self._add_settings(epoch)
-        step = int(self.model.step)
+        step = int(ops.convert_to_numpy(self.model.step))
         # A run that goes on in the middle of an epoch begins with another batch.
         if self.first_batch and self._due and step % self.steps == 0:
             images, labels = self.first_batch(epoch)
@@ -105,7 +106,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         self._settings.close()
 
     def _add_draws(self, epoch):
-        end = int(self.model.step)
+        end = int(ops.convert_to_numpy(self.model.step))
         sites, lam = self._draws(range(end - self.steps, end))
         self._writer.histogram("mixing/site", sites, epoch)
         self._writer.histogram("mixing/lam", lam, epoch)
