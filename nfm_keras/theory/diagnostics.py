@@ -71,6 +71,16 @@ class SmoothnessLogger(keras.callbacks.Callback):
         self._splits: list[Split] = []
         self._last: dict[str, float] = {}
 
+    def go_on(self, history: dict[str, list[float]]) -> None:
+        """Takes the last values of a run that is gone on with, to stand until the next.
+
+        Args:
+            history: Name -> values of all epochs so far, as in `History.history`.
+        """
+        norms = "jacobian_norm/", "hessian_norm/"
+        own = {n for n in history if n.startswith(norms) or n in ("score", "margin")}
+        self._last = {name: history[name][-1] for name in own if history[name]}
+
     def on_train_begin(self, logs: dict | None = None) -> None:
         names = find_sites(self.model) if self._names is None else self._names
         self._splits = [Split(self.model, name) for name in names]

@@ -152,6 +152,9 @@ def _train(job, rollbacks, kept):
             keep=job.keep,
             stop=agreement.stop,
         )
+        for callback in logs:
+            if hasattr(callback, "go_on"):
+                callback.go_on(checkpoint.history)
         epoch, step = (state["epoch"], state["step"]) if state else (0, 0)
         if epoch >= config.epochs:
             # As `fit` does at its end: the averages, where there are any, count.

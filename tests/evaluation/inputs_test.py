@@ -76,6 +76,9 @@ KINDS = {
         (x[i : i + 8], np.eye(5)[y[i : i + 8]]) for i in range(0, len(x), 8)
     ),
     "one by one": lambda x, y: iter([*zip(x, y, strict=True)]),
+    "one by one, with as many classes as rows": lambda x, y: iter(
+        [*zip(x, np.eye(x.shape[1], dtype="float32")[y], strict=True)]
+    ),
     "floats": lambda x, y: ((x[i : i + 1] / 255.0, y[i : i + 1]) for i in range(31)),
     "tf.data": tensorflow_batches,
     "DataLoader": torch_batches,

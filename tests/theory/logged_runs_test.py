@@ -23,6 +23,16 @@ def test_a_run_logs_smoothness_every_so_many_epochs(tmp_path):
     assert "Smoothness over the epochs" in text and "<td>score" not in text
 
 
+def test_a_resumed_run_goes_on_with_the_values_that_stood(tmp_path):
+    config = dataclasses.replace(
+        small_run.NFM, network="mlp", depth=1, limit=64, epochs=1, smoothness_every=3
+    )
+    small_run.train(config, tmp_path)
+    small_run.train(dataclasses.replace(config, epochs=2), tmp_path, resume=True)
+    margins = records.load(tmp_path / records.FILE).history["margin"]
+    assert margins[0] == margins[1]
+
+
 def test_smoothness_in_half_precision_is_refused():
     with pytest.raises(ValueError, match="float32.*mixed_bfloat16"):
         training.Config(smoothness_every=5, precision="mixed_bfloat16")

@@ -134,8 +134,7 @@ def _pair(batch):
             "Accuracy counts every image once: leave the sample weights out. "
             f"Received: weights from {weights[0].min():g} to {weights[0].max():g}"
         )
-    one_hot = images.ndim == 3 and labels.ndim == 1 and len(labels) != len(images)
-    if labels.ndim == 0 or one_hot:  # a single image
+    if labels.ndim == 0 or _is_one(images, labels):
         images, labels = images[None], labels[None]
     if len(images) != len(labels):
         raise ValueError(
@@ -143,6 +142,15 @@ def _pair(batch):
             f"Received: {len(images)} images, {len(labels)} labels"
         )
     return images, labels
+
+
+def _is_one(images, labels):
+    """Whether it is a single image and its one-hot label, not a batch."""
+    if images.ndim != 3 or labels.ndim != 1:
+        return False
+    # As many classes as rows: a batch of as many images has integers.
+    floats = np.issubdtype(labels.dtype, np.floating)
+    return len(labels) != len(images) or (floats and sorted(labels)[-2:] == [0, 1])
 
 
 def _array(values):
