@@ -75,9 +75,10 @@ def export(
 
     Raises:
         ValueError: If the model holds mixing layers, a random op or one that calls
-            Python, ends in a softmax, has several inputs or outputs, if `classes` does
-            not fit, if its last layer has no features or a weight no half, or if files
-            are to be cropped for a network whose images are not square.
+            Python, ends in probabilities other than of sigmoids, has several inputs or
+            outputs, if `classes` or `version` does not fit, if its last layer has no
+            features or a weight no half, or if files are to be cropped for a network
+            whose images are not square.
         FileExistsError: If `version` is there already.
         RuntimeError: Under another backend, or if the SavedModel's outputs differ
             from the model's by more than rounding (1e-5 in float32).
