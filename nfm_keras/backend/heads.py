@@ -15,18 +15,35 @@ FAR = -float(np.log(TINY)) - 1e-3
 """A logit so far from 0, made from a probability, is of one that rounds to 0 or 1."""
 
 _THROUGH = {"Dropout", "Flatten", "Identity", "Reshape"}
-_NAMES = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
+
+# By name, in small letters and without "_": Keras, TensorFlow, JAX and PyTorch have
+# functions, operations and layers of these.
+_KINDS = {
+    "softmax": "softmax",
+    "softmaxv2": "softmax",
+    "specialsoftmax": "softmax",
+    "sigmoid": "sigmoid",
+    "logistic": "sigmoid",
+    "expit": "sigmoid",
+    "specialexpit": "sigmoid",
+    "hardsigmoid": "hard_sigmoid",
+    "sparsesigmoid": "sparse_sigmoid",
+    "sparsemax": "sparsemax",
+    "linear": "linear",
+    "identity": "linear",
+}
 
 
 def head(model):
-    """Returns the name of the activation that a Keras model or layer ends in.
+    """Returns the activation that makes probabilities at the end of a Keras model.
 
     Args:
-        model: Anything.
+        model: Keras model or layer, or anything.
 
     Returns:
-        `"softmax"`, `"sigmoid"`, or an empty string for another one, where there is
-        none, and for what is no graph of layers.
+        `"softmax"`, `"sigmoid"`, `"hard_sigmoid"`, `"sparse_sigmoid"` or `"sparsemax"`,
+        whichever library its function is from; an empty string for another activation,
+        where there is none, and for what is no graph of layers.
 
     Example:
 
@@ -36,29 +53,55 @@ def head(model):
     >>> head(model)
     'softmax'
     """
+    kind = _kind(_end(model))
+    return "" if kind == "linear" else kind
+
+
+def ends_in_logits(model):
+    """Returns whether a Keras model shows that nothing comes after its logits.
+
+    Args:
+        model: Keras model or layer, or anything.
+
+    Returns:
+        True where the last layer of a graph has no activation, or is one that does
+        nothing; False where that is another or cannot be seen.
+
+    Example:
+
+    >>> ends_in_logits(keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]))
+    True
+    """
+    last = source(model.outputs[0])[0] if getattr(model, "outputs", None) else model
+    return "linear" in (_kind(last), _kind(_end(model)))
+
+
+def _end(model):
+    """The last layer or operation that does something; None if that is not seen."""
     if not isinstance(model, keras.Model):
-        return _activation(model)
+        return model if isinstance(model, keras.Operation) else None
     outputs = getattr(model, "outputs", None) if has_graph(model) else None
     if isinstance(model, keras.Sequential):
         outputs = model.outputs if model.built else None
     if not outputs or len(outputs) != 1:
-        return ""
+        return None
     layer, inputs = source(outputs[0])
     while inputs and (type(layer).__name__ in _THROUGH or _is_linear(layer)):
         layer, inputs = source(inputs[0])
-    return head(layer)
+    return _end(layer)
 
 
-def _activation(layer):
-    activation = getattr(layer, "activation", None)
-    known = {keras.activations.softmax: "softmax", keras.activations.sigmoid: "sigmoid"}
-    names = (_NAMES.get(type(one).__name__, "") for one in (activation, layer))
-    return known.get(activation, "") or next(filter(None, names), "")
+def _kind(part):
+    """The name in `_KINDS` of a function or operation, or of a layer's activation."""
+    names = getattr(part, "__name__", ""), type(part).__name__
+    found = (_KINDS.get(str(name).replace("_", "").lower()) for name in names)
+    activation = getattr(part, "activation", None)
+    inner = "" if activation is None else _kind(activation)
+    return inner or next(filter(None, found), "")
 
 
 def _is_linear(layer):
-    is_activation = isinstance(layer, keras.layers.Activation)
-    return is_activation and layer.activation is keras.activations.linear
+    return isinstance(layer, keras.layers.Activation) and _kind(layer) == "linear"
 
 
 def logits_of(probabilities, kind=""):
@@ -66,9 +109,9 @@ def logits_of(probabilities, kind=""):
 
     Args:
         probabilities: `(batch, classes)` tensor.
-        kind: What they are of, `"softmax"` or `"sigmoid"`. Where that is not known, a
-            row that sums to 1, within a hundredth, is taken for one of a softmax, any
-            other for sigmoids.
+        kind: What they are of, as `head` says it: all but a softmax are taken for
+            sigmoids. Where that is not known, a row that sums to 1, within a hundredth,
+            is taken for one of a softmax, any other for sigmoids.
 
     Returns:
         float32 tensor `(batch, classes)`, not beyond `FAR` by more than a thousandth;

@@ -66,7 +66,8 @@ def expects_bytes(model: Any) -> bool:
 
     Its input is of integers, or the layers before the first with weights are for
     [0, 255]: they are run on images of one number, 0, 1 and 2, as far as what they do
-    is a factor and an offset.
+    is a factor and an offset. Floats that are no images `(height, width, channels)`
+    have whatever range they have.
 
     Args:
         model: Keras model; of one without a graph of one input nobody can tell.
@@ -83,6 +84,8 @@ def expects_bytes(model: Any) -> bool:
     if not keras.backend.is_float_dtype(graph.inputs[0].dtype):
         return True
     shape = [side or 32 for side in graph.inputs[0].shape[1:]]
+    if len(shape) != 3:
+        return False
     images = np.stack([np.full(shape, value, "float32") for value in range(3)])
     offset, scale = _scaling(graph, ops.convert_to_tensor(images), (0.0, 1.0))
     small = np.max(np.abs(scale)) < _LARGEST_SCALE

@@ -9,7 +9,7 @@ from keras import ops
 
 from nfm_keras.backend import random
 from nfm_keras.checks import check_number, check_weights, unique_names
-from nfm_keras.mixing.interpolation import along, constant, interpolate
+from nfm_keras.mixing.interpolation import along, constant, interpolate, partners
 from nfm_keras.types import Tensor
 
 NOISE_LAWS = ("beta_scaled", "gaussian")
@@ -229,7 +229,7 @@ class Mixing:
             Tensor like `values`.
 
         Raises:
-            ValueError: For integers, between which there is nothing.
+            ValueError: For integers, or a draw for another number of samples.
         """
         if not self.mixes:
             return values
@@ -242,7 +242,7 @@ class Mixing:
                 "loss on `labels` and 1 - lam of that on `labels[draw.partner]`. "
                 f"Received: dtype={dtype}"
             )
-        return interpolate(values, ops.take(values, draw.partner, axis=0), draw.lam)
+        return interpolate(values, partners(values, draw.partner), draw.lam)
 
     def perturb(self, features: Tensor, draw: Draw) -> Tensor:
         """Applies multiplicative, then additive noise.

@@ -22,6 +22,33 @@ def interpolate(a: Tensor, b: Tensor, lam: Tensor) -> Tensor:
     return lam * a + (1 - lam) * b
 
 
+def partners(values: Tensor, partner: Tensor) -> Tensor:
+    """Returns, for each sample of a batch, the one that it is mixed with.
+
+    Args:
+        values: Tensor `(batch, ...)`.
+        partner: int32 `(batch,)`, as in a `Draw`.
+
+    Returns:
+        Tensor like `values`.
+
+    Raises:
+        ValueError: For a batch that is not of as many samples as were drawn for, as
+            far as their shapes say.
+
+    Example:
+
+    >>> ops.convert_to_numpy(partners(ops.array([1.0, 2.0]), ops.array([1, 0])))
+    array([2., 1.], dtype=float32)
+    """
+    size, drawn = values.shape[0], partner.shape[0]
+    if None not in (size, drawn) and size != drawn:
+        raise ValueError(
+            f"A draw for {drawn} samples must meet a batch of {drawn}. Received: {size}"
+        )
+    return ops.take(values, partner, axis=0)
+
+
 def constant(value: Tensor, dtype: str) -> Tensor:
     """Returns what was drawn as a constant of the gradient.
 

@@ -9,6 +9,7 @@ from keras import ops, tree
 
 from nfm_keras.backend import keras_private
 from nfm_keras.mixing.draw import Draw, Mixing
+from nfm_keras.mixing.interpolation import partners
 
 
 class Scope:
@@ -62,7 +63,7 @@ class Scope:
             return mask
         # Of a lone site too: a schedule may have turned it off.
         active = ops.equal(self.draw.site, index)
-        partner = ops.take(mask, self.draw.partner, axis=0)
+        partner = partners(mask, self.draw.partner)
         union = ops.logical_or(mask, ops.logical_and(partner, active))
         self._own_masks.append((union, self.own_mask(mask)))
         return union

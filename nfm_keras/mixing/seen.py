@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from nfm_keras.backend.gradients import compiled
-from nfm_keras.mixing.interpolation import interpolate
+from nfm_keras.mixing.interpolation import interpolate, partners
 from nfm_keras.mixing.layer import NoisyFeatureMixup
 from nfm_keras.mixing.scope import mixing_scope
 from nfm_keras.mixing.sites import find_sites
@@ -206,4 +206,4 @@ def _soft_labels(model, labels, draw):
     labels = ops.cast(labels, "float32")
     if not model.mixing.mixes:
         return labels
-    return interpolate(labels, ops.take(labels, draw.partner, axis=0), draw.lam)
+    return interpolate(labels, partners(labels, draw.partner), draw.lam)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from nfm_keras.backend import keras_private
-from nfm_keras.backend.heads import head
+from nfm_keras.backend.heads import ends_in_logits, head
 from nfm_keras.backend.unit_range import unit_range
 from nfm_keras.serving import signatures
 
@@ -34,7 +34,7 @@ def check_classifier(classifier):
     Raises:
         RuntimeError: Under another backend than TensorFlow.
         ValueError: If it holds `NoisyFeatureMixup` layers, is no graph, has several
-            inputs or outputs, or ends in a softmax.
+            inputs or outputs, or ends in probabilities other than of sigmoids.
     """
     _check_backend()
     _check_sites(classifier)
@@ -52,12 +52,14 @@ def check_classifier(classifier):
             f"Received: {len(inputs)} input(s), {len(outputs)} output(s)"
         )
     last, _ = keras_private.source(outputs[0])
-    is_softmax = head(classifier) == "softmax"
+    kind = head(classifier)
     classifier = unit_range(classifier)
-    if is_softmax or _gives_probabilities(classifier):
+    what = f"which is a {kind}" if kind else _probabilities(classifier)
+    if what and kind != "sigmoid":
         raise ValueError(
-            "The classifier must end in logits, the softmax is added here. "
-            f"Received: layer {last.name!r}, which is a softmax"
+            "The classifier must end in logits or sigmoids, a softmax is added here; "
+            "a last `Activation('linear')` says that any other numbers are logits. "
+            f"Received: layer {last.name!r}, {what}"
         )
     return classifier
 
@@ -177,12 +179,18 @@ def rounding(model, float16=False):
     return 2**-8 if float16 or "float16" in types else 1e-5
 
 
-def _gives_probabilities(classifier):
-    """Whether numbers say so, where a layer in code hides a softmax."""
+def _probabilities(classifier):
+    """What numbers say that a layer in code hides; an empty string for logits."""
     answer = classifier(example_images(classifier), training=False)
     answer = np.asarray(answer).astype("float32")
-    several = answer.ndim > 1 and answer.shape[-1] > 1
-    return several and (answer >= 0).all() and np.allclose(answer.sum(-1), 1)
+    allowed = rounding(classifier)
+    within = (answer >= 0) & (answer <= 1 + allowed)
+    if answer.ndim != 2 or not within.all() or not answer.any():
+        return ""
+    several = answer.shape[-1] > 1
+    if several and np.allclose(answer.sum(-1), 1, rtol=0, atol=allowed):
+        return "which is a softmax"
+    return "" if ends_in_logits(classifier) else "whose outputs are all in [0, 1]"
 
 
 def _check_backend():

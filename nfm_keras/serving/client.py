@@ -3,8 +3,9 @@
 REST needs the standard library alone; gRPC the stubs of `tensorflow-serving-api`.
 """
 
-import base64
+import http.client
 import json
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -13,20 +14,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nfm_keras.serving.requests import request_values
+from nfm_keras.checks import check_number
+from nfm_keras.serving.requests import (
+    ServingError,
+    array_of,
+    columns_of,
+    expecting,
+    read_reply,
+    request_body,
+    request_values,
+)
 
-
-class ServingError(RuntimeError):
-    """What a server refused, in its own words.
-
-    Attributes:
-        code: That of the protocol: HTTP's status (int), the name of gRPC's (str), or
-            `None` where there was no answer.
-    """
-
-    def __init__(self, code: int | str | None, message: str) -> None:
-        super().__init__(f"The server answered {code}: {message}" if code else message)
-        self.code = code
+# What stands behind the host, of printable ASCII alone: HTTP takes no other.
+_PATH = re.compile(r"(/[!-~]*)?/v1/models/[^/:\s]+(/versions/\d+|/labels/[^/:\s]+)?")
 
 
 class Names(NamedTuple):
@@ -41,64 +41,6 @@ class Names(NamedTuple):
         return cls(tuple(sorted(inputs)), tuple(sorted(outputs)))
 
 
-def request_body(values, signature, rows=False):
-    """Writes the JSON body of a REST `predict` request for a signature of one input.
-
-    Args:
-        values: As in `request_values`. Bytes travel as base64 under the key `b64`.
-        signature: str, its name.
-        rows: Whether to write rows (`instances`) instead of columns (`inputs`). The
-            server answers in the same format.
-
-    Returns:
-        bytes.
-
-    Raises:
-        ValueError: As `request_values`.
-
-    Reference:
-        TensorFlow Serving, RESTful API: "Predict API" and "Encoding binary values".
-
-    Example:
-
-    >>> request_body([b"abc"], "serving_bytes", rows=True)
-    b'{"signature_name": "serving_bytes", "instances": [{"b64": "YWJj"}]}'
-    """
-    values = request_values(values, signature)
-    if isinstance(values, list):
-        values = [{"b64": base64.b64encode(file).decode()} for file in values]
-    else:
-        values = values.tolist()
-    key = "instances" if rows else "inputs"
-    return json.dumps({"signature_name": signature, key: values}).encode()
-
-
-def read_reply(reply, names):
-    """Reads the answer to a `predict` request, of either format.
-
-    Args:
-        reply: Dict, the JSON object.
-        names: Names of the signature's outputs. A server leaves out the name of an
-            only output.
-
-    Returns:
-        Dict of arrays, float32 or str.
-
-    Example:
-
-    >>> read_reply({"predictions": [{"a": 1, "b": "x"}]}, ["a", "b"])["a"]
-    array([1.], dtype=float32)
-    """
-    columns = reply.get("outputs")
-    if columns is None:
-        rows = reply["predictions"]
-        single = not isinstance(rows[0], dict)
-        columns = rows if single else {key: [r[key] for r in rows] for key in rows[0]}
-    if not isinstance(columns, dict):
-        columns = {names[0]: columns}
-    return {key: _array(value) for key, value in columns.items()}
-
-
 class RestClient:
     """Asks a model through the REST interface.
 
@@ -107,7 +49,7 @@ class RestClient:
         timeout: float, seconds to wait for an answer.
 
     Raises:
-        ValueError: If the address is not one of a model.
+        ValueError: If the address is not one of a model, or the time none.
         ServingError: From every method, for a server that cannot be reached or
             refuses.
 
@@ -119,8 +61,8 @@ class RestClient:
     """
 
     def __init__(self, url: str, timeout: float = 60.0) -> None:
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or "/v1/models/" not in parts.path:
+        check_number("timeout", timeout, above=0)
+        if not _is_address(url):
             raise ValueError(
                 "The address must be like http://host:8501/v1/models/NAME. "
                 f"Received: {url!r}"
@@ -129,26 +71,30 @@ class RestClient:
 
     def status(self) -> dict[int, str]:
         """Returns a dict from version to state, such as `{1: "AVAILABLE"}`."""
-        versions = self._ask("")["model_version_status"]
-        return {int(entry["version"]): entry["state"] for entry in versions}
+        reply = self._ask("")
+        with expecting("the state of versions", reply):
+            versions = reply["model_version_status"]
+            return {int(entry["version"]): entry["state"] for entry in versions}
 
     def metadata(self) -> dict[str, Names]:
         """Returns a dict from signature to `Names`."""
-        reply = self._ask("/metadata")["metadata"]["signature_def"]["signature_def"]
-        return {
-            name: Names.of(signature["inputs"], signature["outputs"])
-            for name, signature in reply.items()
-            if signature.get("inputs")
-        }
+        reply = self._ask("/metadata")
+        with expecting("signatures", reply):
+            signatures = reply["metadata"]["signature_def"]["signature_def"]
+            return {
+                name: Names.of(signature["inputs"], signature["outputs"])
+                for name, signature in signatures.items()
+                if signature.get("inputs")
+            }
 
     def predict(
         self, values: ArrayLike | list[bytes], signature: str, rows: bool = False
     ) -> dict[str, np.ndarray]:
         """Returns a dict of outputs, arrays of float32 or str; see `request_body`."""
         reply = self._ask(":predict", request_body(values, signature, rows))
-        content = reply.get("outputs", reply.get("predictions"))
-        named = isinstance(content if "outputs" in reply else content[0], dict)
-        names = [] if named else self.metadata()[signature].outputs
+        with expecting("outputs", reply):
+            named = isinstance(columns_of(reply), dict)
+            names = [] if named else self.metadata()[signature].outputs
         return read_reply(reply, names)
 
     def _ask(self, what, body=None):
@@ -156,11 +102,19 @@ class RestClient:
         request = urllib.request.Request(self.name + what, body, headers)
         try:
             with urllib.request.urlopen(request, timeout=self._timeout) as answer:
-                return json.loads(answer.read())
+                content = answer.read()
         except urllib.error.HTTPError as error:
-            raise ServingError(error.code, _message(error.read())) from None
+            raise ServingError(error.code, _message(error)) from None
+        except http.client.HTTPException as error:
+            raise ServingError(
+                None,
+                f"No answer in HTTP from {self.name}: is this the REST port? "
+                f"Received: {error!r:.200}",
+            ) from None
         except (OSError, ValueError) as error:
             raise ServingError(None, f"No answer from {self.name}: {error}") from None
+        with expecting("JSON", content):
+            return json.loads(content)
 
 
 class GrpcClient:
@@ -173,6 +127,7 @@ class GrpcClient:
 
     Raises:
         RuntimeError: If the stubs are not installed.
+        ValueError: If the address or the name cannot be one, or the time none.
         ServingError: From every method, for a server that cannot be reached or
             refuses.
 
@@ -183,6 +138,13 @@ class GrpcClient:
     """
 
     def __init__(self, address: str, model: str, timeout: float = 60.0) -> None:
+        check_number("timeout", timeout, above=0)
+        texts = all(isinstance(text, str) and text for text in (address, model))
+        if not texts or re.match("https?:", address):
+            raise ValueError(
+                "The address must be like host:8500, and the model's name not empty. "
+                f"Received: {address!r}, {model!r}"
+            )
         self._grpc, self._apis = _stubs()
         self.name, self._model, self._timeout = f"{address} {model}", model, timeout
         # By default an answer of more than 4 MB is refused, here and not there.
@@ -233,7 +195,7 @@ class GrpcClient:
         name = "image_bytes" if isinstance(values, list) else "images"
         request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
         reply = self._ask(self._predictions.Predict, request)
-        return {name: _array(tf.make_ndarray(x)) for name, x in reply.outputs.items()}
+        return {name: array_of(tf.make_ndarray(x)) for name, x in reply.outputs.items()}
 
     def _ask(self, method, request):
         request.model_spec.name = self._model
@@ -275,15 +237,22 @@ def _stubs():
     )
 
 
-def _message(body):
+def _is_address(url):
+    """Whether an address can be one of a model."""
     try:
+        parts = urllib.parse.urlsplit(url)
+        given = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except (ValueError, AttributeError, TypeError):  # a port that is no number
+        return False
+    path = str(parts.path).rstrip("/")
+    clean = re.fullmatch("[!-~]+", str(url)) and not (parts.query or parts.fragment)
+    return bool(given and clean and _PATH.fullmatch(path))
+
+
+def _message(error):
+    body = b""
+    try:
+        body = error.read()
         return json.loads(body)["error"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
         return body[:500].decode(errors="replace")
-
-
-def _array(values):
-    values = np.asarray(values)
-    if values.dtype.kind == "O":  # bytes, as gRPC has all strings
-        return np.array([value.decode() for value in values.tolist()])
-    return values if values.dtype.kind == "U" else values.astype(np.float32)

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from nfm_keras import records
+from nfm_keras.backend import keras_private
 from nfm_keras.checks import unknown
 from nfm_keras.serving import checks, heads
 from nfm_keras.types import StrPath
@@ -35,7 +36,8 @@ def export_file(classifier: keras.Model, path: StrPath, format: str) -> pathlib.
         `pathlib.Path` of the file, `path` with `.onnx` or `.tflite`.
 
     Raises:
-        ValueError: If the model is none to export, or the format is unknown.
+        ValueError: If the model is none to export or computes in half precision, or the
+            format is unknown.
         FileExistsError: If the file exists.
         RuntimeError: If a package is missing, under another backend than TensorFlow, if
             the converter does not know an operator, which is named, or if the file's
@@ -50,6 +52,7 @@ def export_file(classifier: keras.Model, path: StrPath, format: str) -> pathlib.
     """
     classifier = checks.check_classifier(classifier)
     _check_packages(format)
+    _check_precision(classifier)
     classifier = heads.head_of(classifier, checks.example_images(classifier)).model
     target = pathlib.Path(f"{path}{SUFFIXES[format]}")
     if target.exists():
@@ -78,6 +81,16 @@ def _check_packages(format):
         raise RuntimeError(
             f"The format {format} needs packages that are not installed: "
             f"`pip install {' '.join(missing)}`"
+        )
+
+
+def _check_precision(classifier):
+    layers = keras_private.nested_layers(classifier)
+    halves = {x.dtype_policy.name for x in layers if "float16" in x.compute_dtype}
+    if halves:
+        raise ValueError(
+            "A classifier must compute in float32 to be written as a file. "
+            f"Received: {', '.join(sorted(halves))}"
         )
 
 

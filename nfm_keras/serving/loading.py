@@ -10,6 +10,7 @@ from keras import ops
 from nfm_keras import records, registration
 from nfm_keras.mixing.sites import remove_sites
 from nfm_keras.serving import checks, half_weights
+from nfm_keras.serving.requests import request_values
 from nfm_keras.training.inputs import config_of
 from nfm_keras.types import StrPath
 
@@ -65,18 +66,85 @@ def load_model(
             return half_weights.load_classifier(place)
         if (place / _SAVED_MODEL).exists():
             return _of_saved_model(place)
-    held = ", ".join(sorted(one.name for one in place.iterdir())) or "an empty folder"
     raise FileNotFoundError(
         f"No classifier at {place}. Expected a .keras file, or a folder with "
         f"{_CLASSIFIER}, or with {records.FILE} and either {half_weights.FILE} or "
-        f"{_SAVED_MODEL}. Received: {held:.200}"
+        f"{_SAVED_MODEL}. Received: {_held(place)}"
     )
+
+
+def version_folder(path):
+    """Returns the folder of a SavedModel: of a folder of versions that of the newest.
+
+    Args:
+        path: Either of them.
+
+    Returns:
+        `pathlib.Path`.
+
+    Raises:
+        FileNotFoundError: If there is no SavedModel.
+    """
+    path = pathlib.Path(path)
+    place = _newest(path) if path.is_dir() else path
+    if (place / _SAVED_MODEL).exists():
+        return place
+    raise FileNotFoundError(
+        f"No SavedModel at {place}. Expected a version folder that nfm-export wrote, "
+        f"or the folder of its versions. Received: {_held(place)}"
+    )
+
+
+def answers(folder, values, signature):
+    """Returns what a SavedModel answers, asked as a client asks a server.
+
+    Args:
+        folder: As `version_folder` returns it.
+        values: As in `nfm_keras.serving.requests.request_values`.
+        signature: Name of the signature.
+
+    Returns:
+        Dict of tensors.
+
+    Raises:
+        ValueError: If there is no such signature, or the values do not go with it.
+
+    Example:
+
+    >>> answers("savedmodels/digits/1", images, "serving_uint8")  # doctest: +SKIP
+    """
+    import tensorflow as tf
+
+    servable = tf.saved_model.load(str(folder))
+    if signature not in servable.signatures:
+        raise ValueError(
+            f"{folder} must have the signature `{signature}`. "
+            f"Received: {sorted(servable.signatures)}"
+        )
+    values = tf.constant(request_values(values, signature))
+    run = servable.signatures[signature]
+    ((name, spec),) = run.structured_input_signature[1].items()
+    if not spec.shape.is_compatible_with(values.shape):
+        sizes = ", ".join(str(size or "any") for size in spec.shape[1:])
+        raise ValueError(
+            f"`{name}` must be of shape (batch, {sizes}). Received: {values.shape}"
+        )
+    return run(**{name: values})
+
+
+def _held(place):
+    """What is in a folder, for an error."""
+    if not place.is_dir():
+        return "a file" if place.exists() else "no such folder"
+    names = sorted(one.name for one in place.iterdir())
+    return f"{', '.join(names) or 'an empty folder':.200}"
 
 
 def _newest(place):
     """The newest version in a folder of versions; another folder as it is."""
     versions = [int(one.name) for one in place.iterdir() if one.name.isdecimal()]
-    holds = any((place / name).exists() for name in (records.FILE, _CLASSIFIER))
+    held = records.FILE, _CLASSIFIER, _SAVED_MODEL
+    holds = any((place / name).exists() for name in held)
     return place / str(max(versions)) if versions and not holds else place
 
 

@@ -1,4 +1,8 @@
-"""What a client may hand over, and what of it is sent."""
+"""What a client may hand over, what of it is sent, and what comes back."""
+
+import base64
+import contextlib
+import json
 
 import numpy as np
 
@@ -8,6 +12,19 @@ BYTES = "serving_bytes"
 
 _LARGEST_FLOAT = 2.0
 """Of an image in [0, 1] that a resize has taken a little beyond; not of [0, 255]."""
+
+
+class ServingError(RuntimeError):
+    """What a server refused, in its own words.
+
+    Attributes:
+        code: That of the protocol: HTTP's status (int), the name of gRPC's (str), or
+            `None` where there was no answer.
+    """
+
+    def __init__(self, code: int | str | None, message: str) -> None:
+        super().__init__(f"The server answered {code}: {message}" if code else message)
+        self.code = code
 
 
 def request_values(values, signature):
@@ -42,6 +59,125 @@ def request_values(values, signature):
         return files
     array = _array(values)
     return _uint8(array) if signature == UINT8 else _float32(array)
+
+
+def request_body(values, signature, rows=False):
+    """Writes the JSON body of a REST `predict` request for a signature of one input.
+
+    Args:
+        values: As in `request_values`. Bytes travel as base64 under the key `b64`.
+        signature: str, its name.
+        rows: Whether to write rows (`instances`) instead of columns (`inputs`). The
+            server answers in the same format.
+
+    Returns:
+        bytes.
+
+    Raises:
+        ValueError: As `request_values`.
+
+    Reference:
+        TensorFlow Serving, RESTful API: "Predict API" and "Encoding binary values".
+
+    Example:
+
+    >>> request_body([b"abc"], "serving_bytes", rows=True)
+    b'{"signature_name": "serving_bytes", "instances": [{"b64": "YWJj"}]}'
+    """
+    values = request_values(values, signature)
+    if isinstance(values, list):
+        values = [{"b64": base64.b64encode(file).decode()} for file in values]
+    else:
+        values = values.tolist()
+    key = "instances" if rows else "inputs"
+    return json.dumps({"signature_name": signature, key: values}).encode()
+
+
+def read_reply(reply, names):
+    """Reads the answer to a `predict` request, of either format.
+
+    Args:
+        reply: Dict, the JSON object.
+        names: Names of the signature's outputs. A server leaves out the name of an
+            only output.
+
+    Returns:
+        Dict of arrays, float32 or str.
+
+    Raises:
+        ServingError: If it is no such answer.
+
+    Example:
+
+    >>> read_reply({"predictions": [{"a": 1, "b": "x"}]}, ["a", "b"])["a"]
+    array([1.], dtype=float32)
+    """
+    with expecting("outputs", reply):
+        columns = columns_of(reply)
+        if not isinstance(columns, dict):
+            columns = {names[0]: columns}
+        arrays = {key: array_of(value) for key, value in columns.items()}
+        if not arrays or any(value.ndim == 0 for value in arrays.values()):
+            raise ValueError("no outputs, or none of a batch")
+        return arrays
+
+
+@contextlib.contextmanager
+def expecting(what, reply):
+    """Makes one error of those that reading an answer of another form ends in.
+
+    Args:
+        what: str, what the answer should have held.
+        reply: The answer.
+
+    Raises:
+        ServingError: Where the block finds no such thing.
+
+    Example:
+
+    >>> with expecting("a version", {"error": "busy"}) as _:
+    ...     {"error": "busy"}["version"]  # doctest: +SKIP
+    ServingError: The server must answer with a version. Received: {'error': 'busy'}
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError):
+        raise ServingError(
+            None, f"The server must answer with {what}. Received: {reply!r:.200}"
+        ) from None
+
+
+def columns_of(reply):
+    """Returns what a reply to `predict` holds, of either format.
+
+    Args:
+        reply: Dict, the JSON object.
+
+    Returns:
+        Dict from an output's name to its values; those alone of an only output, whose
+        name a server leaves out.
+
+    Raises:
+        LookupError, TypeError: If it is no such reply.
+    """
+    if "outputs" in reply:
+        return reply["outputs"]
+    rows = reply["predictions"]
+    if not isinstance(rows[0], dict):
+        return rows
+    return {key: [row[key] for row in rows] for key in rows[0]}
+
+
+def array_of(values):
+    """Returns values that a server sent as an array `(batch, ...)`, float32 or str.
+
+    Args:
+        values: Lists of numbers or str, or array of bytes, as gRPC has all strings.
+    """
+    values = np.asarray(values)
+    if values.dtype.kind == "O":
+        return np.array([value.decode() for value in values.tolist()])
+    return values if values.dtype.kind == "U" else values.astype(np.float32)
 
 
 def _files(values):

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from nfm_keras import records
 from nfm_keras.checks import check_count, check_number
-from nfm_keras.serving import checks, heads, signatures, warmup
+from nfm_keras.serving import checks, heads, loading, signatures, warmup
 from nfm_keras.serving.card import model_card
 from nfm_keras.types import StrPath
 
@@ -23,6 +23,7 @@ EXTRA = "assets.extra"
 """Where TensorFlow Serving looks for what is beside a model."""
 
 _CLASSES = "classes.txt"
+_LARGEST_VERSION = 2**63 - 1  # TensorFlow Serving counts in int64
 
 
 def export(
@@ -56,7 +57,7 @@ def export(
             sigmoids the probabilities are those; a single output is a probability of
             the second of two classes.
         path: Folder of the model, `savedmodels/<name>`; created if needed.
-        version: int above 0; `None` for the next free one.
+        version: int from 1 to 2**63 - 1; `None` for the next free one.
         record: `nfm_keras.records.Record` of the run, to write inside as `record.json`.
             The model card tells its scores.
         evaluation: `nfm_keras.records.Evaluation` that the scores are of, to write
@@ -75,9 +76,10 @@ def export(
 
     Raises:
         ValueError: If the model holds mixing layers, a random op or one that calls
-            Python, ends in a softmax, has several inputs or outputs, if `classes` does
-            not fit, if its last layer has no features or a weight no half, or if files
-            are to be cropped for a network whose images are not square.
+            Python, ends in probabilities other than of sigmoids, has several inputs or
+            outputs, if `classes` or `version` does not fit, if its last layer has no
+            features or a weight no half, or if files are to be cropped for a network
+            whose images are not square.
         FileExistsError: If `version` is there already.
         RuntimeError: Under another backend, or if the SavedModel's outputs differ
             from the model's by more than rounding (1e-5 in float32).
@@ -120,24 +122,28 @@ def classify(path: StrPath, images: ArrayLike) -> list[tuple[str, float]]:
     """Classifies images with an exported model, as a client of a server would.
 
     Args:
-        path: Version folder that `export` returned.
-        images: uint8 `(batch, height, width, channels)`.
+        path: Version folder that `export` returned, or the folder of all versions for
+            the newest.
+        images: uint8 `(batch, height, width, channels)`, or other numbers that are
+            integers from 0 to 255.
 
     Returns:
         List of `(class name, probability)`, one an image; the class's number where
         no names were exported.
+
+    Raises:
+        FileNotFoundError: If there is no SavedModel.
+        ValueError: If it takes no images, for images of another shape, or for other
+            numbers.
 
     Example:
 
     >>> classify("savedmodels/digits_nfm/1", images)  # doctest: +SKIP
     [('3', 0.97)]
     """
-    import tensorflow as tf
-
-    path = pathlib.Path(path)
-    servable = tf.saved_model.load(str(path))
-    outputs = servable.signatures[signatures.UINT8](images=tf.constant(images))
-    file = path / EXTRA / _CLASSES
+    place = loading.version_folder(path)
+    outputs = loading.answers(place, images, signatures.UINT8)
+    file = place / EXTRA / _CLASSES
     names = file.read_text(encoding="utf-8").split("\n") if file.exists() else None
     probabilities = outputs["probabilities"].numpy()
     if probabilities.shape[1] == 1:  # of the second of two classes
@@ -160,6 +166,10 @@ def _class_names(head, classes):
             raise ValueError(
                 f"`classes` must be names without line breaks. Received: {name!r}"
             )
+        if name != name.encode(errors="replace").decode():
+            raise ValueError(
+                f"`classes` must be text that UTF-8 can hold. Received: {name!r}"
+            )
     return names
 
 
@@ -172,11 +182,13 @@ def _check_square(shape, eval_crop):
 
 
 def _free_version(path, version):
-    path.mkdir(parents=True, exist_ok=True)
-    taken = [int(entry.name) for entry in path.iterdir() if entry.name.isdecimal()]
+    entries = path.iterdir() if path.is_dir() else ()
+    taken = [int(entry.name) for entry in entries if entry.name.isdecimal()]
     if version is None:
-        return max(taken, default=0) + 1
+        version = max(taken, default=0) + 1
     check_count("version", version)
+    if version > _LARGEST_VERSION:
+        raise ValueError(f"`version` must be below 2**63. Received: {version}")
     if version in taken:
         raise FileExistsError(
             f"{path / str(version)} exists; a version is never changed"

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nfm_keras.serving import checks
+from nfm_keras.serving import checks, loading
 
 TOLERANCE = 1e-4
 """Of a probability: another machine rounds otherwise, another model differs by more."""
@@ -73,7 +73,7 @@ def probabilities(folder, values, signature):
     """Returns the probabilities that a SavedModel gives.
 
     Args:
-        folder: Its version folder.
+        folder: Its version folder, or the folder of all versions for the newest.
         values: As in `ask`.
         signature: Its name.
 
@@ -81,19 +81,12 @@ def probabilities(folder, values, signature):
         float32 `(batch, classes)`.
 
     Raises:
-        ValueError: If it has no such signature.
+        FileNotFoundError: If there is no SavedModel.
+        ValueError: If it has no such signature, or the values do not go with it.
     """
-    import tensorflow as tf
-
-    servable = tf.saved_model.load(str(folder))
-    if signature not in servable.signatures:
-        raise ValueError(
-            f"{folder} must have the signature `{signature}`. "
-            f"Received: {sorted(servable.signatures)}"
-        )
-    run = servable.signatures[signature]
-    (name,) = run.structured_input_signature[1]
-    return run(**{name: tf.constant(values)})["probabilities"].numpy()
+    place = loading.version_folder(folder)
+    answers = loading.answers(place, values, signature)
+    return answers["probabilities"].numpy()
 
 
 def compare(client, answer, folder, expected):

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 import nfm_keras as nfm
 from nfm_keras.backend.classifier import PlainClassifier
+from nfm_keras.backend.unit_range import expects_bytes
 
 pytestmark = pytest.mark.backends
 
@@ -78,6 +79,14 @@ def test_a_network_of_bytes_takes_the_unit_range(name):
 def test_a_network_of_the_unit_range_is_left_as_it_is(name):
     model = UNITS[name]()
     assert nfm.unit_range(model) is model
+
+
+def test_a_table_is_no_image_whatever_its_columns_are_divided_by():
+    scale = layers.Normalization(mean=[40.0, 1000.0, 3.0], variance=[144.0, 2500.0, 1])
+    for shape, first in (((3,), scale), ((5, 3), layers.Rescaling(1 / 255))):
+        stack = [keras.Input(shape), first, layers.Flatten(), layers.Dense(4)]
+        model = keras.Sequential(stack)
+        assert not expects_bytes(model) and nfm.unit_range(model) is model
 
 
 def test_a_network_that_does_not_scale_is_told_or_refused():

@@ -108,3 +108,23 @@ def test_masks_of_inserted_and_loaded_sites_are_the_union(tmp_path):
         seen = words[tokens[partner]] * union[..., None]
         right = seen.sum(1) / union.sum(1, keepdims=True)
         np.testing.assert_allclose(mixed, right, atol=1e-5)
+
+
+@pytest.mark.parametrize("sites", [1, 2])
+def test_a_draw_for_another_batch_is_refused_where_sizes_are_known(sites):
+    inputs = keras.Input((5,))
+    x = inputs
+    for _ in range(sites):
+        x = nfm.NoisyFeatureMixup()(x)
+    model, mixing = keras.Model(inputs, x), nfm.Mixing()
+    draw = mixing.draw(0, 0, 4, sites)
+    with (
+        nfm.mixing_scope(mixing, draw, nfm.site_layers(model)),
+        pytest.raises(ValueError, match="draw for 4 samples .*Received: 3"),
+    ):
+        model(np.ones((3, 5), "float32"), training=True)
+    for wrong in (1, 3, 8):
+        with pytest.raises(ValueError, match=f"draw for 4 samples .*Received: {wrong}"):
+            mixing.mix(ops.ones((wrong, 2)), draw)
+    noise = nfm.Mixing(alpha=0)  # which needs no partners
+    assert noise.apply(ops.ones((3, 2)), noise.draw(0, 0, 4, 1)).shape == (3, 2)

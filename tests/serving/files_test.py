@@ -3,6 +3,7 @@ import os
 import keras
 import numpy as np
 import pytest
+from small_classifier import small_classifier
 
 from nfm_keras import networks
 from nfm_keras.mixing import sites
@@ -97,6 +98,14 @@ def test_an_operator_that_a_format_lacks_is_named(tmp_path):
     with pytest.raises(RuntimeError, match="as onnx.*Received: the operators .'Erfc'"):
         files.export_file(keras.Model(inputs, outputs), tmp_path / "a", "onnx")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+def test_half_precision_is_refused_before_it_is_converted(policy, tmp_path):
+    model = small_classifier(dtype=policy)
+    for format in files.SUFFIXES:
+        with pytest.raises(ValueError, match=f"in float32.*Received: {policy}$"):
+            files.export_file(model, tmp_path / "toy", format)
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):

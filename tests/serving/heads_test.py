@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from nfm_keras.serving import heads, saved_model
+from nfm_keras.serving import checks, heads, saved_model
 from nfm_keras.serving.saved_model import export
 
 pytestmark = pytest.mark.skipif(
@@ -38,6 +38,8 @@ SIGMOIDS = {
         layers.Dense(3), layers.Activation("sigmoid")
     ),
     "an operation": lambda: network(layers.Dense(3), ops.sigmoid),
+    "of keras.ops": lambda: network(layers.Dense(1, activation=ops.sigmoid)),
+    "of TensorFlow": lambda: network(layers.Dense(3, activation=tensorflow_sigmoid())),
     "uint8": lambda: network(
         layers.Dense(1, activation="sigmoid"),
         first=[layers.Rescaling(1 / 255)],
@@ -78,6 +80,12 @@ def test_dicts_of_one_tensor_are_that_tensor(tmp_path):
     ]
 
 
+def tensorflow_sigmoid():
+    import tensorflow as tf
+
+    return tf.nn.sigmoid
+
+
 class InCode(keras.Model):
     def __init__(self):
         super().__init__()
@@ -100,6 +108,14 @@ REFUSED = {
         "must end in logits",
     ),
     "a softmax within": (nested, "must end in logits"),
+    "a hard sigmoid": (
+        lambda: network(layers.Dense(1, activation="hard_sigmoid")),
+        "must end in logits or sigmoids.*'dense.*, which is a hard_sigmoid",
+    ),
+    "sigmoids in code": (
+        lambda: network(layers.Dense(1, activation=lambda x: ops.sigmoid(x))),
+        "must end in logits or sigmoids.*whose outputs are all in .0, 1.",
+    ),
     "an image": (
         lambda: network(layers.Reshape((4, 8))),
         r"logits of shape \(batch, classes\)",
@@ -123,3 +139,31 @@ def test_a_sigmoid_before_the_last_layer_is_refused():
     model = network(layers.Dense(3, activation="sigmoid"), layers.Reshape((3,)))
     with pytest.raises(ValueError, match="A sigmoid must be .*Received: 'reshape"):
         heads.head_of(model, UNIT)
+
+
+class OfHalves(layers.Dense):
+    """A layer of one's own with a softmax, which nothing but its numbers shows."""
+
+    def call(self, x):
+        return ops.softmax(super().call(x))
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_a_softmax_in_half_precision_is_seen(dtype):
+    """Its sums are off by what the type rounds."""
+    keras.utils.set_random_seed(0)
+    last = layers.Activation("linear", dtype="float32")
+    for head in ([OfHalves(100, dtype=dtype)], [OfHalves(100, dtype=dtype), last]):
+        with pytest.raises(ValueError, match="which is a softmax"):
+            checks.check_classifier(network(*head))
+
+
+def test_logits_between_0_and_1_are_taken_where_the_layers_say_so():
+    """A constant of 0.5 looks like a probability."""
+    half = keras.initializers.Constant(0.5)
+    settings = {"kernel_initializer": "zeros", "bias_initializer": half}
+    unknown = layers.Dense(1, activation=lambda x: x, **settings)
+    for head in ([layers.Dense(1, **settings)], [unknown, layers.Activation("linear")]):
+        assert checks.check_classifier(network(*head))
+    with pytest.raises(ValueError, match=r"a last `Activation\('linear'\)` says"):
+        checks.check_classifier(network(unknown))

@@ -1,11 +1,16 @@
-"""What clients take and send: values of every form, or one ValueError."""
+"""What clients take, send and get: all else is one ValueError or ServingError."""
+
+import contextlib
+import http.server
+import socketserver
+import threading
 
 import keras
 import numpy as np
 import pytest
 from serving_test import FLOATS, IMAGES, client, close, exported, server
 
-from nfm_keras.serving.client import GrpcClient
+from nfm_keras.serving.client import GrpcClient, RestClient, ServingError
 
 __all__ = ["client", "exported", "server"]  # fixtures
 
@@ -74,3 +79,110 @@ def test_a_grpc_answer_may_be_larger_than_4_mb(server, exported):
     found = GrpcClient(server[1], "toy").predict(many, "serving_uint8")
     assert sum(value.nbytes for value in found.values()) > 2**22
     assert found["logits"].shape == (60_000, 10)
+
+
+class Speaks(http.server.BaseHTTPRequestHandler):
+    """Answers all requests alike, whatever `body` is."""
+
+    body = b""
+    more = 0  # bytes that are promised and never come
+
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.body) + self.more))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+class Mumbles(socketserver.BaseRequestHandler):
+    """Answers as gRPC does: in HTTP/2, of which HTTP/1 knows nothing."""
+
+    def handle(self):
+        self.request.recv(1000)
+        self.request.sendall(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03")
+
+
+@contextlib.contextmanager
+def client_of(handler):
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        port = server.server_address[1]
+        yield RestClient(f"http://127.0.0.1:{port}/v1/models/toy", timeout=20)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+BODIES = (
+    *(b"{}", b"[]", b"null", b"3", b'{"error": "busy"}', b"<html>"),
+    *(b'{"predictions": []}', b'{"predictions": 3}', b'{"predictions": [{}]}'),
+    *(b'{"predictions": [{"a": 1}, {"b": 2}]}', b'{"outputs": {}}'),
+    *(b'{"outputs": {"a": 1}}', b'{"outputs": {"a": [1, [2]]}}'),
+    *(b'{"metadata": []}', b'{"model_version_status": [{"state": "START"}]}'),
+)
+
+
+def test_answers_of_another_form_are_one_error_that_shows_them():
+    with client_of(Speaks) as client:
+        for Speaks.body in BODIES:
+            for ask in (
+                client.status,
+                client.metadata,
+                lambda: client.predict(FLOATS, "serving_default"),
+            ):
+                with pytest.raises(ServingError, match="must answer with .*Received: "):
+                    ask()
+
+
+def test_what_is_no_http_is_one_error_that_asks_for_the_port(monkeypatch):
+    with (
+        client_of(Mumbles) as client,
+        pytest.raises(ServingError, match="is this the REST port.*Received: .*Bad"),
+    ):
+        client.status()
+    monkeypatch.setattr(Speaks, "more", 50)
+    with client_of(Speaks) as client, pytest.raises(ServingError, match="Incomplete"):
+        client.status()
+
+
+ADDRESSES = (
+    *(
+        "http://host:port/v1/models/toy",
+        "http:///v1/models/toy",
+        "http://[/v1/models/a",
+    ),
+    *(
+        "http://host/v1/models/my toy",
+        "http://host/v1/models/",
+        "http://host/v1/models",
+    ),
+    *("http://host/v1/models/tö", "http://host/v1/models/toy:predict", None, 8501),
+    *("ftp://host/v1/models/toy", "http://host/v1/models/toy?a=b"),
+)
+
+
+def test_addresses_and_names_that_cannot_be_are_refused_at_once():
+    for address in ADDRESSES:
+        with pytest.raises(ValueError, match="/v1/models/NAME. Received: "):
+            RestClient(address)
+    for address, name in (
+        ("", "a"),
+        ("http://a:8500", "a"),
+        ("a:8500", ""),
+        ("a", None),
+    ):
+        with pytest.raises(ValueError, match="like host:8500, .*Received: "):
+            GrpcClient(address, name)
+    for kind, given in (RestClient, ["http://h/v1/models/m"]), (GrpcClient, ["h", "m"]):
+        with pytest.raises(ValueError, match="`timeout` must be .*above 0"):
+            kind(*given, timeout=0)
+    for end in ("", "/", "/versions/2", "/labels/stable"):
+        assert RestClient(f"https://host:1/proxy/v1/models/m%20n{end}").name

@@ -73,9 +73,13 @@ def test_versions_count_up_and_are_never_overwritten(tmp_path):
     assert (tmp_path / "7" / "saved_model.pb").read_bytes() == before
     assert export(classifier, tmp_path) == tmp_path / "8"
     assert sorted(os.listdir(tmp_path)) == ["1", "7", "8"]
-    for version in (0, -1, 1.5, "2", True):
+    for version in (0, -1, 1.5, "2", True, 2**63):
         with pytest.raises(ValueError, match="version"):
-            export(classifier, tmp_path, version=version)
+            export(classifier, tmp_path / "new", version=version)
+    (tmp_path / str(2**63 - 1)).mkdir()
+    with pytest.raises(ValueError, match=r"below 2\*\*63. Received: 922337"):
+        export(classifier, tmp_path)
+    assert not (tmp_path / "new").exists()
 
 
 def test_of_two_exports_of_one_version_the_first_wins(tmp_path, monkeypatch):
@@ -132,6 +136,42 @@ def test_record_and_classes_lie_inside(tmp_path):
     for mark in ("\n", "\r", "\x85", "\u2028"):
         with pytest.raises(ValueError, match="line breaks. Received: 'b"):
             export(of_points(), tmp_path, classes=["a", f"b{mark}"])
+    with pytest.raises(ValueError, match=r"UTF-8 can hold. Received: 'b\\udcff'"):
+        export(of_points(), tmp_path / "new", classes=["ä", "b\udcff"])
+    assert not (tmp_path / "new").exists()
+
+
+def test_images_are_classified_by_the_newest_version_or_refused_in_one_sentence(
+    tmp_path,
+):
+    names = ["plane", "car", "bird", "cat", "deer"]
+    model, folder = small_classifier(), tmp_path / "model"
+    (folder / "1").mkdir(parents=True)
+    path = export(model, folder, classes=names)
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    best = keras.ops.convert_to_numpy(model(images / np.float32(255))).argmax(1)
+    for place, given in (
+        (path, images.tolist()),
+        (str(folder), images.astype("int64")),
+    ):
+        found = [name for name, _ in saved_model.classify(place, given)]
+        assert found == [names[number] for number in best]
+    points = export(of_points(), tmp_path / "points")
+    for place, given, message in (
+        (path, images / 255, "integers from 0 to 255. Received: float64"),
+        (path, images[0], r"shape \(batch, 8, 8, 3\). Received: \(8, 8, 3\)"),
+        (path, images[:, :4], r"shape \(batch, 8, 8, 3\). Received: \(3, 4, 8, 3\)"),
+        (path, images[:0], "one at least.*Received: none"),
+        (points, images, "signature `serving_uint8`. Received: .'serving_default'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            saved_model.classify(place, given)
+    for place, held in (
+        (tmp_path / "none", "no such"),
+        (tmp_path, "model, points"),
+    ):
+        with pytest.raises(FileNotFoundError, match=f"No SavedModel at .*: {held}"):
+            saved_model.classify(place, images)
 
 
 def test_an_evaluation_lies_inside_whole_and_its_scores_are_on_the_card(tmp_path):

@@ -21,14 +21,8 @@ import pytest
 
 from nfm_keras import networks
 from nfm_keras.mixing import sites
-from nfm_keras.serving.client import (
-    GrpcClient,
-    Names,
-    RestClient,
-    ServingError,
-    read_reply,
-    request_body,
-)
+from nfm_keras.serving.client import GrpcClient, Names, RestClient, ServingError
+from nfm_keras.serving.requests import read_reply, request_body
 from nfm_keras.serving.saved_model import export
 
 pytestmark = pytest.mark.skipif(

@@ -52,7 +52,7 @@ def test_features_are_what_the_last_layer_sees(tmp_path):
     assert list(found) == ["features"] and found["features"].shape == (3, 8)
     logits = classifier.layers[-1](found["features"])
     np.testing.assert_allclose(logits, classifier(images), rtol=1e-5, atol=1e-5)
-    softly = keras.Sequential([keras.Input((2,)), keras.layers.ReLU(name="soft")])
+    softly = keras.Sequential([keras.Input((2,)), keras.layers.Rescaling(-1.0)])
     with pytest.raises(ValueError, match="last Dense layer.*Received: InputLayer"):
         export(softly, tmp_path, features=True)
 
