@@ -39,7 +39,7 @@ _CERTIFY = flags.DEFINE_integer(
 _PROBES = flags.DEFINE_integer(
     "probes", 2, "Random directions an image.", lower_bound=2
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the directions.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the directions.", lower_bound=0)
 _EPSILON = flags.DEFINE_float("epsilon", 8 / 255, "Radius of Theorem 5's attack.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets are.")
 _OUTPUT = flags.DEFINE_string("output", "theory", "Folder of the report.")
@@ -65,6 +65,8 @@ def main(argv):
     paths = [*_RUN.value, *_MODEL.value]
     if not paths or (not _RUN.value and not _DATASET.value):
         raise app.UsageError("Give --run_dir, or else both --model and --dataset.")
+    if not _SITES.value:
+        raise app.UsageError("Give --sites at least one name, such as input.")
     import_layers()
     loaded = [_load(path) for path in paths]
     from nfm_keras.reports.pages import theory

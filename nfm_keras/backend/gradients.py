@@ -5,10 +5,11 @@ TensorFlow, JAX or PyTorch is imported on use, and only the one that Keras runs 
 
 import contextlib
 import functools
-import threading
 
 import keras
 from keras import ops
+
+from nfm_keras.backend.wrong_gradients import moments_of_two_derivatives
 
 
 def value_and_grad(fn):
@@ -120,34 +121,6 @@ def at_once():
             yield
 
 
-@contextlib.contextmanager
-def soft_label_gradients():
-    """Returns the context in which cross-entropy has its own gradient for any labels.
-
-    TensorFlow's, of logits, has that of labels that sum to 1, softmax minus label, for
-    others too: rows of zeros, whose loss is 0, would move the weights. JAX and PyTorch
-    have the right one, softmax times the sum of the label, minus the label. The value
-    is the same, and so is the gradient of labels that sum to 1.
-    """
-    if keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-
-    with _CROSSENTROPY.lock:
-        if not _CROSSENTROPY.users:
-            _CROSSENTROPY.original = tf.nn.softmax_cross_entropy_with_logits
-            tf.nn.softmax_cross_entropy_with_logits = _any_labels
-        _CROSSENTROPY.users += 1
-    try:
-        yield
-    finally:
-        with _CROSSENTROPY.lock:
-            _CROSSENTROPY.users -= 1
-            if not _CROSSENTROPY.users:
-                tf.nn.softmax_cross_entropy_with_logits = _CROSSENTROPY.original
-
-
 def _of_backend(table):
     """The entry of the backend in use, or an error."""
     backend = keras.backend.backend()
@@ -157,26 +130,6 @@ def _of_backend(table):
             f"Received: {backend!r}"
         )
     return table[backend]
-
-
-class _Crossentropy:
-    """TensorFlow's function while it is replaced, and how many threads are inside."""
-
-    lock, users, original = threading.Lock(), 0, None
-
-
-_CROSSENTROPY = _Crossentropy()
-
-
-def _any_labels(labels, logits, axis=-1, name=None):
-    """TensorFlow's softmax cross-entropy and a term of value 0 with what is missing."""
-    import tensorflow as tf
-
-    loss = _CROSSENTROPY.original(labels, logits, axis=axis, name=name)
-    labels = tf.cast(labels, loss.dtype)
-    excess = tf.stop_gradient(tf.reduce_sum(labels, axis) - 1)
-    level = tf.reduce_logsumexp(tf.cast(logits, loss.dtype), axis)
-    return loss + excess * (level - tf.stop_gradient(level))
 
 
 def _tensorflow_value_and_grad(fn, inputs, *args):
@@ -219,7 +172,8 @@ def _tensorflow_hessian_product(fn, inputs, vectors, *args):
         )
         return ops.sum(gradients * vectors), inputs
 
-    return _tensorflow_value_and_grad(slopes, inputs, *args)[2]
+    with moments_of_two_derivatives():
+        return _tensorflow_value_and_grad(slopes, inputs, *args)[2]
 
 
 def _jax_hessian_product(fn, inputs, vectors, *args):

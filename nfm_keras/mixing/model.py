@@ -7,8 +7,10 @@ import keras
 from keras import ops, tree
 
 from nfm_keras.backend import keras_compiled, keras_private, replicas
-from nfm_keras.backend.convolutions import warn_of_wrong_gradients
-from nfm_keras.backend.gradients import soft_label_gradients
+from nfm_keras.backend.wrong_gradients import (
+    soft_label_gradients,
+    warn_of_wrong_gradients,
+)
 from nfm_keras.mixing.draw import Draw, Mixing
 from nfm_keras.mixing.facade import (
     Facade,

@@ -4,14 +4,15 @@ from collections.abc import Callable
 
 import keras
 
-from nfm_keras.checks import check_count, unknown
+from nfm_keras.checks import check_count, check_number, unknown
 from nfm_keras.mixing.schemes import RAMPS
 
 
 class MixingSchedule(keras.callbacks.Callback):
     """Scales alpha and the noise epoch by epoch, without compiling anything again.
 
-    The factors are variables of the model: `NFMModel(..., scheduled=True)`.
+    The factors are variables of the model: `NFMModel(..., scheduled=True)`. After `fit`
+    they are 1 again.
 
     Args:
         alpha: Function of the epoch (from 0): what alpha and beta are multiplied with.
@@ -20,8 +21,10 @@ class MixingSchedule(keras.callbacks.Callback):
             perturbed; `None` for never.
 
     Raises:
-        ValueError: If `off_epoch` is no integer or negative; at the start of training,
-            if the model is not `scheduled`, or has no mixing or noise to scale.
+        ValueError: If `off_epoch` is no integer or negative, or `alpha` or `noise` no
+            function; at the start of training, if the model is not `scheduled`, or has
+            no mixing or noise to scale; in an epoch, for a factor that is negative or
+            no number.
 
     Example:
 
@@ -37,6 +40,11 @@ class MixingSchedule(keras.callbacks.Callback):
         super().__init__()
         if off_epoch is not None:
             check_count("off_epoch", off_epoch, least=0)
+        for name, function in (("alpha", alpha), ("noise", noise)):
+            if function is not None and not callable(function):
+                raise ValueError(
+                    f"`{name}` must be a function of the epoch. Received: {function!r}"
+                )
         self.alpha, self.noise = alpha or _one, noise or _one
         self.off_epoch = off_epoch
 
@@ -57,7 +65,13 @@ class MixingSchedule(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         on = self.off_epoch is None or epoch < self.off_epoch
-        self.model.levels.assign([self.alpha(epoch), self.noise(epoch), float(on)])
+        levels = self.alpha(epoch), self.noise(epoch)
+        for name, level in zip(("alpha", "noise"), levels):
+            check_number(f"{name}({epoch})", level, least=0)
+        self.model.levels.assign([*levels, float(on)])
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self.model.levels.assign([1.0, 1.0, 1.0])
 
 
 def ramp(name, epochs):

@@ -8,8 +8,8 @@ from keras import layers, ops
 
 from nfm_keras.backend import batch_norm, keras_private, replicas
 from nfm_keras.backend import random as nfm_random
-from nfm_keras.backend.convolutions import CHANNELS
 from nfm_keras.backend.inner import set_weights
+from nfm_keras.backend.wrong_gradients import CHANNELS
 from nfm_keras.checks import check_number
 
 # PyTorch's default for convolutions and dense layers, with which the published

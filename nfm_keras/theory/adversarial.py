@@ -119,9 +119,9 @@ def adversarial_bound(
             f"{split.outputs} outputs"
         )
     check_per_image(split, images)
-    y = targets_of(labels, split.outputs)[:, -1]
-    law = powers(mixing or Mixing())
     g = split.features(images)
+    y = targets_of(labels, split.outputs, count=len(g))[:, -1]
+    law = powers(mixing or Mixing())
     rows = np.tile([1.0] if split.outputs == 1 else [-1.0, 1.0], (len(g), 1))
     f = np.sum(split.logits(g) * rows, axis=1)
     v = split.pullback(g, rows)

@@ -61,15 +61,16 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
     Reference: C. Guo et al., *On calibration of modern neural networks*, ICML 2017.
     """
-    labels = check_labels(labels, len(np.asarray(logits)))
-    logits = check_logits(logits, len(labels)).astype("float64")
+    logits, labels = _checked(logits, labels)
 
     def loss(log_temperature):
         return nll(logits / np.exp(log_temperature), labels)
 
     ends = tuple(float(end) for end in np.log(_BOUNDS))
     found = scipy.optimize.minimize_scalar(loss, bounds=ends, method="bounded")
-    return float(np.exp(found.x))
+    # Where the loss is flat, as on images that are all right, an end is as good.
+    best = min((*ends, float(found.x)), key=loss)
+    return float(np.exp(best))
 
 
 def calibrate(
@@ -90,8 +91,7 @@ def calibrate(
         ValueError: As `fit_temperature`.
     """
     temperature = fit_temperature(*held_out) if _has_errors(*held_out) else 1.0
-    labels = check_labels(scored[1], len(np.asarray(scored[0])))
-    logits = check_logits(scored[0], len(labels)).astype("float64")
+    logits, labels = _checked(*scored)
     after = logits / temperature
     return Calibrated(
         temperature,
@@ -105,8 +105,17 @@ def calibrate(
     )
 
 
+def _checked(logits, labels):
+    """Logits as float64 and labels as integers, of at least one image."""
+    if not len(np.asarray(logits)):
+        raise ValueError("A temperature needs logits of some images. Received: none")
+    labels = check_labels(labels, len(np.asarray(logits)))
+    return check_logits(logits, len(labels)).astype("float64"), labels
+
+
 def _has_errors(logits, labels):
-    return bool(np.any(np.argmax(logits, axis=1) != np.asarray(labels)))
+    logits, labels = _checked(logits, labels)
+    return bool(np.any(logits.argmax(axis=1) != labels))
 
 
 def debiased_error(

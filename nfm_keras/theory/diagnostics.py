@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nfm_keras.checks import check_count
+from nfm_keras.checks import check_count, unique_names
 from nfm_keras.mixing import find_sites
 from nfm_keras.theory.labels import targets_of
 from nfm_keras.theory.margin import margins_of
@@ -28,7 +28,7 @@ class SmoothnessLogger(keras.callbacks.Callback):
     Args:
         images: `(n, ...)`, as the model takes them.
         labels: `(n,)` integers.
-        sites: Names; None for all sites of the model.
+        sites: Names, or one; None for all sites of the model.
         limit: int. So many of the images are used, the first ones.
         probes: int, random directions an image.
         every: int, epochs.
@@ -66,7 +66,13 @@ class SmoothnessLogger(keras.callbacks.Callback):
             check_count(name, value)
         self._images = np.asarray(images)[:limit]
         self._labels = np.asarray(labels)[:limit]
-        self._names, self._probes, self._every = sites, probes, every
+        if not 0 < len(self._images) == len(self._labels):
+            raise ValueError(
+                "There must be images, and a label for each. Received: "
+                f"{len(np.asarray(images))} images, {len(np.asarray(labels))} labels"
+            )
+        self._names = None if sites is None else unique_names(sites)
+        self._probes, self._every = probes, every
         self._seed = seed
         self._splits: list[Split] = []
         self._last: dict[str, float] = {}

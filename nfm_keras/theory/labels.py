@@ -8,13 +8,14 @@ import numpy as np
 import scipy.special
 
 
-def targets_of(labels, outputs, least=2):
+def targets_of(labels, outputs, least=2, count=None):
     """Returns labels as what multiplies the logits.
 
     Args:
         labels: `(n,)` integers, or `(n, outputs)` numbers of sum 1 in each row.
         outputs: int. Logits of the network; 1 is the binary form.
         least: int. So many classes there must be.
+        count: int, n; None for any.
 
     Returns:
         `(n, outputs)` float64.
@@ -25,6 +26,13 @@ def targets_of(labels, outputs, least=2):
     labels = np.asarray(labels)
     if not len(labels):
         raise ValueError("The theory needs images with labels. Received: none")
+    columns = labels.shape[1:] in ((), (1,), (outputs,))
+    if len(labels) != (count or len(labels)) or not columns:
+        raise ValueError(
+            f"There must be a label, or a row of {outputs} numbers, for each image. "
+            f"Received: labels of shape {labels.shape}, "
+            f"{len(labels) if count is None else count} images"
+        )
     soft = labels.ndim == 2 and labels.shape[1] == outputs > 1
     if soft and not np.allclose(labels.sum(axis=1), 1, atol=1e-5):
         sums = labels.sum(axis=1)

@@ -89,7 +89,7 @@ def margins_of(split: Split, model: keras.Model, images: ArrayLike, labels: Arra
     """Returns `margins` by a `Split` of the model at its input, compiled before."""
     x = split.features(images)
     logits = split.logits(x)
-    own = _classes(targets_of(labels, split.outputs, least=1), len(x))
+    own = _classes(targets_of(labels, split.outputs, least=1, count=len(x)), len(x))
     gaps, rows = _gaps(logits, own)
     lows = np.maximum(gaps.min(axis=1), 0)
     sizes = [np.linalg.norm(split.pullback(x, r), axis=1) for r in rows]

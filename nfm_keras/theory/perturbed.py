@@ -24,8 +24,9 @@ def given_partner(
 
         E e = (1 - lambda) (z~ - z),   Cov e = s_add^2 I + s_mult^2 diag(M)^2
 
-    with M = lambda z + (1 - lambda) z~. The paper writes N(0, s_add^2 + s_mult^2 M^2):
-    the mean is not 0. The law is Gaussian if the noise is.
+    with M = lambda z + (1 - lambda) z~; where a batch is left as it is now and then
+    (`Mixing.probability`), over that too. The paper writes N(0, s_add^2 + s_mult^2
+    M^2): the mean is not 0. The law is Gaussian if the noise is, and all are mixed.
 
     Args:
         features: `(n, d)`, z.
@@ -43,8 +44,10 @@ def given_partner(
     _, _, add, mult = powers(mixing)
     mixed = lam * features + (1 - lam) * partners
     variances = add + mult * mixed**2
-    mean = (1 - lam) * (partners - features)
-    return Moments(mean, variances[:, :, None] * np.eye(features.shape[1]))
+    mean, active = (1 - lam) * (partners - features), mixing.probability
+    covariance = variances[:, :, None] * np.eye(features.shape[1])
+    covariance = covariance + active * (1 - active) * _outer(mean, mean)
+    return Moments(active * mean, covariance)
 
 
 def perturbation(

@@ -43,6 +43,7 @@ class Split:
 
     def __init__(self, model: keras.Model, site: str, *, batch_size: int = 64) -> None:
         check_count("batch_size", batch_size)
+        self._preprocess = getattr(model, "preprocess", None)
         model = network_of(model)
         _check_model(model)
         self.site, self.batch_size = site, batch_size
@@ -71,9 +72,14 @@ class Split:
         """Returns g_k(x), `(n, d)` float64.
 
         Args:
-            images: `(n, ...)` as the model takes them.
+            images: `(n, ...)` as the model takes them, an `NFMModel` in `fit`: its
+                `preprocess` comes first, and features at the input are what it gives.
         """
         images = np.asarray(images)
+        if not len(images):
+            raise ValueError("The theory needs images with labels. Received: none")
+        if self._preprocess is not None:
+            images = ops.convert_to_numpy(self._preprocess(images))
         rows = self._batched(self._features, images)
         return rows.reshape(len(images), -1)
 

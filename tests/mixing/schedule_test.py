@@ -118,6 +118,22 @@ def test_nothing_is_traced_again():
     assert spy.calls == calls + 6 * (BACKEND == "torch")
 
 
+def test_a_fit_after_one_with_a_schedule_mixes_as_the_model_says():
+    model = model_of(nfm.Mixing())
+    schedule = MixingSchedule(noise=ramp("fall", 3), off_epoch=1)
+    losses(model, schedule, epochs=2)
+    np.testing.assert_array_equal(ops.convert_to_numpy(model.levels), 1)
+
+
+@pytest.mark.parametrize("level", [float("nan"), -1.0, None])
+def test_a_factor_that_is_none_is_named_with_its_epoch(level):
+    schedule = MixingSchedule(noise=lambda epoch: level if epoch else 1.0)
+    with pytest.raises(ValueError, match=r"`noise\(1\)` must be .*Received: "):
+        losses(model_of(nfm.Mixing()), schedule)
+    with pytest.raises(ValueError, match="`alpha` must be a function.*Received: 0.5"):
+        MixingSchedule(alpha=0.5)
+
+
 def test_bad_schedules_are_refused():
     with pytest.raises(ValueError, match="`off_epoch` must be .*Received: -1"):
         MixingSchedule(off_epoch=-1)

@@ -7,7 +7,13 @@ from keras import layers
 
 from nfm_keras import NFMModel
 from nfm_keras.mixing import Mixing, NoisyFeatureMixup
-from nfm_keras.theory import SmoothnessLogger, calibrate, fit_temperature
+from nfm_keras.theory import (
+    SmoothnessLogger,
+    calibrate,
+    fit_temperature,
+    margins,
+    regularizers,
+)
 from nfm_keras.theory.calibration import debiased_error
 
 
@@ -32,6 +38,43 @@ def test_norms_of_a_linear_network_are_its_kernel():
     np.testing.assert_allclose(history["score"][0], np.sqrt(2) * np.median(gap))
     slope = np.linalg.norm(kernel[:, 0] - kernel[:, 1])
     np.testing.assert_allclose(history["margin"][0], np.median(gap) / slope, rtol=1e-4)
+
+
+@pytest.mark.backends
+def test_images_come_as_a_model_that_trains_takes_them():
+    inputs = keras.Input((3,))
+    x = NoisyFeatureMixup(name="site")(inputs)
+    network = keras.Model(inputs, layers.Dense(2)(x))
+    scale = layers.Rescaling(1 / 255)
+    model = NFMModel(network, Mixing(), preprocess=scale)
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (16, 3)).astype("uint8"), np.arange(16) % 2
+    for site in ("input", "site"):
+        given = regularizers(model, site, x, y)
+        expected = regularizers(network, site, x / 255, y)
+        np.testing.assert_allclose(given.loss, expected.loss, rtol=1e-5)
+        np.testing.assert_allclose(given.r1.value, expected.r1.value, rtol=1e-5)
+
+
+@pytest.mark.parametrize("images, labels", [(0, 0), (4, 3)])
+def test_images_without_labels_are_refused_before_the_training(images, labels):
+    given = np.zeros((images, 3)), np.zeros(labels, int)
+    with pytest.raises(ValueError, match=f"Received: {images} images, {labels} labels"):
+        SmoothnessLogger(*given)
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    with pytest.raises(ValueError, match="Received: (none|labels of shape .3,., 4)"):
+        margins(model, *given)
+    assert SmoothnessLogger(np.zeros((2, 3)), [0, 1], sites="site")
+
+
+def test_a_temperature_of_what_is_all_right_is_the_end_or_none():
+    logits, labels = 5 * np.eye(10), np.arange(10)
+    assert fit_temperature(logits, labels) == pytest.approx(0.01)
+    assert calibrate((logits, labels), (logits, labels)).temperature == 1.0
+    with pytest.raises(ValueError, match="Received: "):
+        calibrate((logits[:0], labels[:0]), (logits, labels))
+    with pytest.raises(ValueError, match="Received: "):
+        calibrate((logits, labels[:5]), (logits, labels))
 
 
 def test_a_temperature_undoes_a_factor_and_keeps_the_predictions():

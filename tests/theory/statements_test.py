@@ -60,7 +60,9 @@ def test_moments_of_the_perturbation_are_those_of_samples(mixing):
 def test_moments_given_the_partner_average_to_those_without():
     z = np.random.default_rng(1).normal(size=(4, 2))
     x, w = np.polynomial.legendre.leggauss(6)
-    mixing = Mixing(alpha=1.0, sigma_add=0.6, sigma_mult=0.8, noise="gaussian")
+    mixing = Mixing(
+        alpha=1.0, sigma_add=0.6, sigma_mult=0.8, noise="gaussian", probability=0.7
+    )
     mean, square = 0, 0
     for lam, weight in zip((1 + x) / 2, w / 2):
         for partner in z:

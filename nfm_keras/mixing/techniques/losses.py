@@ -5,7 +5,8 @@ from typing import Any
 import keras
 from keras import ops, tree
 
-from nfm_keras.backend.gradients import soft_label_gradients, value_and_grad
+from nfm_keras.backend.gradients import value_and_grad
+from nfm_keras.backend.wrong_gradients import soft_label_gradients
 from nfm_keras.checks import check_number
 from nfm_keras.types import Tensor
 
@@ -233,7 +234,8 @@ def jensen_shannon(logits, views):
     """Returns the Jensen-Shannon divergence between the predictions for views.
 
     Args:
-        logits: Tensor `(views * batch, classes)`, a view after the other.
+        logits: Tensor `(views * batch, classes)`, a view after the other; one logit is
+            that of the second of two classes.
         views: Integer, how many.
 
     Returns:
@@ -256,6 +258,8 @@ def jensen_shannon(logits, views):
             f"Received: a {type(logits).__name__} of outputs"
         )
     logits = ops.cast(logits, "float32")
+    if logits.shape[-1] == 1:  # of the second of two classes
+        logits = ops.concatenate([ops.zeros_like(logits), logits], axis=-1)
     logits = ops.reshape(logits, (views, -1, logits.shape[-1]))
     log_p = ops.log_softmax(logits, axis=-1)
     p = ops.exp(log_p)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from nfm_keras.backend import random
+from nfm_keras.backend.heads import head
 from nfm_keras.checks import check_number
 from nfm_keras.mixing.draw import Draw
 from nfm_keras.mixing.techniques.augmix import augmix
@@ -54,6 +55,11 @@ class NoisyMix(Technique):
     def prepare(
         self, model: keras.Model, images: Tensor, labels: Tensor, draw: Draw
     ) -> Batch:
+        if kind := head(model.model):
+            raise ValueError(
+                "NoisyMix compares predictions by their logits, in which the network "
+                f"must end, and the loss have from_logits=True. Received: a {kind}"
+            )
         images, key = self.as_images(images), random.fold(draw.key, STREAM)
         levels = model.current_levels()
         level = 1.0 if levels is None else levels[1]

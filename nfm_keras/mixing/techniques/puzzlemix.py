@@ -9,7 +9,7 @@ from keras import ops
 
 from nfm_keras.backend import random
 from nfm_keras.backend.host import call_host
-from nfm_keras.checks import check_number
+from nfm_keras.checks import check_count, check_number
 from nfm_keras.mixing.draw import Draw
 from nfm_keras.mixing.labels.pairs import Pair
 from nfm_keras.mixing.techniques import puzzle
@@ -38,7 +38,8 @@ class PuzzleMix(Technique):
 
     Args:
         grids: Numbers of blocks a side to draw from; each must divide the image.
-        clean_lam: Weight of the loss of the clean images, which is added; 0 for none.
+        clean_lam: Weight of the loss of the clean images, which is added, as a mean
+            over the batch that sample weights do not change; 0 for none.
         attack_probability: Probability that adversarial noise is added to the images,
             and, of its own, to their partners.
         attack_epsilon: Largest change by that noise, in units of [0, 1] pixels.
@@ -65,11 +66,14 @@ class PuzzleMix(Technique):
     attack_epsilon: float = 10 / 255
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "grids", tuple(int(grid) for grid in self.grids))
-        if not self.grids or min(self.grids) < 2:
+        grids = self.grids
+        if not isinstance(grids, (tuple, list)) or not grids:
             raise ValueError(
-                f"`grids` must be numbers of at least 2. Received: {self.grids}"
+                f"`grids` must be a list of at least one number. Received: {grids!r}"
             )
+        for grid in grids:
+            check_count("grids", grid, least=2)
+        object.__setattr__(self, "grids", tuple(grids))
         check_number("clean_lam", self.clean_lam, least=0)
         for name in ("attack_epsilon", "attack_probability"):
             check_number(name, getattr(self, name), least=0, most=1)

@@ -70,6 +70,9 @@ def test_jensen_shannon_divergence():
     expected = (p * np.log(p / p.mean(0))).sum(-1).mean()
     logits = ops.convert_to_tensor(views.reshape(15, 4), "float32")
     assert float(losses.jensen_shannon(logits, 3)) == pytest.approx(expected, rel=1e-4)
+    two = ops.concatenate([0 * logits[:, :1], logits[:, :1]], axis=1)
+    of_two, of_one = (losses.jensen_shannon(z, 3) for z in (two, logits[:, :1]))
+    assert float(of_one) == pytest.approx(float(of_two), rel=1e-6) and of_one > 0.01
     with pytest.raises(ValueError, match="one output. Received: a list of outputs"):
         losses.jensen_shannon([logits], 3)
 

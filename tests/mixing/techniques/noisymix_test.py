@@ -108,6 +108,14 @@ def test_the_first_view_is_the_image_itself():
     assert abs(views[1] - views[2]).max() > 0.01
 
 
+def test_a_network_of_probabilities_is_refused():
+    headed = keras.Sequential([network(), layers.Softmax()])
+    model = nfm.NFMModel(headed, nfm.Mixing(), technique=NoisyMix())
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="by their logits.*Received: a softmax"):
+        model.train_on_batch(IMAGES, LABELS)
+
+
 def test_a_bad_weight_is_refused():
     with pytest.raises(ValueError, match="`jsd_weight` must be .*Received: -1"):
         NoisyMix(-1)

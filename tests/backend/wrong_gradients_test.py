@@ -8,7 +8,7 @@ from keras import layers, ops
 
 import nfm_keras as nfm
 from nfm_keras import networks
-from nfm_keras.backend import convolutions, keras_private
+from nfm_keras.backend import keras_private, wrong_gradients
 from nfm_keras.networks import blocks
 
 pytestmark = pytest.mark.backends
@@ -43,7 +43,7 @@ def test_our_narrow_networks_have_none(name):
     options = {"depth": 10} if name == "wide_resnet" else {"width": 1 / 16}
     options |= {"width": 1 / 4} if name == "wide_resnet" else {}
     network = networks.build(name, (9, 8, 3), 2, **options)
-    assert not any(convolutions._concerned(x) for x in network.layers)
+    assert not any(wrong_gradients._concerned(x) for x in network.layers)
 
 
 def test_every_so_many_pixels_is_the_convolution_with_strides():
