@@ -61,7 +61,7 @@ slow: $(VENV)/tested
 	$(QUIET) NFM_BUILD_GRAPHS=1 KERAS_BACKEND=tensorflow $(BIN)/python -m pytest tests/mixing
 
 REPORT := $(QUIET) $(BIN)/python -m apps.report
-EXPERIMENTS := table1 table4 table5 noise_levels
+EXPERIMENTS := table1 table4 table5 noise_levels adversarial_training
 DIGITS := clean,white_noise@0.8,salt_and_pepper@0.2,pgd@0.05
 
 results: $(VENV)/tested

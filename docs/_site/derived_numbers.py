@@ -33,6 +33,7 @@ HEADS = {
     "salt and pepper": "salt_and_pepper",
     "salt, pepper": "salt_and_pepper",
     "PGD": "pgd",
+    "PGD l2": "pgd_l2",
     "15 corruptions": "corruptions",
     "minutes": "minutes",
 }

@@ -22,6 +22,7 @@ CIFAR, TABLE1, TABLE4, TABLE5, DIGITS = (
     "digits/{}",
 )
 LEVELS = "noise_levels/nfm_{}/seed_0"
+FIGURE11 = "adversarial_training/{}/seed_0"
 STANDARD_FILE = "cifar10/{}/evaluation.json"
 QUIET = "erm", "mixup", "manifold_mixup_0.2", "manifold_mixup_1", "manifold_mixup_2"
 """Rows of Table 5 without noise."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from measured_numbers import (
     CIFAR,
     DIGITS,
+    FIGURE11,
     LEVELS,
     NOISY,
     QUIET,
@@ -140,6 +141,25 @@ SENTENCES = [
         "docs/results.md",
         "salt and pepper 0.1 is met {} points worse with 0.2 / 0.1 than without",
         lambda: (-lead(LEVELS, "0.2", "0.0", "salt_and_pepper@0.1"),),
+    ),
+    Sentence(
+        "docs/results.md",
+        "radius is {} points ahead of NFM at 0.1 there, {} under PGD of radius 1/255, "
+        "and {} on clean images, where it is within {} points of the baseline",
+        lambda: (
+            lead(FIGURE11, "adversarial_0.05", "nfm", "salt_and_pepper@0.1"),
+            lead(FIGURE11, "adversarial_0.05", "nfm", "pgd@1/255"),
+            lead(FIGURE11, "adversarial_0.05", "nfm", "clean"),
+            -lead(FIGURE11, "adversarial_0.05", "erm", "clean"),
+        ),
+    ),
+    Sentence(
+        "docs/results.md",
+        "here, beside other work, {} minutes for {}",
+        lambda: tuple(
+            accuracy(FIGURE11.format(row), "minutes")
+            for row in ("adversarial_0.05", "nfm")
+        ),
     ),
     Sentence(
         "docs/results.md",

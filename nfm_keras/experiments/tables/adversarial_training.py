@@ -9,10 +9,10 @@ of [0, 1] pixels.
         --output=results/adversarial_training
 
 At full scale that is 35 runs of 200 epochs, the adversarial ones eight times as long as
-the others: for GPUs. Scaled as Table 1's command is, with 3 steps, four times as long a
-row as plain training on two CPU cores. Not run here yet.
+the others: for GPUs. Scaled as Table 1's command is, with 3 steps, a row takes up to
+four times as long as plain training on two CPU cores (docs/results.md).
 
-What to expect: adversarial training holds out longest against PGD, and costs clean
+What the paper sees: adversarial training holds out longest against PGD, and costs clean
 accuracy; NFM is ahead under salt and pepper, which neither has seen.
 """
 
