@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ import nfm_keras as nfm
 from nfm_keras import data
 from nfm_keras.mixing.scope import current_scope
 from nfm_keras.training import distribution, optimizers
+from nfm_keras.training.tensorboard import TensorBoardLog
 
 BATCH, EPOCHS, DEVICES = 128, 3, 2
 MIXINGS = {
@@ -75,6 +77,10 @@ def trained(engine, case):
     test = data.Split(test.images[:499], test.labels[:499], test.spec)  # an odd number
     with engine.scope():
         model, spy = compiled(case, train.spec)
+    callbacks = [keras.callbacks.SwapEMAWeights()] if case == "mixed" else []
+    if engine.processes == 1 and importlib.util.find_spec("tensorboard"):
+        folder = tempfile.mkdtemp()
+        callbacks.append(TensorBoardLog(folder, len(train.labels) // BATCH, BATCH))
     history = engine.fit(
         model,
         data.batches(train, BATCH, drop_last=True, part=engine.part(BATCH)),
@@ -82,7 +88,7 @@ def trained(engine, case):
         steps_per_epoch=data.steps_per_epoch(train, BATCH, drop_last=True),
         validation_data=(test.images, test.labels),
         validation_batch_size=101,  # no multiple of the devices
-        callbacks=[keras.callbacks.SwapEMAWeights()] if case == "mixed" else [],
+        callbacks=callbacks,
         shuffle=False,
         verbose=0,
     ).history
@@ -179,9 +185,7 @@ def run(folder, config, *resume):
     if keras.backend.backend() == "tensorflow" and "TF_CONFIG" not in os.environ:
         use_two_processors()
     config = training.Config(**json.loads(config))
-    tensorboard = importlib.util.find_spec("tensorboard") is not None
-    options = {"save_every": 3, "verbose": 0, "tensorboard": tensorboard}
-    training.train(config, folder, resume=bool(resume), **options)
+    training.train(config, folder, resume=bool(resume), save_every=3, verbose=0)
     print("done")
 
 
