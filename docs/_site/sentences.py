@@ -155,6 +155,13 @@ SENTENCES = [
     ),
     Sentence(
         "docs/results.md",
+        "With noises of 1.0 / 0.5 NFM is {} points behind there",
+        lambda: (
+            lead(FIGURE11, "adversarial_0.05", "nfm_star", "salt_and_pepper@0.1"),
+        ),
+    ),
+    Sentence(
+        "docs/results.md",
         "here, beside other work, {} minutes for {}",
         lambda: tuple(
             accuracy(FIGURE11.format(row), "minutes")
