@@ -155,8 +155,8 @@ SENTENCES = [
     ),
     Sentence(
         "docs/results.md",
-        "With noises of 1.0 / 0.5 NFM is {} points behind there, and {} points ahead at "
-        "0.35",
+        "With noises of 1.0 / 0.5 NFM is {} points behind there, and {} points ahead "
+        "at 0.35",
         lambda: (
             lead(FIGURE11, "adversarial_0.05", "nfm_star", "salt_and_pepper@0.1"),
             -lead(FIGURE11, "adversarial_0.05", "nfm_star", "salt_and_pepper@0.35"),
