@@ -75,13 +75,13 @@ class Split:
             images: `(n, ...)` as the model takes them, an `NFMModel` in `fit`: its
                 `preprocess` comes first, and features at the input are what it gives.
         """
-        images = np.asarray(images)
-        if not len(images):
+        given = np.asarray(images)
+        if not len(given):
             raise ValueError("The theory needs images with labels. Received: none")
         if self._preprocess is not None:
-            images = ops.convert_to_numpy(self._preprocess(images))
-        rows = self._batched(self._features, images)
-        return rows.reshape(len(images), -1)
+            given = ops.convert_to_numpy(self._preprocess(given))
+        rows = self._batched(self._features, given)
+        return rows.reshape(len(given), -1)
 
     def logits(self, features: ArrayLike) -> np.ndarray:
         """Returns f_k(g), `(n, K)` float64.
