@@ -99,11 +99,6 @@ class PlainClassifier:
                 "The classifier gives several outputs: name the one of the logits, "
                 f"output=... Received: {list(names)}"
             )
-        if len(getattr(logits, "shape", (0, 0))) != 2:
-            raise ValueError(
-                "The classifier must give logits of shape (batch, classes). "
-                f"Received: shape {tuple(logits.shape)}"
-            )
         if not self.from_logits:
             logits = heads.logits_of(logits, self.head)
         # Half-precision networks: their loss would underflow as they grow confident.
