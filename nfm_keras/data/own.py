@@ -39,9 +39,9 @@ def own_arrays(name: str) -> tuple[Arrays, Arrays, DatasetSpec]:
             `(train, test)` or `(train, test, spec)`: pairs of images, uint8 or
             multiples of 1/255 in [0, 1], `(n, height, width, channels)` or without
             channels, and integer labels from 0 on, of two classes at least; and a
-            `DatasetSpec`. Without one,
-            mean and standard deviation are taken from the training images, classes
-            have numbers for names, and nothing is cropped or mirrored.
+            `DatasetSpec`. Without one, mean and standard deviation are taken from the
+            training images, classes have numbers for names, and nothing is cropped or
+            mirrored.
 
     Returns:
         `(train, test, spec)`, images as uint8 with channels, labels as int64 `(n,)`.

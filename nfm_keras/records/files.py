@@ -50,7 +50,6 @@ def whole(path: StrPath, *, replace: bool = True) -> Iterator[pathlib.Path]:
     hidden = _hidden(path, secrets.token_hex(8))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(hidden)
         yield hidden
         if hidden.is_file():
             with open(hidden, "rb") as file:

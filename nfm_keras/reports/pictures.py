@@ -116,21 +116,20 @@ def activations(
     generator = np.random.default_rng(seed)
     noise = generator.normal(0.5, 0.1, shape).clip(0, 1)
     start = noise.astype("float32")
+    # Functions to the units, their logits: compiled once for all that follows.
+    models = {name: activating.units_of(one, kind) for name, one in classifiers.items()}
     if units is None:
         check_count("count", count)
-        sizes = [
-            int(activating.units_of(one, kind).forward(start[None]).shape[-1])
-            for one in classifiers.values()
-        ]
+        sizes = [int(one.forward(start[None]).shape[-1]) for one in models.values()]
         order = generator.permutation(min(sizes)).tolist()
-        units = sorted(_with_a_gradient(classifiers, start, order, count, kind))
+        units = sorted(_with_a_gradient(models.values(), start, order, count))
     named = kind == "logits" and classes
     if not units or (named and max(units) >= len(classes)):
         known = f", of the {len(classes)} classes that have names" if named else ""
         raise ValueError(f"`units` must be at least one{known}. Received: {units}")
     found = {
-        name: activating.activating_images(one, start, units, kind=kind, **settings)
-        for name, one in classifiers.items()
+        name: activating.activating_images(one, start, units, kind="logits", **settings)
+        for name, one in models.items()
     }
     heads = [classes[unit] if named else f"unit {unit}" for unit in units]
     figures.activations(
@@ -145,13 +144,13 @@ def activations(
     return found
 
 
-def _with_a_gradient(classifiers, start, order, count, kind):
-    """The first units of an order that can be activated in all classifiers."""
+def _with_a_gradient(models, start, order, count):
+    """The first units of an order that can be activated in all models."""
     units = []
     for first in range(0, len(order), count):
         some = order[first : first + count]
-        for one in classifiers.values():
-            known = activating.with_a_gradient(one, start, some, kind)
+        for one in models:
+            known = activating.with_a_gradient(one, start, some)
             some = [unit for unit in some if unit in known]
         units += some
         if len(units) >= count:

@@ -64,7 +64,10 @@ def test_images_without_labels_are_refused_before_the_training(images, labels):
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
     with pytest.raises(ValueError, match="Received: (none|labels of shape .3,., 4)"):
         margins(model, *given)
-    assert SmoothnessLogger(np.zeros((2, 3)), [0, 1], sites="site")
+    logger = SmoothnessLogger(np.zeros((2, 3)), [0, 1], sites="nowhere")
+    logger.set_model(model)
+    with pytest.raises(ValueError, match="Received: .*'nowhere'"):
+        logger.on_train_begin()
 
 
 def test_a_temperature_of_what_is_all_right_is_the_end_or_none():

@@ -100,14 +100,14 @@ def activating_images(
 
 
 def with_a_gradient(
-    classifier: Any, start: np.ndarray, units: Sequence[int], kind: str
+    model: PlainClassifier, start: np.ndarray, units: Sequence[int]
 ) -> list[int]:
     """Returns those units that have a way up from an image: a finite gradient, not 0.
 
     Args:
-        classifier, start, units, kind: As in `activating_images`.
+        model: What `units_of` returned.
+        start, units: As in `activating_images`.
     """
-    model = units_of(classifier, kind)
     points = np.repeat(np.asarray(start, "float32")[None], len(units), axis=0)
     climb = model.compiled(_climb)
     _, _, health = climb(points, points, np.asarray(units, "int32"), 0.0, 1.0)

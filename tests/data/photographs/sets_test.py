@@ -280,6 +280,7 @@ def test_a_cached_file_is_read_once(tmp_path, cache):
         opened(folder, cache="tape")
 
 
+@pytest.mark.filterwarnings("error")  # of a file that could not be kept
 def test_threads_that_keep_one_file_do_not_get_in_each_others_way(tmp_path):
     """The end of an epoch and the start of the next may read the same photograph."""
     folder = photograph_sets.write(tmp_path / "photos", classes=2, images=8)
