@@ -201,12 +201,12 @@ class NFMModel(Facade):
     ) -> Tensor:
         batch, outputs, y_pred = current_batch(), y_pred, first_view(y_pred)
         keras_compiled.wrap_losses(self, self._output_loss)
-        sample_weight = weights_by_output(sample_weight, y_pred, self.output_names)
+        weight = weights_by_output(sample_weight, y_pred, self.output_names)
         with soft_label_gradients():
-            loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+            loss = super().compute_loss(x, y, y_pred, weight, training)
         if batch is None or batch.loss is None:
             return loss
-        return loss + keras_compiled.additional_loss(self, batch.loss(outputs))
+        return loss + keras_compiled.additional_loss(self, batch.loss(outputs, weight))
 
     def compute_metrics(
         self, x: Tensors, y: Tensors, y_pred: Tensors, sample_weight: Tensors = None

@@ -31,10 +31,11 @@ def request_values(values, signature):
     """Returns a client's values as its request has them.
 
     Args:
-        values: Images: an array `(batch, ...)`, or lists of arrays or of numbers that
-            make one. Of any type whose numbers the signature's type holds: integers
-            from 0 to 255 for `serving_uint8`, floats for the others. Or files: a list,
-            tuple or array of bytes, or the bytes of one.
+        values: Images: an array `(batch, height, width, channels)`, or lists of arrays
+            or of numbers that make one. Of any type whose numbers the signature's type
+            holds: integers from 0 to 255 for `serving_uint8`, floats in [0, 1] for the
+            others. Tables and signals: finite numbers `(batch, ...)` of another rank.
+            Or files: a list, tuple or array of bytes, or the bytes of one.
         signature: str, the name of a signature that `export` writes.
 
     Returns:
@@ -231,12 +232,16 @@ def _uint8(array):
 
 
 def _float32(array):
+    received = f"Received: {array.dtype} from {array.min()} to {array.max()}"
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"Values must be finite. {received}")
     # A sum of colours, or a resize, may leave [0, 1] by a little.
     most = 1 if array.dtype.kind in "ui" else _LARGEST_FLOAT
-    if not np.all(np.isfinite(array)) or array.max() > most or array.min() < 1 - most:
+    is_images = array.ndim == 4  # rows of tables and signals have units of their own
+    if is_images and (array.max() > most or array.min() < 1 - most):
         raise ValueError(
             f"Images must be in [0, 1]; whole numbers up to 255 go to {UINT8!r}. "
-            f"Received: {array.dtype} from {array.min()} to {array.max()}"
+            f"{received}"
         )
     return array.astype(np.float32)
 

@@ -11,6 +11,7 @@ import pytest
 from serving_test import FLOATS, IMAGES, client, close, exported, server
 
 from nfm_keras.serving.client import GrpcClient, RestClient, ServingError
+from nfm_keras.serving.requests import request_values
 
 __all__ = ["client", "exported", "server"]  # fixtures
 
@@ -62,7 +63,7 @@ MISFORMED = {
     "negative": (-IMAGES.astype(int), "uint8", "integers from 0 to 255"),
     "bytes for floats": (IMAGES, "default", "must be in .0, 1.*serving_uint8"),
     "floats of bytes": (IMAGES.astype("float32"), "default", "must be in .0, 1"),
-    "not finite": (FLOATS + np.float32("nan"), "default", "must be in .0, 1"),
+    "not finite": (FLOATS + np.float32("nan"), "default", "must be finite"),
     "an array that cut zeros": (np.array([b"a"]), "bytes", "an array of dtype object"),
 }
 
@@ -72,6 +73,16 @@ def test_values_that_no_signature_takes_are_refused(client, form):
     values, signature, message = MISFORMED[form]
     with pytest.raises(ValueError, match=message):
         client.predict(values, f"serving_{signature}")
+
+
+def test_tables_and_signals_have_units_of_their_own():
+    for shape in ((2, 3), (2, 5, 3)):
+        table = np.full(shape, 40_000.0)
+        sent = request_values(table, "serving_default")
+        assert sent.dtype == np.float32
+        np.testing.assert_array_equal(sent, table)
+    with pytest.raises(ValueError, match="must be finite. Received: float64"):
+        request_values([[1.0, np.inf]], "serving_default")
 
 
 def test_a_grpc_answer_may_be_larger_than_4_mb(server, exported):

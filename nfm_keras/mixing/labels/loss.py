@@ -115,7 +115,7 @@ def _term(loss, share, labels, outputs, weight):
         values = along(ops.cast(share, values.dtype), len(values.shape)) * values
     if mask is not None:
         keras_private.set_mask(values, mask)
-    return _Reduction(loss)(values, outputs, _in_full(weight, values))
+    return _Reduction(loss)(values, outputs, in_full(weight, values))
 
 
 def check_values(kind, what, shape, share):
@@ -142,8 +142,16 @@ def check_values(kind, what, shape, share):
         )
 
 
-def _in_full(weight, values):
-    """Sample weights of the shape of the values, by their first axes."""
+def in_full(weight, values):
+    """Returns sample weights of the shape of the values, by their first axes.
+
+    Args:
+        weight: Tensor `(batch, ...)`, or None.
+        values: Of a loss, `(batch, ...)` or a scalar.
+
+    Raises:
+        ValueError: For weights of more axes than the values have.
+    """
     if weight is None:
         return None
     weight, rank = ops.cast(weight, values.dtype), max(len(values.shape), 1)

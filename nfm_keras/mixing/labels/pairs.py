@@ -43,26 +43,29 @@ class LabelMixing(NamedTuple):
 
     Attributes:
         draw: The `Draw` of the step.
-        cut: Function of a tensor `(batch, ...)` that returns the `Pair` of labels that
-            have a value a pixel, which go where the pixels went, and `None` of others.
-            `None` where images are not cut.
+        cut: Function of labels and outputs (or None), both `(batch, ...)`, that returns
+            the `Pair` of labels that have a value a pixel, which go where the pixels
+            went, and `None` of others. `None` where images are not cut.
     """
 
     draw: Draw
     cut: Callable | None = None
 
-    def pair(self, labels) -> Pair:
+    def pair(self, labels, outputs=None) -> Pair:
         """Returns the labels of the samples and those of their partners.
 
         Args:
             labels: Array or tensor `(batch, ...)` of numbers.
+            outputs: Those that they are labels of, `(batch, ...)`. Without them masks
+                of three axes and another size than the images' count as sequences.
 
         Raises:
-            ValueError: For labels that are no numbers.
+            ValueError: For labels that are no numbers, and masks that do not have the
+                size of images that are cut.
         """
         check_numbers(labels)
         labels = ops.convert_to_tensor(labels)
-        pair = None if self.cut is None else self.cut(labels)
+        pair = None if self.cut is None else self.cut(labels, outputs)
         if pair is not None:
             return pair
         partner = ops.take(labels, self.draw.partner, axis=0)
@@ -76,7 +79,7 @@ class LabelMixing(NamedTuple):
             labels: As in `pair`.
             outputs: Tensor `(batch, ...)`.
         """
-        pair = self.pair(labels)
+        pair = self.pair(labels, outputs)
         if not is_float(pair.own) or are_classes(loss, pair.own, outputs):
             return pair
         return Pair(pair.blend())

@@ -24,7 +24,8 @@ class Batch(NamedTuple):
             sites.
         views: How many views of each image; the labels' loss and the metrics see the
             first.
-        loss: Function of the outputs for all views: a scalar to add to the loss.
+        loss: Function of the outputs for all views and the sample weights (None where
+            there are none): a scalar to add to the loss.
         cut: As in `LabelMixing`: what labels with a value a pixel become.
     """
 
@@ -117,12 +118,14 @@ class Technique:
         return cls(**config)
 
 
-def has_pixels(labels, images):
+def has_pixels(labels, images, outputs=None):
     """Returns whether labels have a value for each pixel, such as a segmentation mask.
 
     Args:
         labels: Tensor `(batch, ...)`.
         images: `(batch, height, width, channels)`.
+        outputs: What the labels belong to, `(batch, ...)`. Where these are maps, labels
+            of three axes are masks too; else they may be sequences.
 
     Raises:
         ValueError: For masks of another size, which cannot be cut like the images.
@@ -130,7 +133,8 @@ def has_pixels(labels, images):
     of_images, of_labels = tuple(images.shape[1:3]), tuple(labels.shape[1:3])
     if len(labels.shape) > 2 and of_labels == of_images:
         return True
-    if len(labels.shape) == 4:
+    of_maps = outputs is not None and len(outputs.shape) == 4
+    if len(labels.shape) == 4 or (of_maps and len(labels.shape) == 3):
         raise ValueError(
             "Masks must have the size of the images that are cut, "
             f"{of_images[0]}x{of_images[1]}: resize them, and the outputs with them. "

@@ -48,8 +48,9 @@ class CutMix(Technique):
             where = along(inside[..., 0], len(values.shape))
             return ops.where(where, ops.take(values, draw.partner, axis=0), values)
 
-        def cut(labels):
-            return Pair(paste(labels)) if has_pixels(labels, images) else None
+        def cut(labels, outputs):
+            whole = not has_pixels(labels, images, outputs)
+            return None if whole else Pair(paste(labels))
 
         return Batch(paste(images), draw._replace(lam=lam), cut=cut)
 

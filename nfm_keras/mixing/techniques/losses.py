@@ -8,6 +8,7 @@ from keras import ops, tree
 from nfm_keras.backend.gradients import value_and_grad
 from nfm_keras.backend.wrong_gradients import soft_label_gradients
 from nfm_keras.checks import check_number
+from nfm_keras.mixing.labels.loss import in_full
 from nfm_keras.types import Tensor
 
 _TINY, _LOWEST = 1e-37, -1e30
@@ -58,19 +59,21 @@ class SmoothedCrossentropy(keras.losses.Loss):
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
-def sample_losses(loss, labels, outputs):
+def sample_losses(loss, labels, outputs, weights=None):
     """Returns the losses of the samples of a batch, before any reduction.
 
     Args:
         loss: What `compile` was given: a `keras.losses.Loss`, a function or a name.
         labels: Tensor `(batch, ...)`.
         outputs: Tensor `(batch, ...)`.
+        weights: Sample weights `(batch, ...)` to multiply them by, or `None`.
 
     Returns:
         float32 tensor `(batch,)`. A loss that is one number a batch is that of each.
 
     Raises:
-        ValueError: If there are several outputs, or `loss` is no single loss.
+        ValueError: If there are several outputs, `loss` is no single loss, or weights
+            have more axes than its values.
 
     Example:
 
@@ -88,7 +91,9 @@ def sample_losses(loss, labels, outputs):
     # Floats, as Keras has them for any loss.
     losses = function(ops.cast(labels, "float32"), ops.cast(outputs, "float32"))
     if len(losses.shape) == 0:
-        return ops.broadcast_to(losses, (batch,))
+        losses = ops.broadcast_to(losses, (batch,))
+    if weights is not None:
+        losses = losses * in_full(weights, losses)
     return ops.mean(ops.reshape(losses, (batch, -1)), axis=1)
 
 

@@ -69,7 +69,7 @@ class NoisyMix(Technique):
             draw=draw,
             site_draw=view_draw(model.mixing, draw, random.fold(key, 0), level),
             views=VIEWS,
-            loss=lambda logits: self.jsd_weight * jensen_shannon(logits, VIEWS),
+            loss=lambda logits, _: self.jsd_weight * jensen_shannon(logits, VIEWS),
         )
 
 

@@ -38,8 +38,8 @@ class PuzzleMix(Technique):
 
     Args:
         grids: Numbers of blocks a side to draw from; each must divide the image.
-        clean_lam: Weight of the loss of the clean images, which is added, as a mean
-            over the batch that sample weights do not change; 0 for none.
+        clean_lam: Weight of the loss of the clean images, which is added as a mean
+            over the batch, each times its sample weight; 0 for none.
         attack_probability: Probability that adversarial noise is added to the images,
             and, of its own, to their partners.
         attack_epsilon: Largest change by that noise, in units of [0, 1] pixels.
@@ -109,8 +109,8 @@ class PuzzleMix(Technique):
             partners = ops.clip(partners + coins[1] * shift, 0.0, 1.0)
         mixed = mask * move(shown, first) + (1 - mask) * move(partners, second)
 
-        def cut(labels):
-            if not has_pixels(labels, images):
+        def cut(labels, outputs):
+            if not has_pixels(labels, images, outputs):
                 return None
             partners = ops.take(labels, draw.partner, axis=0)
             return Pair(move(labels, first), move(partners, second), mask[..., 0])
@@ -170,9 +170,10 @@ class PuzzleMix(Technique):
         if not self.clean_lam:
             return None
 
-        def loss(outputs):
+        def loss(_, weights):
             outputs = model.model(images, training=True)
-            return self.clean_lam * ops.mean(sample_losses(model.loss, labels, outputs))
+            losses = sample_losses(model.loss, labels, outputs, weights)
+            return self.clean_lam * ops.mean(losses)
 
         return loss
 

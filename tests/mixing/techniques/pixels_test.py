@@ -87,6 +87,11 @@ def test_masks_of_another_size_are_refused():
     mixing = LabelMixing(batch.draw, batch.cut)
     with pytest.raises(ValueError, match="size of the images.*8x8.*\\(8, 4, 4, 3\\)"):
         mixing.pair(IMAGES[:, ::2, ::2])
+    small = ops.convert_to_tensor(MASKS[:, ::2, ::2])
+    with pytest.raises(ValueError, match="size of the images.*8x8.*\\(8, 4, 4\\)"):
+        mixing.pair_for(SPARSE, small, ops.zeros((N, 4, 4, K)))
+    words = mixing.pair_for(CROSS, small, ops.zeros((N, 4, 4)))  # no map, a sequence
+    assert float(words.share) == float(batch.draw.lam)
     pair = mixing.pair(np.arange(N))  # a class an image has a lam
     np.testing.assert_array_equal(pair.own, np.arange(N))
     np.testing.assert_array_equal(pair.partner, draw.partner)

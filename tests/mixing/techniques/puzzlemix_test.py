@@ -157,12 +157,15 @@ def test_a_batch_is_a_function_of_seed_and_step_and_leaves_the_model_alone(kwarg
 def test_clean_loss_is_added_with_its_weight():
     images = RNG.random((6, 8, 8, 3)).astype("float32")
     labels, losses = np.arange(6) % 3, []
-    for clean_lam in (0.0, 1.0, 3.0):
+    for clean_lam, weight in ((0, 1.0), (1, 1.0), (3, 1.0), (1, 2.0)):
         keras.utils.set_random_seed(0)
-        model = convolutional(clean_lam=clean_lam)
-        losses.append(model.fit(images, labels, verbose=0).history["loss"][0])
+        model = convolutional(clean_lam=float(clean_lam))
+        weights = np.full(6, weight)
+        history = model.fit(images, labels, sample_weight=weights, verbose=0).history
+        losses.append(history["loss"][0])
     clean = losses[1] - losses[0]
     assert clean > 0.1 and losses[2] - losses[0] == pytest.approx(3 * clean, rel=1e-3)
+    assert losses[3] == pytest.approx(2 * losses[1], rel=1e-5)
 
 
 def test_what_it_cannot_take_is_refused_by_name():
