@@ -229,8 +229,10 @@ def _suite():
         "restarts": _PGD_RESTARTS.value,
     }
     given = {name: value for name, value in pgd.items() if value is not None}
+    limits = {"limit": _LIMIT.value, "attack_limit": _ATTACK_LIMIT.value}
     return dataclasses.replace(
         suite,
+        **{name: value for name, value in limits.items() if value is not None},
         attack_settings=suite.attack_settings | given,
         corruption_limit=_CORRUPTION_LIMIT.value,
         cache_dir=_CACHE.value,
@@ -253,8 +255,6 @@ def _evaluate(loaded, test, folder):
         protocol=_PROTOCOL.value,
         seed=_SEED.value,
         batch_size=_BATCH_SIZE.value,
-        limit=_LIMIT.value,
-        attack_limit=_ATTACK_LIMIT.value,
         progress=lambda score, left: print(evaluation.line(score, left), flush=True),
         store=pathlib.Path(loaded.run or pathlib.Path(folder, loaded.name))
         / records.EVALUATION_FILES[_SPLIT.value],
@@ -271,11 +271,12 @@ def _evaluate(loaded, test, folder):
 
 def _transfer(loaded, test, folder):
     """The matrix of adversarial images of each classifier on each other one."""
+    suite = _suite()
     found = evaluation.adversaries.transfer(
         {one.name: one.classifier for one in loaded},
         test,
         _TRANSFER.value,
-        limit=_ATTACK_LIMIT.value or _LIMIT.value,
+        limit=suite.attack_limit or suite.limit,
         seed=_SEED.value,
         batch_size=_BATCH_SIZE.value,
         from_logits=_from_logits(),
@@ -302,7 +303,8 @@ def _report(loaded, evaluations, test, folder):
         drawing = pathlib.Path(folder, reports.suite.adversaries_file(one.name))
         given = {"name": one.name, "from_logits": _from_logits()}
         reports.pictures.adversaries(one.classifier, test, drawing, **given)
-    part = test if _LIMIT.value is None else test.subset(slice(_LIMIT.value))
+    limit = _suite().limit
+    part = test if limit is None else test.subset(slice(limit))
     given = {"from_logits": _from_logits(), "batch_size": _BATCH_SIZE.value}
     if _SPLIT.value == "test":  # it is fitted on the others
         text = temperature.section(loaded, part, _DATA_DIR.value, **given)

@@ -164,5 +164,10 @@ def check_settings(attack, *counts):
     if attack.norm not in NORMS:
         raise unknown("norm", attack.norm, NORMS)
     check_number("epsilon", attack.epsilon, least=0)
+    if attack.norm == "linf" and attack.epsilon > 1:
+        raise ValueError(
+            "`epsilon` must be at most 1 in the linf norm, since images are in [0, 1]: "
+            f"8/255 for 8 levels of 255. Received: {attack.epsilon!r}"
+        )
     for name in counts:
         check_count(name, getattr(attack, name))

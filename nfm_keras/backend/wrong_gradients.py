@@ -1,4 +1,4 @@
-"""Where a backend has wrong gradients: what is done instead, or warned of."""
+"""Where a backend trains wrongly: what is done instead, or warned of."""
 
 import contextlib
 import threading
@@ -21,33 +21,48 @@ _TENSORFLOW = (
 )
 
 
-def warn_of_wrong_gradients(model):
-    """Warns of convolutions that oneDNN does not train rightly on a CPU.
+def warn_of_wrong_training(model):
+    """Warns of layers that the backend does not train rightly.
 
-    The gradient of the kernel of a 1x1 convolution with strides, of channels-last
-    images with fewer than 8 channels: in PyTorch 2.13.0 it is off by as much as its own
-    size, and another one each time; in TensorFlow 2.21.0 it is right, but a process
-    that has one core writes to memory beside it. Seen on a CPU with AVX2. Gradients by
-    the images are right, so attacks are. JAX, GPUs and more channels are not concerned,
-    nor are other convolutions: in one dimension or three, depthwise, transposed, with
-    groups or larger kernels.
+    *Convolutions*, where oneDNN runs them on a CPU. The gradient of the kernel of a 1x1
+    convolution with strides, of channels-last images with fewer than 8 channels: in
+    PyTorch 2.13.0 it is off by as much as its own size, and another one each time; in
+    TensorFlow 2.21.0 it is right, but a process that has one core writes to memory
+    beside it. Seen on a CPU with AVX2. Gradients by the images are right, so attacks
+    are. JAX, GPUs and more channels are not concerned, nor are other convolutions: in
+    one dimension or three, depthwise, transposed, with groups or larger kernels.
+
+    *Spectral normalisation* on JAX. Keras' layer normalises its kernel within a step
+    alone: what `fit` leaves, evaluates and saves has the norm of the start.
 
     Args:
         model: Built `keras.Model`.
     """
+    layers = keras_private.nested_layers(model)
+    _warn_of_convolutions([layer for layer in layers if _concerned(layer)])
+    norms = [x for x in layers if isinstance(x, keras.layers.SpectralNormalization)]
+    if norms and keras.backend.backend() == "jax":
+        warnings.warn(
+            "On JAX, Keras (3.15.1) normalises the kernel of a SpectralNormalization "
+            "within a training step alone: `fit` validates, and leaves, another "
+            "network than it trains. Call the model once with training=True after "
+            "`fit`, before it is evaluated or saved, or train on another backend. "
+            f"Received: {', '.join(layer.name for layer in norms)}",
+            stacklevel=3,
+        )
+
+
+def _warn_of_convolutions(layers):
     concerned = {"torch": _torch, "tensorflow": _tensorflow}
     found = concerned.get(keras.backend.backend(), lambda: None)()
-    if found is None:
-        return
-    layers = keras_private.nested_layers(model)
-    names = [layer.name for layer in layers if _concerned(layer)]
-    if names:
+    if found and layers:
+        names = [layer.name for layer in layers]
         what, remedy = found
         warnings.warn(
             f"On a CPU, {what} the kernel of a 1x1 convolution with strides and fewer "
             f"than {CHANNELS} input channels. Train with JAX, on a GPU, with a wider "
             f"network, or set {remedy}, which is slower. Received: {', '.join(names)}",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

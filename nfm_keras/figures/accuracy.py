@@ -32,7 +32,7 @@ _FEWEST = 3
 _NAMES = {
     "fgsm": "FGSM", "pgd": "PGD", "apgd_ce": "APGD-CE", "apgd_dlr": "APGD-DLR",
     "apgd_t": "APGD-T", "fab_t": "FAB-T", "square": "Square",
-    "autoattack": "AutoAttack",
+    "autoattack": "AutoAttack", "pgd_t": "targeted PGD",
 }  # fmt: skip
 AXES = {
     "white_noise": "white noise, standard deviation σ",
@@ -59,7 +59,7 @@ def accuracy_curves(
     caption: str = "",
     styles: Mapping[str, dict] | None = None,
     protocol: str | None = None,
-    counts: Mapping[str, int] | None = None,
+    counts: Mapping[str, int | Mapping[str, int]] | None = None,
 ) -> Figure:
     """Draws accuracy over severity, one panel a perturbation, one line a model.
 
@@ -77,7 +77,8 @@ def accuracy_curves(
             default those of `scheme_styles`, for the schemes that the models are named
             after.
         protocol: str, which white noise is measured in.
-        counts: dict from family to how many images its panel is of.
+        counts: dict from family to how many images its panel is of; of several data
+            sets, to a dict from their names.
 
     Returns:
         The `matplotlib.figure.Figure` written.
@@ -108,7 +109,7 @@ def accuracy_curves(
         axis.set_ylabel("accuracy (%)")
         widen(axis)
         if counts and kind in counts:
-            text = f"n = {counts[kind]:,} images"
+            text = textwrap.fill(_images(counts[kind]), int(width * 15))
             axis.set_title(text, fontsize=8, loc="right")
     return finish(figure, path, title, caption, order=styles)
 
@@ -152,15 +153,22 @@ def against_setting(
     figure, axes = panel_grid(len(panels), across, width, height=3)
     for axis, (name, lines) in zip(axes, panels.items(), strict=True):
         for line, points in lines.items():
-            if len(points) > 1:
+            measured = [point for point in points if not math.isnan(point[1])]
+            if len(measured) == 1:  # a shade has no width there
+                draw_points(axis, measured, [measured[0][0]], line, styles[line])
+            else:
                 draw(axis, points, line, styles[line])
-            else:  # a shade has no width there
-                draw_points(axis, points, [points[0][0]], line, styles[line])
         axis.set_title(words(name).replace("@", " "), fontsize=9)
         axis.set_xlabel(_SETTINGS.get(setting, words(setting)))
         axis.set_ylabel("accuracy (%)")
         widen(axis)
     return finish(figure, path, title, caption, order=styles)
+
+
+def _images(count):
+    if isinstance(count, Mapping):
+        return "n = " + ", ".join(f"{n:,} ({name})" for name, n in count.items())
+    return f"n = {count:,} images"
 
 
 def _panel(axis, kind, lines, styles):

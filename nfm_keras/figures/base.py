@@ -150,8 +150,11 @@ def finish(figure, path, title, caption, *, grid="both", order=()):
     labels = [textwrap.fill(named(label), int(width * 9)) for label in handles]
     fit = int(width * 11 / (max(map(len, labels), default=0) + 7))
     across = max(1, min(len(labels), fit))
-    # A long legend must not take its room from the panels.
-    more = max(0, math.ceil(len(labels) / across) - 2)
+    # A long legend must not take its room from the panels. Columns are filled first.
+    deep = max(1, math.ceil(len(labels) / across))
+    columns = [labels[i : i + deep] for i in range(0, len(labels), deep)]
+    lines = [sum(1 + label.count("\n") for label in column) for column in columns]
+    more = max(0, max(lines, default=0) - 2)
     figure.set_size_inches(width, height + _LEGEND_LINE * more)
     place = {"loc": "outside lower center", "ncols": across, "frameon": False}
     pairs = {tuple: HandlerTuple(ndivide=None, pad=0.5)}

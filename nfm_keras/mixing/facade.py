@@ -168,6 +168,22 @@ def check_arguments(mixing: Any, seed: Any) -> None:
         )
 
 
+def preprocessed(
+    layer: keras.Layer | None, inputs: Tensors, training: bool | None
+) -> Tensors:
+    """Returns the inputs of a network as its `preprocess` makes them.
+
+    Args:
+        layer: The layer, or `None` where there is none.
+        inputs: Structure of tensors.
+        training: Whether the layer is to act as in training, as random ones do.
+    """
+    if layer is None:
+        return inputs
+    # On JAX a step runs `Model.call` itself, so that Keras hands nothing on.
+    return layer(inputs, training=training)
+
+
 def silenced(technique: Technique | None) -> dict[str, Any]:
     """Returns the fields of `Mixing` that are 0 beside a technique.
 

@@ -9,7 +9,7 @@ from keras import ops, tree
 from nfm_keras.backend import keras_compiled, keras_private, replicas
 from nfm_keras.backend.wrong_gradients import (
     soft_label_gradients,
-    warn_of_wrong_gradients,
+    warn_of_wrong_training,
 )
 from nfm_keras.mixing.draw import Draw, Mixing
 from nfm_keras.mixing.facade import (
@@ -17,6 +17,7 @@ from nfm_keras.mixing.facade import (
     check_arguments,
     check_parts,
     mixing_beside,
+    preprocessed,
     silenced,
     warn_of_bypasses,
 )
@@ -31,7 +32,7 @@ from nfm_keras.mixing.labels.pairs import label_mixing, weights_by_output
 from nfm_keras.mixing.layer import NoisyFeatureMixup
 from nfm_keras.mixing.scope import give_own_masks, mixing_scope
 from nfm_keras.mixing.sites import insert_sites, site_layers
-from nfm_keras.mixing.state import add_state, count_step, values_of
+from nfm_keras.mixing.state import add_state, count_step, state_after, values_of
 from nfm_keras.mixing.techniques.base import (
     Technique,
     current_batch,
@@ -55,10 +56,10 @@ class NFMModel(Facade):
     To its user it is the model inside: `inputs`, `get_layer`, `weights`, `summary` and
     `export` are of that one.
 
-    *Labels.* Float targets (one-hot, regression) are interpolated. Integer labels
-    are not: their loss is `lam * loss(y) + (1 - lam) * loss(y[partner])`, whatever
-    shape it has; for cross-entropy that is the same number. `sample_weight` and
-    `class_weight` are interpolated like float labels.
+    *Labels.* Float targets (one-hot, regression) are interpolated. Integer labels, and
+    all labels of outputs with a mask, are not: their loss is `lam * loss(y) + (1 - lam)
+    * loss(y[partner])`, whatever shape it has; for cross-entropy that is the same
+    number. `sample_weight` and `class_weight` are interpolated like float labels.
 
     *Metrics.* In training a metric `accuracy` is reported as `mixed_accuracy`: the
     mean on own and on partners' labels, weighted by lam, which says little about how
@@ -138,7 +139,7 @@ class NFMModel(Facade):
         check_parts(self.mixing, self.model, technique)
         if self.mixing.mixes:
             warn_of_bypasses(self.model, self.mixing.sites)
-        warn_of_wrong_gradients(self.model)
+        warn_of_wrong_training(self.model)
         self.built = True
 
     @property
@@ -149,7 +150,7 @@ class NFMModel(Facade):
     def call(self, inputs: Tensors, training: bool | None = None) -> Tensors:
         # What a technique prepared went through `preprocess` before.
         if current_batch() is None:
-            inputs = self._preprocessed(inputs)
+            inputs = preprocessed(self.preprocess, inputs, training)
         outputs = self.model(inputs, training=training)
         give_own_masks(outputs)
         return outputs
@@ -281,8 +282,9 @@ class NFMModel(Facade):
 
     def _prepared_step(self, state, data, draw, layers):
         images, labels, weight = keras.utils.unpack_x_y_sample_weight(data)
-        with values_of(self, state):
-            images = self._preprocessed(images)
+        with values_of(self, state) as values:
+            images = preprocessed(self.preprocess, images, training=True)
+            state = state_after(self, state, values, self.preprocess)
             labels = tree.map_structure(ops.convert_to_tensor, labels)
             batch = self.technique.prepare(self, images, labels, draw)
         data = keras.utils.pack_x_y_sample_weight(batch.images, labels, weight)
@@ -292,9 +294,6 @@ class NFMModel(Facade):
         known = site_layers(self.model)
         with prepared(batch), mixing_scope(self.mixing, *scope, known):
             return super().train_step(*state, data)
-
-    def _preprocessed(self, inputs):
-        return inputs if self.preprocess is None else self.preprocess(inputs)
 
     def _output_loss(self, loss, *batch):
         return output_loss(loss, label_mixing(self.mixing), *batch)

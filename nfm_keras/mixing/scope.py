@@ -74,7 +74,31 @@ class Scope:
         Args:
             mask: bool tensor, as `union` returned it; another is its own.
         """
-        return next((own for union, own in self._own_masks if union is mask), mask)
+        for union, own in self._own_masks:
+            if union is mask:
+                return own
+        found = mask
+        # A layer that merges several inputs makes a mask anew, of the same values.
+        for union, own in self._own_masks:
+            found = _where_equal(mask, union, own, found)
+        return found
+
+
+def _where_equal(mask, union, own, other):
+    """`own` where two masks are the same throughout, `other` where they are not."""
+    if len(mask.shape) != len(union.shape):
+        return other
+    sizes = list(zip(ops.shape(mask), ops.shape(union)))
+    if any(a != b for a, b in sizes if isinstance(a, int) and isinstance(b, int)):
+        return other
+    unknown = [ops.equal(a, b) for a, b in sizes if not isinstance(a + b, int)]
+
+    def compared():
+        return ops.where(ops.all(ops.equal(mask, union)), own, other)
+
+    if not unknown:
+        return compared()
+    return ops.cond(ops.all(ops.stack(unknown)), compared, lambda: other)
 
 
 class _Scopes(threading.local):

@@ -160,7 +160,7 @@ def _at_site(model, batch, at_input):
     draw = batch.site_draw._replace(site=0)
     with mixing_scope(model.mixing, draw, (layer,)):
         mixed = features(batch.images, training=False)
-    return (mixed - offset) / scale, name
+    return (ops.cast(mixed, "float32") - offset) / scale, name
 
 
 def _stem(model, layer):

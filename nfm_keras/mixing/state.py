@@ -68,6 +68,8 @@ def position(model, variable):
 def values_of(model, state):
     """Returns the context in which a model's variables have the values of the step.
 
+    What becomes of them inside is forgotten on JAX, but for `state_after`.
+
     Args:
         model: `keras.Model`.
         state: `[state]` on JAX, else an empty list.
@@ -77,6 +79,27 @@ def values_of(model, state):
     variables = [*model.trainable_variables, *model.non_trainable_variables]
     trained, others = state[0][:2]
     return keras.StatelessScope(list(zip(variables, [*trained, *others])))
+
+
+def state_after(model, state, values, layer):
+    """Returns the state with what a layer's variables became, such as its seeds.
+
+    Args:
+        model: `keras.Model`.
+        state: As in `values_of`.
+        values: What `values_of` gave, in which the layer was called.
+        layer: `keras.Layer` of the model, or None.
+
+    Returns:
+        `[state]` on JAX, else an empty list.
+    """
+    if not state or layer is None:
+        return state
+    ((trained, others, *rest),) = state
+    others = list(others)
+    for variable in layer.non_trainable_variables:
+        others[position(model, variable)] = values.get_current_value(variable)
+    return [(trained, others, *rest)]
 
 
 def count_step(model, state):

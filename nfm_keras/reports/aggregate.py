@@ -131,7 +131,7 @@ def over_settings(records, protocol):
         raise ValueError(
             f"Scores were measured under {protocols(records)}. Received: {protocol!r}"
         )
-    name = naming(score for record in records for score in record.scores)
+    name = _naming(records, protocol)
     aggregates = [
         Aggregate(
             scheme=group[0].scheme,
@@ -170,7 +170,7 @@ def of_experiment(experiment, runs):
             "A table or figure needs a record. Received: none in the rows "
             f"{list(experiment.rows)}"
         )
-    name = naming(score for record in records for score in record.scores)
+    name = _naming(records, experiment.protocol)
     stated = set().union(*experiment.rows.values())
     told = sorted(varying(map(_config, records)) - _OF_SCHEME - stated)
     aggregates = []
@@ -250,6 +250,13 @@ def _refuse_mixture(row, group):
         )
     for index, record in enumerate(group):
         _refuse_twin(record, group[:index])
+
+
+def _naming(records, protocol):
+    # Of the other protocols too, each noise would have its protocol in its name.
+    return naming(
+        score for record in records for score in of_protocol(record.scores, protocol)
+    )
 
 
 def _cells(group, protocol, name):

@@ -110,20 +110,23 @@ class Panel(NamedTuple):
     Attributes:
         lines: dict from row to a list of `(severity, mean, low, high)`, by severity,
             the clean accuracy at severity 0; empty where it was not measured.
-        n: int, how many images they are of.
+        n: int, how many images they are of; of several data sets a dict from their
+            names.
     """
 
     lines: dict[str, list[tuple]]
-    n: int
+    n: int | dict[str, int]
 
 
-def panel(rows, family, name):
+def panel(rows, family, name, sets=None):
     """Returns the curves of one family of perturbations.
 
     Args:
         rows: dict from label to runs over seeds, a list of `Score` each.
         family: str.
         name: What `naming` returned.
+        sets: dict from label to the name of its data set; those of one have the same
+            images.
 
     Returns:
         `Panel`. A score that cannot be cut, since it does not say which images were
@@ -138,14 +141,17 @@ def panel(rows, family, name):
         label: [curve(run) for run in runs if any(name(s)[0] == family for s in run)]
         for label, runs in rows.items()
     }
-    n = min(
-        score.n
-        for runs in rows.values()
-        for run in runs
-        for score in run.values()
-        if name(score)[0] == family
-    )
-    return Panel({label: _line(runs, n) for label, runs in rows.items()}, n)
+    counts = {}
+    for label, runs in rows.items():
+        scores = [s for run in runs for s in run.values() if name(s)[0] == family]
+        dataset = sets and sets[label]
+        counts.setdefault(dataset, set()).update(score.n for score in scores)
+    n = {dataset: min(found) for dataset, found in counts.items() if found}
+    lines = {
+        label: _line(runs, n[sets and sets[label]]) if runs else []
+        for label, runs in rows.items()
+    }
+    return Panel(lines, n if len(n) > 1 else next(iter(n.values())))
 
 
 def corruption_scores(scores, kinds, severities=SEVERITIES):

@@ -301,6 +301,7 @@ def test_ids_and_settings_name_the_attack():
         (lambda: Square(queries=0), "`queries`.*Received: 0"),
         (lambda: AutoAttack(version="plus"), "standard, rand. Received: 'plus'"),
         (lambda: AutoAttack(math.inf), "`epsilon`.*Received: inf"),
+        (lambda: Square(8), "at most 1 in the linf norm.*8/255.*Received: 8"),
     ],
 )
 def test_bad_settings_are_refused(make, message):

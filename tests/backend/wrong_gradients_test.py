@@ -46,6 +46,31 @@ def test_our_narrow_networks_have_none(name):
     assert not any(wrong_gradients._concerned(x) for x in network.layers)
 
 
+def test_spectral_normalisation_is_named_where_fit_does_not_keep_it():
+    start = keras.initializers.RandomNormal(stddev=1.0, seed=0)
+    dense = layers.Dense(6, kernel_initializer=start)
+    normed = layers.SpectralNormalization(dense, power_iterations=20, name="normed")
+    network = keras.Sequential([keras.Input((6,)), normed, layers.Dense(3)])
+    said = pytest.warns(UserWarning, match="training=True after `fit`.*: normed")
+    with said if BACKEND == "jax" else warnings.catch_warnings():
+        if BACKEND != "jax":
+            warnings.simplefilter("error")
+        model = nfm.NFMModel(network, sites=["normed"])
+    eager = BACKEND == "tensorflow"
+    model.compile(keras.optimizers.SGD(0.01), "mse", run_eagerly=eager)
+    x = np.random.default_rng(0).normal(size=(8, 6)).astype("float32")
+    model.fit(x, x[:, :3], verbose=0)
+
+    def norm():
+        kernel = model.model.get_layer("normed").layer.kernel
+        return np.linalg.norm(ops.convert_to_numpy(kernel), 2)
+
+    if BACKEND == "jax":
+        assert norm() > 2
+        model(x, training=True)
+    assert norm() == pytest.approx(1, abs=0.05)
+
+
 def test_every_so_many_pixels_is_the_convolution_with_strides():
     images = np.random.default_rng(0).normal(size=(2, 7, 8, 3)).astype("float32")
     inputs = keras.Input((7, 8, 3))

@@ -96,6 +96,16 @@ def test_predicted_classes_are_kept_and_added_to_files_of_before(
     assert load_evaluation(store).predicted == found.predicted
 
 
+def test_answers_of_a_part_do_not_replace_those_of_all(network, dataset, store):
+    found = evaluate(network, dataset, ["clean"], store=store, **MINE)
+    with pytest.warns(StoreWarning, match="n was .*, is 7"):
+        part = evaluate(network, dataset, ["clean"], limit=7, store=store, **MINE)
+    assert len(part.answers[0]) == 7 and sum(part.reliability["counts"]) == 7
+    kept = load_evaluation(store)
+    assert kept.predicted == found.predicted and kept.labels == found.labels
+    assert kept.reliability == found.reliability
+
+
 def test_an_interrupted_evaluation_goes_on_where_it_was(
     network, dataset, store, unmeasured, silent
 ):

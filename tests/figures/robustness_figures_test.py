@@ -159,6 +159,25 @@ def test_curves_are_at_most_four_panels_a_row_and_nothing_overlaps(
     assert not overlapping([*labels, *ticks, *others])
 
 
+def test_long_names_do_not_take_the_room_of_the_panels(tmp_path):
+    points = [(s, 90.0 - s, 30.0, 95.0) for s in (0, 0.1, 0.2, 0.3)]
+    names = [f"{'a long name of a row of settings, ' * 7}{i}" for i in range(8)]
+    curves = {kind: dict.fromkeys(names, points) for kind in ("white_noise", "pgd")}
+    figure = figures.accuracy_curves(curves, tmp_path / "x.png")
+    labels = [text for a in figure.axes for text in (a.xaxis.label, a.yaxis.label)]
+    assert not overlapping([*labels, *figure.legends[0].get_texts()])
+    assert all(axis.get_window_extent().height > 150 for axis in figure.axes)
+
+
+def test_a_point_alone_has_whiskers_where_others_of_its_line_are_gaps():
+    gap = math.nan, math.nan, math.nan
+    lines = {"nfm": [(0.0, *gap), (0.4, 80.0, 78.0, 82.0)], "erm": [(0.0, *gap)]}
+    looks = {name: {"color": "black", "marker": "o"} for name in lines}
+    (axis,) = figures.against_setting({"clean": lines}, "sigma_add", None, looks).axes
+    ((_, (low, high), _),) = [c.lines for c in axis.containers]
+    assert (low.get_ydata()[0], high.get_ydata()[0]) == (78.0, 82.0)
+
+
 def diagram(counts=(10, 0, 30), confidence=(0.2, 0.0, 0.9), accuracy=(0.3, 0.0, 0.8)):
     arrays = {"counts": counts, "confidence": confidence, "accuracy": accuracy}
     arrays = {name: np.array(values) for name, values in arrays.items()}

@@ -249,22 +249,29 @@ def test_class_numbers_may_come_as_floats(shape):
     "lengths", [pytest.param([2], marks=pytest.mark.slow), [2, 4, 1]]
 )
 def test_padded_time_steps_do_not_count(lengths):
-    """A sample's own, nor its partner's, whatever they hold."""
+    """A sample's own, nor its partner's, whatever they hold, one-hot or not."""
     tokens = RNG.integers(1, 9, (N, 4))
     tokens[np.arange(4) >= np.resize(lengths, N)[:, None]] = 0
     inputs = keras.Input((4,), dtype="int32")
     x = layers.Embedding(9, 5, mask_zero=True)(inputs)
-    text = keras.Model(inputs, layers.Dense(3)(nfm.NoisyFeatureMixup(name="s")(x)))
-    start, histories = text.get_weights(), []
+    x = nfm.NoisyFeatureMixup(name="s")(x)
+    merged = layers.Add()([x, layers.Dense(5)(x)])  # makes its mask anew
     y = RNG.integers(0, 3, (N, 4))
-    for padding in (0, 2):
-        text.set_weights(start)
-        y[tokens == 0] = padding
-        model = compiled_model(text, metrics=["accuracy"])
-        histories.append(one_batch(model, x=tokens, y=y).history)
-    if BACKEND == "jax":  # where Keras' own metrics do not see the mask either
-        histories = [{"loss": history["loss"]} for history in histories]
-    assert_same(*histories)
+    one_hot = keras.losses.CategoricalCrossentropy(from_logits=True)
+    losses = CROSS_ENTROPY(from_logits=True), one_hot
+    for features in (x, merged):
+        text = keras.Model(inputs, layers.Dense(3)(features))
+        start, histories = text.get_weights(), []
+        for padding, loss in zip((0, 2, 2, 0), (*losses, *losses)):
+            text.set_weights(start)
+            y[tokens == 0] = padding
+            given = np.eye(3, dtype="float32")[y] if loss is one_hot else y
+            model = compiled_model(text, None, loss, metrics=["accuracy"])
+            histories.append(one_batch(model, x=tokens, y=given).history)
+        if BACKEND == "jax":  # where Keras' own metrics do not see the mask either
+            histories = [{"loss": history["loss"]} for history in histories]
+        for history in histories[1:]:
+            assert_same(histories[0], history)
 
 
 @pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64")

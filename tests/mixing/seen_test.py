@@ -130,6 +130,20 @@ def test_without_noise_images_and_labels_are_mixed_alike():
     assert float(shown.lam) == lam
 
 
+def test_images_of_half_precision_are_floats():
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = model_of("mixup")
+    finally:
+        keras.config.set_dtype_policy(policy)
+    exact, shown = (
+        mixed_images(m, IMAGES, LABELS, 3) for m in (model_of("mixup"), model)
+    )
+    assert shown.images.dtype == np.float32
+    np.testing.assert_allclose(shown.images, exact.images, atol=0.02)
+
+
 def test_a_model_without_a_site_at_its_input():
     inputs = keras.Input((8, 8, 1))
     x = layers.Conv2D(1, 3, padding="same")(inputs)

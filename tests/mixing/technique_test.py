@@ -151,6 +151,28 @@ def test_a_technique_of_ones_own_is_one_method():
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+@pytest.mark.parametrize("technique", [None, "cutmix"])
+def test_a_random_preprocess_acts_in_training_alone_and_anew_each_step(technique):
+    inputs = keras.Input((8, 8, 3))
+    network = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(inputs)))
+    noise = layers.GaussianNoise(0.5, seed=1)
+    model = nfm.NFMModel(
+        nfm.insert_sites(network, ["input"]),
+        nfm.Mixing(1e3, 0, 0, beta=1e-8),  # lam is 1: nothing is mixed
+        preprocess=keras.Sequential([layers.Rescaling(1 / 255), noise]),
+        technique=technique and schemes.technique(technique),
+    )
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    eager = BACKEND == "tensorflow"
+    model.compile(keras.optimizers.SGD(0.0), loss, run_eagerly=eager)
+    losses = {float(model.train_on_batch(IMAGES, LABELS)) for _ in range(3)}
+    clean = float(model.test_on_batch(IMAGES, LABELS))
+    assert len(losses) == 3 and min(abs(loss - clean) for loss in losses) > 1e-4
+    found = model.predict(IMAGES, verbose=0)
+    expected = model.classifier.predict(IMAGES / np.float32(255), verbose=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
 def test_tables_are_refused():
     inputs = keras.Input((5,))
     network = keras.Model(inputs, layers.Dense(3)(inputs))

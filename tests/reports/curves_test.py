@@ -84,6 +84,11 @@ def test_a_curve_is_of_the_same_images_from_its_start_to_its_end(tmp_path):
     (axis,) = severities.draw(aggregated(both, "none"), tmp_path / "x.png").axes
     assert axis.get_title(loc="right") == "n = 20 images"
     assert {line.get_ydata()[0] for line in axis.get_lines()} == {50.0}
+    # Not one of another data set, which has other images.
+    both[1] = run("erm", 0, [clean, *fewer], dataset="digits")
+    (axis,) = severities.draw(aggregated(both, "none"), tmp_path / "x.png").axes
+    assert axis.get_title(loc="right") == "n = 20 (digits), 40 (cifar10)"
+    assert {line.get_ydata()[0] for line in axis.get_lines()} == {50.0, 75.0}
 
 
 def test_an_attack_with_two_settings_has_two_panels(tmp_path):

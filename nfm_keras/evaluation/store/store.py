@@ -12,6 +12,7 @@ import numpy as np
 
 from nfm_keras.evaluation.store import probes, reasons
 from nfm_keras.evaluation.store.identity import Identity
+from nfm_keras.records.answers import unpack_classes
 from nfm_keras.records.evaluation import Evaluation, load_evaluation, save_evaluation
 from nfm_keras.records.files import remove_leftovers
 from nfm_keras.records.lock import locked
@@ -186,9 +187,10 @@ class Store:
                 certifications=_joined(
                     old.certifications, ours.certifications, _certified
                 ),
-                reliability=ours.reliability or old.reliability,
+                # Of a part of the images they do not replace those of all.
+                reliability=max(ours.reliability, old.reliability, key=_diagram_size),
                 checks=ours.checks or old.checks,
-                **_answers(ours if ours.predicted else old),
+                **_answers(max(ours, old, key=_answer_count)),
                 seconds=old.seconds + ours.seconds - before.seconds,
                 model_seconds=old.model_seconds
                 + ours.model_seconds
@@ -234,6 +236,14 @@ def _entries(score):
     """What determines a score, as a dict."""
     entries = {"protocol": score.protocol, "n": score.n, "seed": score.seed}
     return score.settings | entries | {"revision": score.revision}
+
+
+def _diagram_size(reliability):
+    return sum(reliability.get("counts", ()))
+
+
+def _answer_count(evaluation):
+    return len(unpack_classes(evaluation.predicted)) if evaluation.predicted else 0
 
 
 def _answers(evaluation):

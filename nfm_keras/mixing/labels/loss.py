@@ -108,6 +108,9 @@ def _term(loss, share, labels, outputs, weight):
     labels, predicted = (
         ops.convert_to_tensor(t, loss.dtype) for t in (labels, outputs)
     )
+    alike = share is not None and len(labels.shape) == len(share.shape)
+    if alike and predicted.shape[len(share.shape) :] == (1,):
+        labels = labels[..., None]  # Keras would drop that axis, and take a mean
     values = loss.call(labels, predicted)
     mask = keras_private.mask_of(values)
     if share is not None:

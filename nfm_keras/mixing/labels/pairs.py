@@ -1,7 +1,8 @@
 """The two labels that a mixed sample has, its own and its partner's, and their shares.
 
-Float targets are interpolated for a loss. Integer labels are not, nor are those that a
-metric sees: they stay two, one of which weighs lam and the other 1 - lam.
+Float targets are interpolated for a loss. Integer labels are not, nor are labels of
+outputs with a mask, nor those that a metric sees: they stay two, one of which weighs
+lam and the other 1 - lam.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops, tree
 
+from nfm_keras.backend import keras_private
 from nfm_keras.mixing.draw import Draw
 from nfm_keras.mixing.interpolation import interpolate
 from nfm_keras.mixing.labels.classes import are_classes
@@ -74,13 +76,17 @@ class LabelMixing(NamedTuple):
     def pair_for(self, loss, labels, outputs) -> Pair:
         """Returns the labels that a loss is to be taken of.
 
+        Where outputs have a mask, floats stay two labels as well: each counts where its
+        own sample is not padded.
+
         Args:
             loss: The `keras.losses.Loss`.
             labels: As in `pair`.
             outputs: Tensor `(batch, ...)`.
         """
         pair = self.pair(labels, outputs)
-        if not is_float(pair.own) or are_classes(loss, pair.own, outputs):
+        masked = keras_private.mask_of(outputs) is not None
+        if masked or not is_float(pair.own) or are_classes(loss, pair.own, outputs):
             return pair
         return Pair(pair.blend())
 

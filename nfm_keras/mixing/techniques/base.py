@@ -128,13 +128,21 @@ def has_pixels(labels, images, outputs=None):
             of three axes are masks too; else they may be sequences.
 
     Raises:
-        ValueError: For masks of another size, which cannot be cut like the images.
+        ValueError: For masks of another size than the images, or of one that is not
+            known, which cannot be cut like them.
     """
     of_images, of_labels = tuple(images.shape[1:3]), tuple(labels.shape[1:3])
     if len(labels.shape) > 2 and of_labels == of_images:
         return True
     of_maps = outputs is not None and len(outputs.shape) == 4
     if len(labels.shape) == 4 or (of_maps and len(labels.shape) == 3):
+        if None in (*of_images, *of_labels):
+            raise ValueError(
+                "The sizes of masks and of images that are cut must be known as the "
+                "step is traced: set them by `tf.ensure_shape` in the pipeline. "
+                f"Received: images of shape {tuple(images.shape)}, labels of shape "
+                f"{tuple(labels.shape)}"
+            )
         raise ValueError(
             "Masks must have the size of the images that are cut, "
             f"{of_images[0]}x{of_images[1]}: resize them, and the outputs with them. "

@@ -39,7 +39,7 @@ class CutMix(Technique):
         self, model: keras.Model, images: Tensor, labels: Tensor, draw: Draw
     ) -> Batch:
         images = self.as_images(images)
-        height, width = images.shape[1:3]
+        height, width = ops.shape(images)[1:3]
         box = boxes(draw.lam, random.fold(draw.key, STREAM), height, width)
         inside = box_mask(box, height, width)
         lam = ops.reshape(remaining(box, height, width), ops.shape(draw.lam))
@@ -85,9 +85,10 @@ def _span(side, u, length):
     """First and end of a box along one side of the image."""
     # The whole side is halved and rounded, as published: a box of an odd side loses a
     # row.
-    half = ops.cast(ops.floor(side * length), "int32") // 2
+    long = ops.cast(length, "float32")
+    half = ops.cast(ops.floor(side * long), "int32") // 2
     # float32 may round the product up to `length`.
-    centre = ops.minimum(ops.cast(ops.floor(u * length), "int32"), length - 1)
+    centre = ops.minimum(ops.cast(ops.floor(u * long), "int32"), length - 1)
     return ops.maximum(centre - half, 0), ops.minimum(centre + half, length)
 
 
@@ -121,4 +122,4 @@ def remaining(box, height, width):
     """
     top, bottom, left, right = box
     area = ops.cast((bottom - top) * (right - left), "float32")
-    return 1 - area / (height * width)
+    return 1 - area / ops.cast(height * width, "float32")

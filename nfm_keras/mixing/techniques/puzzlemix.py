@@ -84,6 +84,12 @@ class PuzzleMix(Technique):
 
     def check(self, shape: tuple[int, ...]) -> None:
         super().check(shape)
+        if None in shape[:2]:
+            raise ValueError(
+                "PuzzleMix must be given images of a size that is known as the step is "
+                "traced: set it in the network's input, and by `tf.ensure_shape` in "
+                f"the pipeline. Received: shape {tuple(shape)}"
+            )
         wrong = [g for g in self.grids if shape[0] % g or shape[1] % g]
         if wrong:
             raise ValueError(

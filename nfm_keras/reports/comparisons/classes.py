@@ -81,15 +81,13 @@ def accuracy(evaluations, rights):
     Args:
         evaluations: list of `nfm_keras.records.Evaluation`.
         rights: dict from model to `(n,)` bools, of its first images whether they were
-            right.
+            right. All columns are of as many images as the shortest has.
     """
     there = [e for e in evaluations if e.answers is not None and e.model in rights]
     if not there:
         return None
-    columns = {}
-    for one in there:
-        right = rights[one.model]
-        columns[one.model] = right, one.answers[0][: len(right)]
+    n = min(min(len(rights[e.model]), len(e.answers[0])) for e in there)
+    columns = {e.model: (rights[e.model][:n], e.answers[0][:n]) for e in there}
     count = max(map(number, there))
     shown, rows = _worst_classes(columns.values(), count), []
     for place in shown:

@@ -42,9 +42,9 @@ def draw(aggregates, path, *, title=None):
         a.label: [of_protocol(run.scores, a.protocol) for run in a.records]
         for a in aggregates
     }
-    runs = [run for a in aggregates for run in a.records]
-    name = naming(score for run in runs for score in run.scores)
-    panels = {family: panel(rows, family, name) for family in names}
+    name = naming(score for runs in rows.values() for run in runs for score in run)
+    sets = {a.label: run.dataset for a in aggregates for run in a.records}
+    panels = {family: panel(rows, family, name, sets) for family in names}
     return figures.accuracy_curves(
         {family: found.lines for family, found in panels.items()},
         path,

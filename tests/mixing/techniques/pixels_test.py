@@ -81,6 +81,49 @@ def test_puzzlemix_moves_masks():
         history(model_of(technique, keras.losses.Dice()), IMAGES.astype("uint8"))
 
 
+def test_masks_of_one_class_may_lack_the_axis_that_their_outputs_have():
+    inputs = keras.Input((SIZE, SIZE, K))
+    network = keras.Model(inputs, layers.Conv2D(1, 1)(inputs))
+    start, losses = network.get_weights(), []
+    for labels in (MASKS % 2, (MASKS % 2)[..., None]):
+        network.set_weights(start)
+        technique = PuzzleMix(grids=(2, 4))
+        model = nfm.NFMModel(network, nfm.Mixing(**QUIET), technique=technique)
+        loss = keras.losses.BinaryCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.1), loss)
+        losses.append(history(model, labels, traced=False)["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="others always know sizes")
+def test_images_of_a_size_that_tensorflow_does_not_know_are_cut():
+    import tensorflow as tf
+
+    def stream(*shapes):
+        kinds = zip(shapes, (tf.float32, tf.int32))
+        specs = tuple(tf.TensorSpec(shape, dtype) for shape, dtype in kinds)
+        pairs = tf.data.Dataset.from_generator(
+            lambda: zip(IMAGES, MASKS), output_signature=specs
+        )
+        return pairs.batch(N)
+
+    def fit(technique, images):
+        inputs = keras.Input((None, None, K))
+        network = keras.Model(inputs, layers.Rescaling(50.0)(inputs))
+        mixing = nfm.Mixing(per_sample=True, **QUIET)
+        model = nfm.NFMModel(network, mixing, technique=technique)
+        model.compile(keras.optimizers.SGD(0.0), SPARSE)
+        given = stream(images, (None, None))
+        return model.fit(given, shuffle=False, verbose=0).history["loss"][0]
+
+    unknown = None, None, K
+    assert fit(CutMix(), unknown) < 1e-5
+    with pytest.raises(ValueError, match="sizes of masks.*must be known.*ensure_shape"):
+        fit(CutMix(), (SIZE, SIZE, K))
+    with pytest.raises(ValueError, match="PuzzleMix.*a size that is known"):
+        fit(PuzzleMix(grids=(2,)), unknown)
+
+
 def test_masks_of_another_size_are_refused():
     draw = nfm.Mixing().draw(0, 0, N, 1)
     batch = CutMix().prepare(None, ops.convert_to_tensor(IMAGES), None, draw)
