@@ -82,7 +82,10 @@ def corruption_bars(
     left.set_xticks(severities)
     left.set_ylabel("mean accuracy (%)")
     averaged = f"{standard} standard" if standard else f"{len(kinds)} extra"
-    left.set_xlabel(f"severity\n(mean of {averaged}\ncorruptions)")
+    of = f"mean of {averaged}\ncorruptions"
+    if (standard or len(kinds)) == 1:
+        of = words(kinds[0])
+    left.set_xlabel(f"severity\n({of})")
     widen(left)
     heights = {
         model: [

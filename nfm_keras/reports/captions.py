@@ -35,7 +35,9 @@ def of_aggregates(aggregates, *, kinds=(), measured=True):
         f"{_counted(sorted({a.seeds for a in aggregates} - {0}), 'seed')} a row.",
     ]
     if len(there) < len(aggregates):
-        parts.append(f"{len(there)} of {len(aggregates)} rows are there.")
+        unmeasured = measured and any(a.records and not a.cells for a in aggregates)
+        how = "have scores" if unmeasured else "are there"
+        parts.append(f"{len(there)} of {len(aggregates)} rows {how}.")
     if measured:
         protocol = aggregates[0].protocol
         scores = [s for run in runs for s in of_protocol(run.scores, protocol)]

@@ -144,9 +144,10 @@ def mean_ends(scores):
         scores: iterable of `nfm_keras.records.Score`, of one classifier.
     """
     by_id = {score.perturbation: score for score in scores}
-    means = {kind: corruption_mean(by_id, [kind]) for kind in NAMES} | {
-        severity: corruption_mean(by_id, STANDARD, [severity])
-        for severity in SEVERITIES
+    means = {kind: corruption_mean(by_id, [kind]) for kind in NAMES}
+    there = [kind for kind in STANDARD if means[kind]]
+    means |= {
+        severity: corruption_mean(by_id, there, [severity]) for severity in SEVERITIES
     }
     known = {key: mean[1:] for key, mean in means.items() if mean}
     return {key: ends for key, ends in known.items() if None not in ends}

@@ -4,11 +4,14 @@ import math
 
 import numpy as np
 import pytest
+from conftest import scored
 from matplotlib.colors import to_rgb
 
 from nfm_keras import figures
+from nfm_keras.evaluation.statistics import wilson_interval
 from nfm_keras.figures.corruptions import corruption_panels
 from nfm_keras.figures.styles import place_styles
+from nfm_keras.reports.suite_figures import mean_ends
 
 STANDARD = ("fog", "snow", "frost")
 EXTRA = ("spatter",)
@@ -158,3 +161,13 @@ def test_what_cannot_be_drawn_is_refused_by_name(tmp_path):
             figure(values, tmp_path / "x.png")
         assert "Received: " in str(error.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_of_one_corruption_the_curve_is_of_it_and_has_its_intervals(tmp_path):
+    right = np.arange(20) % 4 > 0
+    scores = [scored(f"fog@{k}", right, severity=k) for k in range(1, 6)]
+    ends = mean_ends(scores)
+    assert set(ends) == {"fog", 1, 2, 3, 4, 5} and ends[3] == wilson_interval(15, 20)
+    values, path = {"nfm": {"fog": [75.0] * 5}}, tmp_path / "x.png"
+    left, _ = figures.corruption_bars(values, path, ends={"nfm": ends}).axes
+    assert left.get_xlabel() == "severity\n(fog)"

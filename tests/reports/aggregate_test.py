@@ -137,8 +137,8 @@ def test_caption_says_what_the_rows_are_of():
     found[0] = dataclasses.replace(found[0], scores=[score("clean", 1.0, n=200)])
     assert captions.of_aggregates(aggregated(found)) == (
         "preact_resnet18, width 0.25, trained on all and the first 500 training "
-        "images of cifar10 for 5 and 200 epochs, 1 and 2 seeds a row. 1 of 2 rows are "
-        "there. Noises as in the published tables (protocol reference). Made on a CPU."
+        "images of cifar10 for 5 and 200 epochs, 1 and 2 seeds a row. 1 of 2 rows have "
+        "scores. Noises as in the published tables (protocol reference). Made on a CPU."
     )
     told = captions.of_aggregates(aggregated(found), kinds=["clean"])
     assert "200 and 1,000 images are scored." in told
@@ -153,7 +153,7 @@ def test_caption_counts_the_rows_that_are_missing():
         Aggregate("mixup", {}, "none", (run("mixup"),), {}),
         *aggregated(runs("nfm", [50.0]), "none"),
     ]
-    assert "1 seed a row. 1 of 3 rows are there." in captions.of_aggregates(rows)
+    assert "1 seed a row. 1 of 3 rows have scores." in captions.of_aggregates(rows)
     told = captions.of_aggregates(rows, measured=False)
     assert "1 seed a row. 2 of 3 rows are there." in told
     assert "1 seed a row. 0 of 2 rows" in captions.of_aggregates(rows[:2])
