@@ -120,7 +120,8 @@ def load_test(
             other classes than the config.
     """
     if not catalogue.is_photographs(dataset):
-        return loading.load(dataset, data_dir, download, **given).test
+        catalogue.refuse_settings(dataset, given)
+        return loading.load(dataset, data_dir, download).test
     settings = ("image_size", "eval_crop", "validation")
     reading = {name: config[name] for name in settings if config.get(name) is not None}
     reading |= given

@@ -8,7 +8,6 @@ from conftest import scored
 from matplotlib.colors import to_rgb
 
 from nfm_keras import figures
-from nfm_keras.evaluation.statistics import wilson_interval
 from nfm_keras.figures.corruptions import corruption_panels
 from nfm_keras.figures.styles import place_styles
 from nfm_keras.reports.suite_figures import mean_ends
@@ -84,7 +83,7 @@ def test_severities_nobody_measured_are_left_out_and_told(tmp_path):
         lines_of(left)["nfm"].get_xydata(), [[1, 90], [3, 80]]
     )
     assert right.containers[0][0].get_height() == 85
-    assert "1 extra" in left.get_xlabel()
+    assert "(spatter)" in left.get_xlabel()
     assert right.get_title(loc="left") == "mean of severities 1, 3"
     assert not right.get_lines()  # nothing to divide
 
@@ -167,7 +166,7 @@ def test_of_one_corruption_the_curve_is_of_it_and_has_its_intervals(tmp_path):
     right = np.arange(20) % 4 > 0
     scores = [scored(f"fog@{k}", right, severity=k) for k in range(1, 6)]
     ends = mean_ends(scores)
-    assert set(ends) == {"fog", 1, 2, 3, 4, 5} and ends[3] == wilson_interval(15, 20)
+    assert set(ends) == {"fog", 1, 2, 3, 4, 5} and ends[3][0] < 75 < ends[3][1]
     values, path = {"nfm": {"fog": [75.0] * 5}}, tmp_path / "x.png"
     left, _ = figures.corruption_bars(values, path, ends={"nfm": ends}).axes
     assert left.get_xlabel() == "severity\n(fog)"

@@ -313,6 +313,8 @@ def test_settings_of_photographs_are_refused_for_other_sets(given):
         with pytest.raises(ValueError, match="is a setting of photographs.*'digits'"):
             load("digits", **given)
     assert len(data.load_test("digits", {"image_size": None}).images) == 500
+    with pytest.raises(ValueError, match="`validation` is a setting of photographs"):
+        data.load_test("digits", {}, validation=50)
 
 
 def test_a_cache_on_disk_knows_its_files(tmp_path, monkeypatch):
