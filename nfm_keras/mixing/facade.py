@@ -169,7 +169,7 @@ def check_arguments(mixing: Any, seed: Any) -> None:
 
 
 def preprocessed(
-    layer: keras.Layer | None, inputs: Tensors, training: bool | None
+    layer: Callable | None, inputs: Tensors, training: bool | None
 ) -> Tensors:
     """Returns the inputs of a network as its `preprocess` makes them.
 
@@ -180,6 +180,8 @@ def preprocessed(
     """
     if layer is None:
         return inputs
+    if not isinstance(layer, keras.Layer):  # a function
+        return layer(inputs)
     # On JAX a step runs `Model.call` itself, so that Keras hands nothing on.
     return layer(inputs, training=training)
 

@@ -88,12 +88,12 @@ def state_after(model, state, values, layer):
         model: `keras.Model`.
         state: As in `values_of`.
         values: What `values_of` gave, in which the layer was called.
-        layer: `keras.Layer` of the model, or None.
+        layer: `keras.Layer` of the model; another function, or None, has none.
 
     Returns:
         `[state]` on JAX, else an empty list.
     """
-    if not state or layer is None:
+    if not state or not isinstance(layer, keras.Layer):
         return state
     ((trained, others, *rest),) = state
     others = list(others)
