@@ -5,9 +5,9 @@
 The defaults are the paper's for CIFAR; for the digits a small network and 30 epochs.
 Prints the resolved config first, without what is not set, and the last epoch's numbers
 at the end. Every field of the config is a flag. `--resume` goes on with a run that was
-stopped, and with more `--epochs` than it had extends it; `--init_from=FILE` starts from
-weights; `--save_best=val_accuracy --validation=N` keeps the best classifier too, chosen
-on images held out.
+stopped, and with more `--epochs` than it had extends it; `--weights=FILE`, by its other
+name `--init_from`, starts from weights; `--save_best=val_accuracy --validation=N` keeps
+the best classifier too, chosen on images held out.
 """
 
 import json
@@ -49,6 +49,7 @@ _WATCH = flags.DEFINE_string(
 )
 
 _FIELDS = config_flags.define()
+flags.DEFINE_alias("weights", "init_from")
 flags.adopt_module_key_flags(config_flags)
 
 

@@ -141,14 +141,13 @@ def panel(rows, family, name, sets=None):
         label: [curve(run) for run in runs if any(name(s)[0] == family for s in run)]
         for label, runs in rows.items()
     }
-    counts = {}
+    counts, of = {}, sets or {}
     for label, runs in rows.items():
         scores = [s for run in runs for s in run.values() if name(s)[0] == family]
-        dataset = sets and sets[label]
-        counts.setdefault(dataset, set()).update(score.n for score in scores)
+        counts.setdefault(of.get(label), set()).update(score.n for score in scores)
     n = {dataset: min(found) for dataset, found in counts.items() if found}
     lines = {
-        label: _line(runs, n[sets and sets[label]]) if runs else []
+        label: _line(runs, n[of.get(label)]) if runs else []
         for label, runs in rows.items()
     }
     return Panel(lines, n if len(n) > 1 else next(iter(n.values())))

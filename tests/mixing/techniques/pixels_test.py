@@ -21,13 +21,16 @@ CROSS = keras.losses.CategoricalCrossentropy(from_logits=True)
 QUIET = {"sigma_add": 0, "sigma_mult": 0}
 
 
+def identity(shape):
+    inputs = keras.Input(shape)
+    scale = keras.initializers.Identity(50.0)
+    dense = layers.Dense(K, use_bias=False, kernel_initializer=scale)
+    return keras.Model(inputs, dense(inputs))
+
+
 def model_of(technique, loss, per_sample=False, jit="auto", metrics=None):
     """Its logits are 50 times the images: the loss is 0 where labels fit them."""
-    inputs = keras.Input((SIZE, SIZE, K))
-    identity = layers.Dense(
-        K, use_bias=False, kernel_initializer=keras.initializers.Identity(50.0)
-    )
-    network = keras.Model(inputs, identity(inputs))
+    network = identity((SIZE, SIZE, K))
     mixing = nfm.Mixing(per_sample=per_sample, **QUIET)
     model = nfm.NFMModel(network, mixing, technique=technique)
     optimizer = keras.optimizers.SGD(0.0)
@@ -108,13 +111,13 @@ def test_images_of_a_size_that_tensorflow_does_not_know_are_cut():
         return pairs.batch(N)
 
     def fit(technique, images):
-        inputs = keras.Input((None, None, K))
-        network = keras.Model(inputs, layers.Rescaling(50.0)(inputs))
+        network = identity((None, None, K))
         mixing = nfm.Mixing(per_sample=True, **QUIET)
         model = nfm.NFMModel(network, mixing, technique=technique)
         model.compile(keras.optimizers.SGD(0.0), SPARSE)
         given = stream(images, (None, None))
-        return model.fit(given, shuffle=False, verbose=0).history["loss"][0]
+        options = {"steps_per_epoch": 1, "shuffle": False, "verbose": 0}
+        return model.fit(given, **options).history["loss"][0]
 
     unknown = None, None, K
     assert fit(CutMix(), unknown) < 1e-5
