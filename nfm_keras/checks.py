@@ -95,6 +95,30 @@ def check_number(name, value, *, least=None, most=None, above=None, below=None):
     )
 
 
+def check_radius(name, value, norm, **ends):
+    """Refuses radii of perturbations that are out of range, or larger than all images.
+
+    Args:
+        name: str, of the argument.
+        value: What was given.
+        norm: str, `"linf"` or another.
+        **ends: As in `check_number`.
+
+    Raises:
+        ValueError: Naming the argument and the range.
+
+    Example:
+
+    >>> check_radius("epsilon", 8 / 255, "linf", least=0)
+    """
+    check_number(name, value, **ends)
+    if norm == "linf" and value > 1:
+        raise ValueError(
+            f"`{name}` must be at most 1 in the linf norm, since images are in [0, 1]: "
+            f"8/255 for 8 levels of 255. Received: {value!r}"
+        )
+
+
 def is_number(value, kind=numbers.Real):
     """Returns whether a value is a number; booleans, which Python counts, are none."""
     return isinstance(value, kind) and not isinstance(value, bool)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from nfm_keras.attacks.balls import NORMS
 from nfm_keras.attacks.watch import Watch
 from nfm_keras.backend.classifier import PlainClassifier
-from nfm_keras.checks import check_count, check_number, unknown
+from nfm_keras.checks import check_count, check_radius, unknown
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import check_labels
 from nfm_keras.records.ids import join
@@ -163,11 +163,6 @@ def check_settings(attack, *counts):
     """
     if attack.norm not in NORMS:
         raise unknown("norm", attack.norm, NORMS)
-    check_number("epsilon", attack.epsilon, least=0)
-    if attack.norm == "linf" and attack.epsilon > 1:
-        raise ValueError(
-            "`epsilon` must be at most 1 in the linf norm, since images are in [0, 1]: "
-            f"8/255 for 8 levels of 255. Received: {attack.epsilon!r}"
-        )
+    check_radius("epsilon", attack.epsilon, attack.norm, least=0)
     for name in counts:
         check_count(name, getattr(attack, name))

@@ -78,7 +78,8 @@ class Scope:
             if union is mask:
                 return own
         found = mask
-        # A layer that merges several inputs makes a mask anew, of the same values.
+        # A layer that merges several inputs makes a mask anew, of the same values; it
+        # cannot be told from another input's that is the same in the whole batch.
         for union, own in self._own_masks:
             found = _where_equal(mask, union, own, found)
         return found
@@ -91,14 +92,16 @@ def _where_equal(mask, union, own, other):
     sizes = list(zip(ops.shape(mask), ops.shape(union)))
     if any(a != b for a, b in sizes if isinstance(a, int) and isinstance(b, int)):
         return other
-    unknown = [ops.equal(a, b) for a, b in sizes if not isinstance(a + b, int)]
-
-    def compared():
-        return ops.where(ops.all(ops.equal(mask, union)), own, other)
-
-    if not unknown:
-        return compared()
-    return ops.cond(ops.all(ops.stack(unknown)), compared, lambda: other)
+    same = True
+    for axis, (size, given) in enumerate(sizes):
+        if isinstance(size, int) and isinstance(given, int):
+            continue
+        # What is compiled has one shape, also where this is another mask's.
+        places = ops.minimum(ops.arange(size, dtype="int32"), given - 1)
+        union, own = (ops.take(each, places, axis=axis) for each in (union, own))
+        same = ops.logical_and(same, ops.equal(size, given))
+    same = ops.logical_and(same, ops.all(ops.equal(mask, union)))
+    return ops.where(same, own, other)
 
 
 class _Scopes(threading.local):

@@ -23,6 +23,7 @@ def without_frameworks(tmp_path_factory):
     "command, said",
     [
         ("train --scheme=nfmm", "Did you mean 'nfm'"),
+        ("train --weights=file.keras --scheme=nfmm", "Did you mean 'nfm'"),
         ("train --network=preact_resnet81", "Did you mean 'preact_resnet18'"),
         ("train --network=keras_cv/resnet18v2", "Did you mean 'keras_cv/resnet18_v2'"),
         ("train --dataset=cifar11", "Did you mean 'cifar10'"),

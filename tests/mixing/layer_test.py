@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from conftest import BACKEND
 from keras import layers, ops
 from keras.src.testing import TestCase
 
@@ -84,6 +85,27 @@ def test_a_mixed_sample_shows_what_it_or_its_partner_shows(at):
     np.testing.assert_array_equal(ops.convert_to_numpy(own), MASKED)
     seen = ops.convert_to_numpy(keras_private.mask_of(last))
     np.testing.assert_array_equal(seen, union if at >= 0 else MASKED)
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="others always know sizes")
+@pytest.mark.parametrize("jit", [False, True])
+def test_own_masks_are_known_again_whatever_length_a_batch_has(jit):
+    import tensorflow as tf
+
+    draw = nfm.Mixing().draw(0, 0, 4, 1)
+
+    def own_masks(mask, other):
+        with nfm.mixing_scope(nfm.Mixing(), draw, [nfm.NoisyFeatureMixup()]):
+            union = current_scope().union(mask, 0)
+            merged = ops.logical_or(union, union)
+            return [current_scope().own_mask(each) for each in (merged, other)]
+
+    unknown = [tf.TensorSpec((None, None), tf.bool)] * 2
+    traced = tf.function(own_masks, input_signature=unknown, jit_compile=jit)
+    for other in (np.ones((4, 7), bool), ~MASKED):
+        own, unchanged = traced(MASKED, other)
+        np.testing.assert_array_equal(own, MASKED)
+        np.testing.assert_array_equal(unchanged, other)
 
 
 def test_masks_of_inserted_and_loaded_sites_are_the_union(tmp_path):

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from nfm_keras.backend import ascent, random
-from nfm_keras.checks import check_count, check_number
+from nfm_keras.checks import check_count, check_radius
 from nfm_keras.mixing.draw import Draw
 from nfm_keras.mixing.techniques.base import STREAM, Batch, Technique
 from nfm_keras.mixing.techniques.losses import input_gradient
@@ -53,7 +53,7 @@ class Adversarial(Technique):
             raise ValueError(
                 f"`attack_norm` must be one of {NORMS}. Received: {self.attack_norm!r}"
             )
-        check_number("attack_epsilon", self.attack_epsilon, above=0)
+        check_radius("attack_epsilon", self.attack_epsilon, self.attack_norm, above=0)
         check_count("attack_steps", self.attack_steps)
 
     @property

@@ -100,6 +100,7 @@ def test_sites_mix_what_was_attacked_and_inactive_batches_stay():
     [
         ({"attack_norm": "l1"}, "`attack_norm` must be one of.*Received: 'l1'"),
         ({"attack_epsilon": 0.0}, "`attack_epsilon` must be .*above 0.*: 0.0"),
+        ({"attack_epsilon": 8}, "`attack_epsilon` must be at most 1 .*8/255.*: 8"),
         ({"attack_steps": 0}, "`attack_steps` must be a positive.*Received: 0"),
     ],
 )
