@@ -28,7 +28,7 @@ from nfm_keras.training.folder import (
     set_aside,
 )
 from nfm_keras.training.inputs import batches, steps_per_epoch
-from nfm_keras.training.weights.best import best_callback
+from nfm_keras.training.weights.best import best_callback, check_kept
 from nfm_keras.training.weights.files import first_weights, save_classifier
 from nfm_keras.types import StrPath
 
@@ -136,7 +136,7 @@ def train(
         if announce and engine.is_chief:
             announce(config)
         if (folder / records.FILE).exists() and not is_shorter(folder, config):
-            return records.load(folder / records.FILE)
+            return check_kept(records.load(folder / records.FILE), save_best)
         _check_processes(engine, options)
         options["verbose"] = verbose if engine.is_chief else 0
         kept = {"strict": strict, "cache": cache, "cache_dir": cache_dir}

@@ -169,6 +169,14 @@ def test_nothing_is_chosen_on_test_images(tmp_path):
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+def test_a_finished_run_has_the_best_that_it_kept_and_no_other(straight):
+    folder, record = straight
+    again = train(LONG, folder, resume=True, save_best="val_loss")
+    assert again.best == record.best
+    with pytest.raises(ValueError, match="finished.*Received: val_loss"):
+        train(LONG, folder, resume=True, save_best="val_accuracy")
+
+
 def test_a_run_that_died_in_its_first_checkpoint_begins_again_where_it_did(
     straight, tmp_path
 ):

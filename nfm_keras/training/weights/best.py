@@ -95,3 +95,23 @@ def best_callback(job, best):
     watched = job.watch and f"val_accuracy_{parse(job.watch).id}"
     path, writes = job.folder / FILE, job.engine.is_chief
     return [BestClassifier(job.save_best, job.config, path, best, watched, writes)]
+
+
+def check_kept(record, metric):
+    """Returns the record of a finished run, if it kept its best by this metric.
+
+    Args:
+        record: The run's `nfm_keras.records.Record`.
+        metric: As `save_best` of `nfm_keras.training.train`; `None` asks for nothing.
+
+    Raises:
+        ValueError: If the run kept none, or kept it by another metric.
+    """
+    if metric and record.best.get("metric") != metric:
+        kept = record.best.get("metric", "none")
+        raise ValueError(
+            f"The run {record.name!r} is finished, and the best of a finished run "
+            "cannot be chosen any more. Expected: a run that kept its best by "
+            f"{metric}; train into another folder. Received: {kept}"
+        )
+    return record
