@@ -139,8 +139,7 @@ def main(argv):
     ]
     if _TRANSFER.value:
         attacks.from_perturbation(_TRANSFER.value)  # refuses an id before all is scored
-    dataset = _DATASET.value or _common_dataset(loaded)
-    _refuse_twins([classifier.name for classifier in loaded])
+    dataset = _DATASET.value or evaluation.classifiers.common_dataset(loaded)
     test = _images(dataset, loaded)
     folder = _OUTPUT.value
     if not folder and (_SUITE.value or _MODEL.value):
@@ -199,22 +198,6 @@ def _given():
         "strict": _STRICT.value or None,
     }
     return {name: value for name, value in flag_values.items() if value is not None}
-
-
-def _refuse_twins(names):
-    # They would share a folder and a column.
-    if len(set(names)) < len(names):
-        raise ValueError(
-            "Every classifier needs a name of its own, as in --model=NAME=PATH. "
-            f"Received: {names}"
-        )
-
-
-def _common_dataset(loaded):
-    names = sorted({one.record.dataset for one in loaded if one.record})
-    if len(names) != 1:
-        raise ValueError(f"The runs must share their data set. Received: {names}")
-    return names[0]
 
 
 def _suite():

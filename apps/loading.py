@@ -35,9 +35,14 @@ def load_all(runs, models):
 
     Returns:
         List of `nfm_keras.evaluation.classifiers.Loaded`.
+
+    Raises:
+        ValueError: For two of one name, as all runs of a sweep are called `seed_0`.
     """
     named = [evaluation.classifiers.named(text) for text in models]
-    return [*map(load, runs), *(load(path, name) for name, path in named)]
+    loaded = [*map(load, runs), *(load(path, name) for name, path in named)]
+    evaluation.classifiers.refuse_twins(one.name for one in loaded)
+    return loaded
 
 
 def photographs_of(loaded, given):

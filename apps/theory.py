@@ -24,7 +24,9 @@ from .loading import load
 from .start import start, typed
 
 _RUN = flags.DEFINE_list("run_dir", [], "Folders of runs, as apps.train leaves them.")
-_MODEL = flags.DEFINE_list("model", [], "Keras files, besides or instead.")
+_MODEL = flags.DEFINE_list(
+    "model", [], "Keras files, besides or instead: PATH or NAME=PATH."
+)
 _DATASET = flags.DEFINE_string("dataset", None, "Data set; by default that of the run.")
 _SITES = flags.DEFINE_list("sites", ["input"], "Names of layers, or input.")
 _LIMIT = flags.DEFINE_integer(
@@ -62,14 +64,19 @@ def main(argv):
 
         record = statements.measure(_SEED.value, command)
         return _tell(statements.write(record, _OUTPUT.value))
-    paths = [*_RUN.value, *_MODEL.value]
-    if not paths or (not _RUN.value and not _DATASET.value):
+    if not (_RUN.value or _MODEL.value) or (not _RUN.value and not _DATASET.value):
         raise app.UsageError("Give --run_dir, or else both --model and --dataset.")
     if not _SITES.value:
         raise app.UsageError("Give --sites at least one name, such as input.")
     import_layers()
-    loaded = [_load(path) for path in paths]
+    from nfm_keras.checks import unique_names
+    from nfm_keras.evaluation.classifiers import named
+
+    unique_names(_SITES.value)
+    loaded = [*map(_load, _RUN.value)]
+    loaded += [_load(path, name) for name, path in map(named, _MODEL.value)]
     from nfm_keras.reports.pages import theory
+
 
     record = theory.measure(
         loaded,
@@ -87,15 +94,16 @@ def main(argv):
     return _tell(theory.write(record, _OUTPUT.value))
 
 
-def _load(path):
+def _load(path, name=None):
     """A classifier with layers; of a SavedModel, its network built again."""
     from nfm_keras import evaluation, records, serving
 
     path = pathlib.Path(path)
     if not (path / "saved_model.pb").exists():
-        return load(path)
+        return load(path, name)
     record = records.load(path / records.FILE)
-    name = path.parent.name if path.name.isdecimal() else path.name  # not a version's
+    if name is None:  # not that of a version
+        name = path.parent.name if path.name.isdecimal() else path.name
     return evaluation.classifiers.Loaded(name, serving.load_model(path), record)
 
 

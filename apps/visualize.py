@@ -15,7 +15,7 @@ from absl import app, flags, logging
 
 from .import_flag import import_layers
 from .loading import load_all
-from .start import start
+from .start import say, start
 
 _RUN = flags.DEFINE_list("run_dir", [], "Folders of runs, as apps.train leaves them.")
 _MODEL = flags.DEFINE_list(
@@ -36,8 +36,12 @@ _STEP_SIZE = flags.DEFINE_float(
 _RADIUS = flags.DEFINE_float(
     "radius", 2000, "Radius of the l2 ball, of [0, 255].", lower_bound=0
 )
-_SIDE = flags.DEFINE_integer("image_size", None, "Side of images, of a model of any.")
-_SEED = flags.DEFINE_integer("seed", 0, "Seed of the first image and of the units.")
+_SIDE = flags.DEFINE_integer(
+    "image_size", None, "Side of images, of a model of any.", lower_bound=1
+)
+_SEED = flags.DEFINE_integer(
+    "seed", 0, "Seed of the first image and of the units.", lower_bound=0
+)
 _OUTPUT = flags.DEFINE_string("output", "features.png", "PNG, PDF or SVG to write.")
 flags.declare_key_flag("import")
 
@@ -51,7 +55,10 @@ def main(argv):
     import_layers()
     loaded = load_all(_RUN.value, _MODEL.value)
     # Here, so that the help and a path that is not there do not wait for Keras.
+    from nfm_keras.figures.base import check_ending
     from nfm_keras.reports import pictures
+
+    check_ending(_OUTPUT.value)  # before the ascent
 
     drawn = pictures.activations(
         {one.name: one.classifier for one in loaded},
@@ -61,7 +68,7 @@ def main(argv):
         count=_COUNT.value,
         image_size=_SIDE.value,
         seed=_SEED.value,
-        classes=_classes(loaded),
+        classes=_classes(loaded) if _OF.value == "logits" else None,
         steps=_STEPS.value,
         step_size=_STEP_SIZE.value / 255,
         epsilon=_RADIUS.value / 255,
@@ -69,6 +76,9 @@ def main(argv):
     for name, found in drawn.items():
         reached = " ".join(f"{value:.3g}" for value in found.after)
         print(f"{name}: {reached}", flush=True)
+    drawn_units = len(next(iter(drawn.values())).after)
+    if not _UNITS.value and drawn_units < _COUNT.value:
+        say(f"{drawn_units} units can be activated in all. Asked for: {_COUNT.value}")
     print(_OUTPUT.value)
 
 
@@ -85,15 +95,19 @@ def _classes(loaded):
     from nfm_keras import data
     from nfm_keras.data.own import spec_of_name
     from nfm_keras.data.photographs import catalogue
+    from nfm_keras.evaluation import classifiers
 
-    record = loaded[0].record
     if _DATASET.value:
         if data.is_photographs(_DATASET.value):
             return catalogue.classes_of(_DATASET.value)
         return spec_of_name(_DATASET.value).classes
-    if record and record.dataset in data.SPECS:
-        return data.spec(record.dataset).classes
-    return record and record.config.get("classes")
+    records = [one.record for one in loaded if one.record]
+    if not records:
+        return None
+    dataset = classifiers.common_dataset(loaded)
+    if dataset in data.SPECS:
+        return data.spec(dataset).classes
+    return records[0].config.get("classes")
 
 
 def run():

@@ -33,8 +33,10 @@ from sklearn.model_selection import train_test_split
 
 import nfm_keras as nfm
 
-_SEEDS = flags.DEFINE_integer("seeds", 8, "How many seeds: data split, weights, order.")
-_EPOCHS = flags.DEFINE_integer("epochs", 30, "Epochs of a training.")
+_SEEDS = flags.DEFINE_integer(
+    "seeds", 8, "How many seeds: data split, weights, order.", lower_bound=2
+)
+_EPOCHS = flags.DEFINE_integer("epochs", 30, "Epochs of a training.", lower_bound=1)
 
 SCHEMES = {
     "erm": nfm.Mixing(alpha=0.0, sigma_add=0.0, sigma_mult=0.0),

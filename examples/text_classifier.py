@@ -7,8 +7,7 @@ embedding. Texts have different lengths, so a mixed text has places where only o
 the two has a word. The mask of the padding is therefore a float tensor that goes
 through the site together with the embeddings: one draw mixes both, and such a place
 counts lambda or 1 - lambda in the mean over the text. With `Embedding(mask_zero=True)`
-instead, the mask of the first text stays, and what the other has beyond its end is lost
-while its label counts in full.
+instead, a place counts in full where either of the two has a word.
 
 The docstrings are those of five installed packages, taken from their source; names of
 the packages are struck out, and no source file is in both training and test.
@@ -38,8 +37,10 @@ from keras import layers, ops
 
 import nfm_keras as nfm
 
-_EPOCHS = flags.DEFINE_integer("epochs", 20, "Epochs of a training.")
-_TEXTS = flags.DEFINE_integer("texts", 800, "Docstrings of each package.")
+_EPOCHS = flags.DEFINE_integer("epochs", 20, "Epochs of a training.", lower_bound=1)
+_TEXTS = flags.DEFINE_integer(
+    "texts", 800, "Docstrings of each package.", lower_bound=100
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Order of the files, first weights, draws.")
 
 PACKAGES = "keras", "matplotlib", "numpy", "scipy", "sklearn"

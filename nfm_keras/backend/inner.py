@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import keras
+
 from nfm_keras.backend import keras_private
 
 
@@ -9,11 +11,12 @@ class Trainer:
     """Mark of a model that trains another: `NFMModel`, which the backend cannot import.
 
     Such a class has `model`, the network with its sites, and `classifier`, the same
-    network without them.
+    network without them; `preprocess` comes before either.
     """
 
     model: Any
     classifier: Any
+    preprocess: Any
 
 
 def network_of(model: Any) -> Any:
@@ -34,6 +37,46 @@ def classifier_of(model: Any) -> Any:
             part called `classifier`.
     """
     return model.classifier if isinstance(model, Trainer) else model
+
+
+def frozen_like(made: Any, model: Any) -> Any:
+    """Returns a model made of the layers of another, frozen where that one is.
+
+    Keras would call it trainable, and to thaw it would do nothing.
+    """
+    if not model.trainable:
+        made.trainable = False
+    return made
+
+
+def cloned(model: Any, inputs: Any, clone: Any, call: Any) -> Any:
+    """Returns `keras.models.clone_model` of a model, frozen where the model is.
+
+    Args:
+        model: Functional model.
+        inputs: Structure of `keras.KerasTensor`, as the model's `input`.
+        clone: `clone_function`.
+        call: `call_function`.
+    """
+    made = keras.models.clone_model(
+        model, input_tensors=inputs, clone_function=clone, call_function=call
+    )
+    return frozen_like(made, model)
+
+
+def image_shape(model: Any) -> tuple:
+    """Returns the shape of what a model of one input takes, without the batch.
+
+    Args:
+        model: Keras model.
+
+    Returns:
+        Tuple; empty where there are several inputs, or none is known.
+    """
+    graph = keras_private.graph_of(model)
+    if graph is None or len(graph.inputs) != 1:
+        return ()
+    return tuple(graph.inputs[0].shape[1:])
 
 
 def set_weights(network: Any, arrays: Any) -> None:

@@ -19,6 +19,16 @@ def additional_loss(model, loss):
     return model._aggregate_additional_loss(loss)
 
 
+def accumulators(optimizer):
+    """Returns the variables in which an optimizer accumulates gradients, a list.
+
+    Args:
+        optimizer: `keras.optimizers.Optimizer`, built.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return list(getattr(inner, "_accumulated_gradients", ()))
+
+
 def compiled_metrics(model):
     """Returns the object that holds the `metrics` and `weighted_metrics` of `compile`.
 

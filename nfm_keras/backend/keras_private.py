@@ -1,9 +1,8 @@
 """The private names of Keras and of TensorFlow that the package uses.
 
-Neither library promises to keep these, and each release may take them away. Every one
-is behind a function here, and has a test that says what breaks where it is gone. No
-other module but `keras_compiled`, which has those of losses and metrics, names a thing
-of Keras that begins with an underscore, or `keras.src`.
+Neither library promises to keep them. Every one is behind a function here, and has a
+test that says what breaks where it is gone. No other module but `keras_compiled`, which
+has those of losses and metrics, names `keras.src` or what begins with an underscore.
 """
 
 import collections
@@ -149,6 +148,18 @@ def source(tensor):
     """
     layer, node, _ = tensor._keras_history
     return layer, layer._inbound_nodes[node].input_tensors
+
+
+def input_like(tensor, dtype=None):
+    """Returns an input as one of a graph is, `optional`, `sparse` and all.
+
+    Args:
+        tensor: `keras.KerasTensor`.
+        dtype: str; `None` for that of the tensor.
+    """
+    kinds = {k: getattr(source(tensor)[0], k, False) for k in ("sparse", "optional")}
+    kinds |= {"batch_shape": tensor.shape, "dtype": dtype or tensor.dtype}
+    return keras.Input(name=tensor.name, **kinds)
 
 
 def graph_of(layer):

@@ -245,5 +245,6 @@ def _log_gamma(u, a):
     log_u = ops.log(u[:, _GAMMA_CANDIDATES:])
     accepted = ops.logical_and(cube_root > 0, log_u[:, :-1] < bound)
     first = ops.argmax(ops.cast(accepted, "int32"), axis=1)
-    chosen = ops.sum(log_v * ops.one_hot(first, _GAMMA_CANDIDATES, axis=1), axis=1)
+    shares = ops.one_hot(first, _GAMMA_CANDIDATES, axis=1, dtype="float32")
+    chosen = ops.sum(log_v * shares, axis=1)
     return ops.log(d) + chosen + log_u[:, -1] / a

@@ -58,7 +58,9 @@ def unit_range(model: Any, factor: float | None = None) -> Any:
     floats = keras.backend.is_float_dtype(graph.inputs[0].dtype)
     if factor is None:
         factor = 255.0 if expects_bytes(graph) else 1.0
-    return model if floats and factor == 1 else _scaled(graph, model.name, factor)
+    if factor == 1 and (floats or len(graph.inputs[0].shape) != 4):
+        return model
+    return _scaled(graph, model.name, factor)
 
 
 def expects_bytes(model: Any) -> bool:
@@ -66,8 +68,8 @@ def expects_bytes(model: Any) -> bool:
 
     Its input is of integers, or the layers before the first with weights are for
     [0, 255]: they are run on images of one number, 0, 1 and 2, as far as what they do
-    is a factor and an offset. Floats that are no images `(height, width, channels)`
-    have whatever range they have.
+    is a factor and an offset. What is no image `(height, width, channels)`, a table or
+    the numbers of words, has whatever range it has.
 
     Args:
         model: Keras model; of one without a graph of one input nobody can tell.
@@ -81,15 +83,50 @@ def expects_bytes(model: Any) -> bool:
     graph = keras_private.graph_of(model)
     if graph is None or len(graph.inputs) != 1:
         return False
-    if not keras.backend.is_float_dtype(graph.inputs[0].dtype):
-        return True
     shape = [side or 32 for side in graph.inputs[0].shape[1:]]
     if len(shape) != 3:
         return False
+    if not keras.backend.is_float_dtype(graph.inputs[0].dtype):
+        return True
     images = np.stack([np.full(shape, value, "float32") for value in range(3)])
     offset, scale = _scaling(graph, ops.convert_to_tensor(images), (0.0, 1.0))
     small = np.max(np.abs(scale)) < _LARGEST_SCALE
     return bool(small or np.max(np.abs(offset / scale)) > _LARGEST_CENTRE)
+
+
+def other_range(preprocess: Any, shape: tuple) -> str:
+    """Says which range a `preprocess` leads to, where that is not the images' own.
+
+    It may leave images as they are, or scale those of [0, 255] to [0, 1], whatever else
+    it does to them; it is tried on images of one grey.
+
+    Args:
+        preprocess: Layer or function of a batch of images; `None` for none.
+        shape: Of an image.
+
+    Returns:
+        str such as `"-1 to 1"`; empty where the range is the images' own, or cannot be
+        told.
+    """
+    shape = tuple(side or 32 for side in shape)
+    if preprocess is None or len(shape) != 3:
+        return ""
+    greys = np.array([0, 51, 255], "float32")
+    images = np.stack([np.full(shape, grey, "float32") for grey in greys])
+    options = {"training": False} if isinstance(preprocess, keras.Layer) else {}
+    try:
+        found, unit = (
+            ops.convert_to_numpy(preprocess(ops.convert_to_tensor(x), **options))
+            for x in (images, images / 255)
+        )
+    except Exception:  # of whatever a foreign function does with images of ours
+        return ""
+    if len(found) != 3 or found.dtype.kind not in "fiu":
+        return ""
+    for made, own in ((found, greys), (found, greys / 255), (unit, greys / 255)):
+        if all(np.allclose(m, o, atol=1e-2 * own[-1]) for m, o in zip(made, own)):
+            return ""
+    return f"{found.min():.3g} to {found.max():.3g} for images in [0, 255]"
 
 
 def _scaled(graph, name, factor):
@@ -120,7 +157,7 @@ def _with_floats(graph, name, layer=None):
         args, kwargs = tree.map_structure(lambda x: kept.get(id(x), x), (args, kwargs))
         return other(*args, **kwargs)
 
-    images = keras.Input(batch_shape=old.shape, dtype="float32", name=old.name)
+    images = keras_private.input_like(old, dtype="float32")
     if layer is not None:
         kept[id(images)] = layer(images)
     inputs = tree.pack_sequence_as(graph.input, [images])
@@ -165,11 +202,23 @@ def _may_scale(operation):
 def _run(operation, images, tensor, output):
     """What an operation of a graph makes of images; None if it cannot be run so."""
     try:
+        if isinstance(operation, keras.layers.BatchNormalization):
+            return _normalised(operation, images)
         if "training" in inspect.signature(operation.call).parameters:
             return operation(images, training=False)
         return keras.Function(tensor, output)(images)
     except (TypeError, ValueError, NotImplementedError):
         return None
+
+
+def _normalised(layer, images):
+    """By the moving statistics alone: gamma and beta say nothing of the input."""
+    plain = keras.layers.BatchNormalization(
+        axis=layer.axis, center=False, scale=False, epsilon=layer.epsilon
+    )
+    plain.build(images.shape)
+    plain.set_weights([layer.moving_mean, layer.moving_variance])
+    return plain(images, training=False)
 
 
 def _line(images):

@@ -52,6 +52,42 @@ def named(text: str) -> tuple[str | None, str]:
     return name, path
 
 
+def refuse_twins(names) -> None:
+    """Refuses classifiers of one name, which would share a row, a column or a folder.
+
+    Args:
+        names: iterable of str.
+
+    Raises:
+        ValueError: If a name is there twice.
+
+    Example:
+
+    >>> refuse_twins(["erm", "nfm"])
+    """
+    names = list(names)
+    if len(set(names)) < len(names):
+        raise ValueError(
+            "Every classifier needs a name of its own, as in --model=NAME=PATH. "
+            f"Received: {names}"
+        )
+
+
+def common_dataset(loaded) -> str:
+    """Returns the name of the data set that all runs were trained on.
+
+    Args:
+        loaded: iterable of `Loaded`; those without a record say nothing.
+
+    Raises:
+        ValueError: If there are several, or none.
+    """
+    names = sorted({one.record.dataset for one in loaded if one.record})
+    if len(names) != 1:
+        raise ValueError(f"The runs must share their data set. Received: {names}")
+    return names[0]
+
+
 def load(path, name: str | None = None) -> Loaded:
     """Loads a classifier, whichever of the three it is.
 

@@ -2,11 +2,13 @@
 
 import io
 import math
+import pathlib
 import textwrap
 from collections.abc import Sequence
 from typing import Protocol, TypeAlias
 
 import numpy as np
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.container import BarContainer
 from matplotlib.figure import Figure  # not pyplot: no global state, no display
 from matplotlib.legend_handler import HandlerTuple
@@ -161,6 +163,22 @@ def finish(figure, path, title, caption, *, grid="both", order=()):
     look = {"fontsize": 9, "handlelength": 3.0, "handler_map": pairs}
     figure.legend(list(handles.values()), labels, **place, **look)
     return save(figure, path, title, caption)
+
+
+def check_ending(path):
+    """Refuses a file that no figure can be written to, before there is a figure.
+
+    Args:
+        path: File.
+
+    Raises:
+        ValueError: If it does not end as a format of pictures does.
+    """
+    ending = pathlib.Path(path).suffix.removeprefix(".").lower()
+    if ending not in FigureCanvasBase.get_supported_filetypes():
+        raise ValueError(
+            f"A figure must be a file such as x.png, x.pdf or x.svg. Received: {path}"
+        )
 
 
 def save(figure, path, title, caption):

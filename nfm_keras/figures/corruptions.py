@@ -19,13 +19,12 @@ from nfm_keras.figures.base import (
     widen,
     words,
 )
-from nfm_keras.figures.styles import DASHES, model_styles
+from nfm_keras.figures.styles import bar_styles, model_styles
 from nfm_keras.types import StrPath
 
 SEVERITIES = (1, 2, 3, 4, 5)
 
 _WIDTH = 10  # inches, of the widest figure
-_HATCHES = dict(zip(DASHES, (None, "////", "....", "xxxx", "++++"), strict=True))
 
 
 def corruption_bars(
@@ -94,7 +93,7 @@ def corruption_bars(
         ]
         for model, row in zip(values, accuracies.mean(axis=2), strict=True)
     }
-    _bars(right, heights, _looks(styles))
+    _bars(right, heights, bar_styles(styles))
     right.set_xticks(range(len(kinds)), map(words, kinds), rotation=45, ha="right")
     right.tick_params(axis="x", length=0, labelsize=8)
     right.set_title(f"mean of severities {_list(severities)}", fontsize=9, loc="left")
@@ -141,7 +140,7 @@ def corruption_panels(lines, bars, path, styles, *, severity, title=None, captio
         axes[label].set_xticks(SEVERITIES)
         axes[label].set_ylabel("accuracy (%)")
         widen(axes[label])
-    looks = _looks(styles)
+    looks = bar_styles(styles)
     for index, values in enumerate(bars):
         axis, kinds = axes[index], next(iter(values.values()))
         _bars(axis, _heights(values), looks)
@@ -195,14 +194,6 @@ def heat_map(
     axis.axvline(len(severities) - 0.5, color="white", linewidth=3)
     figure.colorbar(image, label="accuracy (%)")
     return save(figure, path, title, caption)
-
-
-def _looks(styles):
-    """What is dashed as a line is hatched as a bar."""
-    return {
-        model: {"color": style["color"], "hatch": _HATCHES[style["linestyle"]]}
-        for model, style in styles.items()
-    }
 
 
 def _bars(axis, heights, looks):

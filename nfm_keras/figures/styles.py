@@ -16,6 +16,7 @@ _MORE = (
 _ALL = STYLES + _MORE
 
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
+_HATCHES = dict(zip(DASHES, (None, "////", "....", "xxxx", "++++"), strict=True))
 
 # Each scheme has a colour of its own, the same in every figure.
 _STYLED = (
@@ -100,6 +101,23 @@ def model_styles(models):
     models = list(models)
     looks = scheme_styles([scheme_of(model) for model in models])
     return dict(zip(models, looks, strict=True))
+
+
+def bar_styles(styles):
+    """Returns the look of bars: what is dashed as a line is hatched as a bar.
+
+    Args:
+        styles: Dict from name to line properties, as of `model_styles`.
+
+    Example:
+
+    >>> bar_styles(model_styles(["nfm_a", "nfm_b"]))["nfm_b"]
+    {'color': '#D55E00', 'hatch': '////'}
+    """
+    return {
+        name: {"color": style["color"], "hatch": _HATCHES[style["linestyle"]]}
+        for name, style in styles.items()
+    }
 
 
 def _style(index, variant=0):

@@ -5,7 +5,7 @@ import scipy.stats
 from matplotlib.patches import Circle
 
 from nfm_keras.figures.base import finish, named, panel_grid, save, words
-from nfm_keras.figures.styles import STYLES, model_styles
+from nfm_keras.figures.styles import bar_styles, model_styles, place_styles
 
 _BLUE, _RED, _GREY = "#0072B2", "#D55E00", "#999999"
 _FEW = 10  # images in a bin below which it is not drawn
@@ -186,7 +186,7 @@ def regularizers(values, labels, path):
     """
     figure, axes = panel_grid(len(values), across=1, width=7.0, height=2.3)
     places = np.arange(len(labels))
-    looks = model_styles(dict.fromkeys(name for one in values.values() for name in one))
+    looks = bar_styles(model_styles({name: 0 for of in values.values() for name in of}))
     for axis, (site, found) in zip(axes, values.items(), strict=True):
         width = 0.8 / len(found)
         for number, (name, runs) in enumerate(found.items()):
@@ -196,7 +196,7 @@ def regularizers(values, labels, path):
                 runs[:, :, 0].std(axis=0, ddof=1) if len(runs) > 1 else runs[0].T[1]
             )
             x = places + (number - (len(found) - 1) / 2) * width
-            look = {"color": looks[name]["color"], "error_kw": {"linewidth": 0.8}}
+            look = looks[name] | {"edgecolor": "white", "error_kw": {"linewidth": 0.8}}
             axis.bar(x, middle, width, yerr=spread, label=named(name), **look)
         axis.set_xticks(places, labels)
         axis.set_yscale("symlog", linthresh=1e-4)
@@ -221,7 +221,8 @@ def margins(values, path, infinite=np.inf):
     looks, edges = model_styles(shown), np.linspace(0, most, 25)
     for name, found in shown.items():
         share = np.full(len(found), 100 / len(found))
-        look = {"color": looks[name]["color"], "linewidth": 1.5, "label": named(name)}
+        look = {key: looks[name][key] for key in ("color", "linestyle")}
+        look |= {"linewidth": 1.5, "label": named(name)}
         axis.hist(found, edges, weights=share, histtype="step", **look)
     axis.set_xlabel("linearised margin, l2, [0, 1] pixels")
     axis.set_ylabel("images (%)")
@@ -286,10 +287,9 @@ def smoothness(history, path=None):
         return None
     figure, axes = panel_grid(len(chosen), across=2, width=3.6, height=2.4)
     for axis, (label, names) in zip(axes, chosen.items(), strict=True):
-        for name, (color, marker) in zip(names, STYLES):
-            values = history[name]
+        for name, look in place_styles(names).items():
+            values, look = history[name], look | {"markersize": 3}
             epochs = range(1, len(values) + 1)
-            look = {"color": color, "marker": marker, "markersize": 3}
             axis.plot(epochs, values, label=name.partition("/")[2] or name, **look)
         axis.set_ylabel(label)
         axis.set_xlabel("epoch")

@@ -15,7 +15,7 @@ from nfm_keras.figures.base import (
     panel_grid,
     widen,
 )
-from nfm_keras.figures.styles import STYLES
+from nfm_keras.figures.styles import STYLES, place_styles
 from nfm_keras.types import StrPath
 
 SHOWN = 16
@@ -53,10 +53,10 @@ def curves(history, watched):
         return None
     figure, axes = panel_grid(len(panels), across=len(panels), width=3.6, height=2.6)
     for axis, (label, names) in zip(axes, panels.items()):
-        for name, color in zip(names, _COLORS):
+        for name, look in place_styles(names).items():
             factor = 100 if "accuracy" in name else 1
             values = factor * np.asarray(history[name], "float64")
-            _line(axis, values, series_name(name, watched), color)
+            _line(axis, values, series_name(name, watched), look)
         _widen(axis, label)
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
@@ -228,11 +228,12 @@ def pixels(images):
     return np.round(255 * np.clip(images, 0, 1)).astype("uint8")
 
 
-def _line(axis, values, label, color):
+def _line(axis, values, label, look):
     epochs = np.arange(1, len(values) + 1)
     there = np.isfinite(values)
-    marker = "." if there.sum() <= 20 else ""  # a lone point has no line
-    axis.plot(epochs[there], values[there], label=label, color=color, marker=marker)
+    # A lone point has no line.
+    look = look | {"marker": "." if there.sum() <= 20 else ""}
+    axis.plot(epochs[there], values[there], label=label, **look)
 
 
 def _widen(axis, label):

@@ -207,14 +207,14 @@ class Mixing:
         alpha, beta = self._law if self.alpha > 0 else (1.0, 1.0)
         laws = [alpha, 2.0, 2.0], [beta, 5.0, 5.0]
         drawn = random.beta_from_uniform(u, *(self._scaled(x, levels) for x in laws))
-        lam = drawn[0] if self.alpha > 0 else ops.ones(())
+        lam = drawn[0] if self.alpha > 0 else ops.ones((), "float32")
         return lam, (1.0, 1.0) if self.noise == "gaussian" else (drawn[1], drawn[2])
 
     def _scaled(self, law, levels):
         """Parameters of Beta laws, the first of them, lam's, times its level."""
         if levels is None:
             return law
-        factors = ops.concatenate([levels[:1], ops.ones((len(law) - 1,))])
+        factors = ops.concatenate([levels[:1], ops.ones((len(law) - 1,), "float32")])
         # Of a level of 0: lam is 0 or 1.
         return ops.maximum(factors * ops.convert_to_tensor(law, "float32"), 1e-8)
 

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 
 from nfm_keras.backend import keras_private
-from nfm_keras.backend.inner import Trainer
-from nfm_keras.backend.unit_range import expects_bytes
+from nfm_keras.backend.inner import Trainer, image_shape
+from nfm_keras.backend.unit_range import expects_bytes, other_range
 from nfm_keras.checks import is_number
 from nfm_keras.mixing.draw import Mixing
 from nfm_keras.mixing.places import Places
@@ -78,6 +78,26 @@ class Facade(Trainer, keras.Model):
                 "False, or take the JAX backend. Received: jit_compile=True"
             )
         keras_private.set_jit_compile(self, value)
+
+    def train_on_batch(self, *args: Any, return_dict: bool = False, **kwargs: Any):
+        """Trains on one batch, as `keras.Model.train_on_batch`.
+
+        Args:
+            *args: As there.
+            return_dict: Whether a dict is returned; else a list in the order of
+                `metrics`, as everywhere in Keras, of mixed ones too.
+            **kwargs: As there.
+        """
+        logs = super().train_on_batch(*args, return_dict=True, **kwargs)
+        if return_dict:
+            return logs
+        parts = [getattr(metric, "metrics", [metric]) for metric in self.metrics]
+        names = [metric.name for part in parts for metric in part]
+        order = [kind + name for name in names for kind in ("mixed_", "")]
+        order = [name for name in order if name in logs]
+        rest = [name for name in sorted(logs) if name not in order]
+        values = [logs[name] for name in (*dict.fromkeys(order), *rest)]
+        return values[0] if len(values) == 1 else values
 
     def get_layer(
         self, name: str | None = None, index: int | None = None
@@ -207,7 +227,10 @@ def mixing_beside(technique: Technique | None) -> Mixing:
 
 
 def check_parts(
-    mixing: Mixing, model: keras.Model, technique: Technique | None
+    mixing: Mixing,
+    model: keras.Model,
+    technique: Technique | None,
+    preprocess: Callable | None = None,
 ) -> None:
     """Refuses parts that do not go together.
 
@@ -215,6 +238,7 @@ def check_parts(
         mixing: `Mixing`.
         model: The network, with its sites.
         technique: `Technique`, or `None`.
+        preprocess: What comes before the technique.
 
     Raises:
         ValueError: As `NFMModel` does.
@@ -223,6 +247,13 @@ def check_parts(
     layers = site_layers(model, mixing.sites)
     if technique is not None:
         _check_technique(technique, mixing, model)
+        range_ = other_range(preprocess, image_shape(model)) if technique.clips else ""
+        if range_:
+            raise ValueError(
+                f"{type(technique).__name__} clips images to [0, 1], behind the "
+                "`preprocess`: put what leads elsewhere into the network, as its first "
+                f"layer. Received: a `preprocess` that leads to {range_}"
+            )
     elif not (layers or mixing.is_identity):
         raise ValueError(
             "The model has no site to mix at. Put NoisyFeatureMixup layers into it, or "

@@ -36,9 +36,13 @@ def _with_state(model, step, state, batch):
     finite = _is_finite(logs, changed)
     if model.skip_nonfinite:
         counts, groups = _counts(model), variables_of(model)
+        values = {id(v): x for group in zip(groups, state) for v, x in zip(*group)}
+        cleared = _cleared(model, values.get)
         new = tuple(
             [
-                after if id(v) in counts else ops.where(finite, after, before)
+                after
+                if id(v) in counts
+                else ops.where(finite, after, cleared.get(id(v), before))
                 for v, before, after in zip(*group)
             ]
             for group in zip(groups, state, new)
@@ -73,12 +77,36 @@ def _copies(model):
         *model.metrics_variables,
     ]
     counts = _counts(model)
+    known = {id(v): v for v in variables}
+    cleared = _cleared(model, lambda key: ops.convert_to_tensor(known[key]))
     # Copies: on PyTorch a variable is changed in place.
     return [
-        (v, ops.copy(ops.convert_to_tensor(v)))
+        (v, cleared[id(v)] if id(v) in cleared else ops.copy(ops.convert_to_tensor(v)))
         for v in variables
         if id(v) not in counts
     ]
+
+
+def _cleared(model, value):
+    """By id, what gradients accumulate in is set to by a step that is undone.
+
+    That is what it was, and 0 where the step would have made an update of it: the next
+    one would have it twice otherwise.
+
+    Args:
+        model: `NFMModel`.
+        value: Function from the id of a variable to its value before the step.
+    """
+    optimizer = model.optimizer
+    accumulators = keras_compiled.accumulators(optimizer)
+    if not accumulators:
+        return {}
+    number = value(id(keras_compiled.step_count(optimizer)))
+    last = ops.equal((number + 1) % optimizer.gradient_accumulation_steps, 0)
+    return {
+        id(v): ops.where(last, ops.zeros_like(value(id(v))), value(id(v)) + 0)
+        for v in accumulators
+    }
 
 
 def _counts(model):
@@ -91,7 +119,8 @@ def _is_finite(logs, changed):
     """Of the loss, and of weights and the optimiser's where they can be undone."""
     values = [logs["loss"]] if "loss" in logs else []
     values += [v for v in changed if keras.backend.is_float_dtype(str(v.dtype))]
-    flags = [ops.isfinite(ops.sum(value)) for value in values]
+    # Not of their sum, which overflows in float16.
+    flags = [ops.all(ops.isfinite(ops.convert_to_tensor(value))) for value in values]
     return ops.all(ops.stack(flags)) if flags else ops.convert_to_tensor(True)
 
 

@@ -23,11 +23,7 @@ from nfm_keras.mixing.facade import (
 )
 from nfm_keras.mixing.finite import guarded
 from nfm_keras.mixing.labels.loss import check_reductions, output_loss
-from nfm_keras.mixing.labels.metrics import (
-    build_metrics,
-    mixed_names,
-    update_metrics,
-)
+from nfm_keras.mixing.labels.metrics import build_metrics, mixed_names, update_metrics
 from nfm_keras.mixing.labels.pairs import label_mixing, weights_by_output
 from nfm_keras.mixing.layer import NoisyFeatureMixup
 from nfm_keras.mixing.scope import give_own_masks, mixing_scope
@@ -37,6 +33,7 @@ from nfm_keras.mixing.techniques.base import (
     Technique,
     current_batch,
     first_view,
+    is_prepared,
     prepared,
     runs_on_host,
 )
@@ -88,8 +85,9 @@ class NFMModel(Facade):
         classifier: The plain model with the same weights: export this one.
         step: Counts the training steps; saved with the weights, so that a
             resumed run goes on with the draws it would have made.
-        nonfinite: How many steps had a loss that is not finite, and the first such
-            step. `nfm_keras.training.FiniteLoss` is the callback that looks.
+        nonfinite: After how many steps the mean loss of the epoch so far was not
+            finite, and the first such step; `skip_nonfinite` counts single steps.
+            `nfm_keras.training.FiniteLoss` is the callback that looks.
 
     Raises:
         ValueError: If the model has no sites (and `mixing` is not the
@@ -122,7 +120,9 @@ class NFMModel(Facade):
         skip_nonfinite: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # The network casts its inputs itself; its policy says if the loss is scaled.
+        policy = getattr(model, "dtype_policy", None)
+        super().__init__(autocast=False, **({"dtype": policy} | kwargs))
         self.mixing = mixing_beside(technique) if mixing is None else mixing
         check_arguments(self.mixing, seed)
         self.model = model if sites is None else insert_sites(model, sites)
@@ -136,7 +136,7 @@ class NFMModel(Facade):
         self.levels = add_state(self, "levels", (3,)) if scheduled else None
         if runs_on_host(technique):
             self.supports_jit = False  # what Keras' jit_compile="auto" asks
-        check_parts(self.mixing, self.model, technique)
+        check_parts(self.mixing, self.model, technique, preprocess)
         if self.mixing.mixes:
             warn_of_bypasses(self.model, self.mixing.sites)
         warn_of_wrong_training(self.model)
@@ -148,8 +148,8 @@ class NFMModel(Facade):
         return site_layers(self.model, self.mixing.sites)
 
     def call(self, inputs: Tensors, training: bool | None = None) -> Tensors:
-        # What a technique prepared went through `preprocess` before.
-        if current_batch() is None:
+        # What its technique prepared went through `preprocess` before.
+        if not is_prepared(self):
             inputs = preprocessed(self.preprocess, inputs, training)
         outputs = self.model(inputs, training=training)
         give_own_masks(outputs)
@@ -292,7 +292,7 @@ class NFMModel(Facade):
         if batch.site_draw is None:
             scope = batch.draw, ()
         known = site_layers(self.model)
-        with prepared(batch), mixing_scope(self.mixing, *scope, known):
+        with prepared(batch, self), mixing_scope(self.mixing, *scope, known):
             return super().train_step(*state, data)
 
     def _output_loss(self, loss, *batch):

@@ -6,7 +6,7 @@ import keras
 from keras import tree
 
 from nfm_keras.backend import keras_private
-from nfm_keras.backend.inner import network_of
+from nfm_keras.backend.inner import cloned, frozen_like, network_of
 from nfm_keras.checks import did_you_mean, unique_names
 from nfm_keras.mixing.layer import NoisyFeatureMixup
 from nfm_keras.mixing.places import check_all_pass
@@ -117,7 +117,8 @@ def remove_sites(model: keras.Model) -> keras.Model:
             return args[0]
         return layer(*args, **kwargs)
 
-    return keras.models.clone_model(model, clone_function=clone, call_function=call)
+    inputs = tree.map_structure(keras_private.input_like, model.input)
+    return cloned(model, inputs, clone, call)
 
 
 def plain(model: keras.Model) -> keras.Model:
@@ -205,19 +206,14 @@ def _splice(model, names, prefix, allow_bypass):
             outputs = _site(layer.name, allow_bypass)(outputs)
         return outputs
 
-    inputs = tree.map_structure(
-        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name),
-        model.input,
-    )
+    inputs = tree.map_structure(keras_private.input_like, model.input)
     keep = []  # ids stay unique only while their tensors live
     for name, sources in _input_sites(model, inputs, here).items():
         mixed = _site(name, allow_bypass)(sources)
         keep.append(sources)
         for old, new in zip(tree.flatten(sources), tree.flatten(mixed)):
             spliced[id(old)] = new
-    return keras.models.clone_model(
-        model, input_tensors=inputs, clone_function=clone, call_function=call
-    )
+    return cloned(model, inputs, clone, call)
 
 
 def _by_depth(names):
@@ -271,7 +267,8 @@ def _functional(model):
     """The model as a graph, that of a Sequential one, or an error."""
     if isinstance(model, keras.Sequential) and model.built:
         (inputs,) = model.inputs  # a list would ask for lists later on
-        return keras.Model(inputs, model.outputs, name=model.name)
+        graph = keras.Model(inputs, model.outputs, name=model.name)
+        return frozen_like(graph, model)
     if not _is_graph(model) or not keras_private.has_graph(model):
         raise ValueError(
             "Sites need a functional model, or a Sequential one that is built "

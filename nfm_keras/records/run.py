@@ -136,7 +136,9 @@ def with_later_fields(config: dict) -> dict:
     config = {"on_nan": "stop", "swa_epochs": 0} | config
     if config.get("schedule") != "step" or "rate_drops" in config:
         return config
-    epochs = config.get("epochs", 0)
+    epochs = config.get("epochs")
+    if epochs is None:
+        return config
     return config | {"rate_drops": [epochs * part / 100 for part in (50, 75, 90)]}
 
 

@@ -225,6 +225,8 @@ def _groups(records):
 
 def _config(record):
     known = {"dataset": record.dataset, "network": record.network} | record.config
+    if record.extended and known.get("schedule") != "constant":  # its rates were others
+        known["extended"] = list(record.extended)
     return {key: value for key, value in known.items() if key not in _UNTOLD}
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from nfm_keras.corruptions.constants import NAMES, PAPER, SEVERITIES, STANDARD
 from nfm_keras.evaluation.statistics import mean_accuracy, wilson_interval
 from nfm_keras.records.ids import NO_PROTOCOL
+from nfm_keras.records.naming import naming
 
 CORRUPTION_MEAN = "common_corruptions"
 """Column of the mean over the 15 corruptions at all severities."""
@@ -54,6 +55,26 @@ class Cell:
 def of_protocol(scores, protocol):
     """Returns the scores of a protocol, and those that no protocol touches."""
     return [score for score in scores if score.protocol in (protocol, NO_PROTOCOL)]
+
+
+def measured_alike(runs):
+    """Returns what of the scores of some runs may be compared with one another.
+
+    Args:
+        runs: list of lists of `Score`, a run each.
+
+    Returns:
+        List of dicts from the id of a perturbation to its accuracy: of one protocol,
+        `reference` before `pixel`, and of attacks that have the same settings in all.
+    """
+    protocols = [{score.protocol for score in scores} for scores in runs if scores]
+    common = set.intersection(*protocols) - {NO_PROTOCOL} if protocols else ()
+    runs = [of_protocol(scores, max(common, default=None)) for scores in runs]
+    name = naming((score for scores in runs for score in scores), protocols=False)
+    return [
+        {s.perturbation: s.value for s in scores if name(s)[1] == s.perturbation}
+        for scores in runs
+    ]
 
 
 def cells(runs, name):
@@ -184,8 +205,8 @@ def _line(runs, n):
     points = []
     for severity in sorted({severity for run in runs for severity in run}):
         scores = [_cut(run[severity], n) for run in runs if severity in run]
-        scores = [score for score in scores if score]
-        if scores:
+        # A mean that lacks a run would be of other runs than its neighbours.
+        if len(scores) == len(runs) and all(scores):
             cell = over_seeds([value for value, *_ in scores], ends=scores[0][1:])
             points.append((severity, cell.mean, cell.low, cell.high))
     return points

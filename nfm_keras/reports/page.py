@@ -202,6 +202,7 @@ def _add_heading(body, run):
         facts.append(f"not finished: {done} of {epochs} epochs")
     else:
         facts += [f"{epochs} epochs in {_duration(run.record.seconds)}"]
+        facts += [f"extended from {before} epochs" for before in run.record.extended]
         facts += [f"begun {run.record.started}"]
         facts += [f"{run.record.parameters:,} parameters"]
     html.note(body, f"Run {_name(run)}: {', '.join(facts)}.")

@@ -125,8 +125,10 @@ def activations(
         units = sorted(_with_a_gradient(models.values(), start, order, count))
     named = kind == "logits" and classes
     if not units or (named and max(units) >= len(classes)):
-        known = f", of the {len(classes)} classes that have names" if named else ""
-        raise ValueError(f"`units` must be at least one{known}. Received: {units}")
+        known = f", of 0 to {len(classes) - 1}" if named else ""
+        raise ValueError(
+            f"`units` must be one number or more{known}. Received: {units}"
+        )
     found = {
         name: activating.activating_images(one, start, units, kind="logits", **settings)
         for name, one in models.items()
@@ -150,6 +152,8 @@ def _with_a_gradient(models, start, order, count):
     for first in range(0, len(order), count):
         some = order[first : first + count]
         for one in models:
+            if not some:
+                break
             known = activating.with_a_gradient(one, start, some)
             some = [unit for unit in some if unit in known]
         units += some

@@ -79,19 +79,25 @@ def with_every_number(aggregates, *, paper=False, folder=None):
     Returns:
         `nfm_keras.table.Table`. A perturbation has four columns: `<id>` (mean),
         `<id> deviation`, `<id> low` and `<id> high`, in percent, and with `paper` a
-        fifth, `<id> paper`. What is not known is empty. The last column has the paths
-        of the records.
+        fifth, `<id> paper`. One that not all seeds of a row have has `<id> seeds`, how
+        many do. What is not known is empty. The last column has the paths of the
+        records.
     """
     numbers = [published(aggregate) if paper else None for aggregate in aggregates]
     names = columns(aggregates)
     if aggregates[0].table:
         printed = [name for number in numbers if number for name in number.accuracy]
         names = list(dict.fromkeys([*names, *printed]))
+    pairs = [(a.seeds, a.cells.get(name), name) for a in aggregates for name in names]
+    uneven = {name for seeds, cell, name in pairs if cell and cell.seeds != seeds}
     rows = []
     for aggregate, number in zip(aggregates, numbers, strict=True):
         row = _facts(aggregate)
         for name in names:
-            row |= _parts(name, aggregate.cells.get(name))
+            cell = aggregate.cells.get(name)
+            row |= _parts(name, cell)
+            if name in uneven:
+                row[f"{name} seeds"] = cell and cell.seeds
             if paper:
                 row[f"{name} paper"] = number.accuracy.get(name) if number else None
         paths = [_relative(path, folder) for path in aggregate.paths]

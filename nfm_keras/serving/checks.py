@@ -51,6 +51,13 @@ def check_classifier(classifier):
             "A classifier has one input and one output. "
             f"Received: {len(inputs)} input(s), {len(outputs)} output(s)"
         )
+    if not keras.backend.is_float_dtype(inputs[0].dtype) and len(inputs[0].shape) != 4:
+        raise ValueError(
+            "What is exported takes images, or other floats. Export a network of "
+            "integers that are no images by its own `export`. "
+            f"Received: input {inputs[0].name!r} of {inputs[0].dtype}, shape "
+            f"{inputs[0].shape}"
+        )
     last, _ = keras_private.source(outputs[0])
     kind = head(classifier)
     classifier = unit_range(classifier)

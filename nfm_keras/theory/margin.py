@@ -149,7 +149,7 @@ def layer_norms(model):
         if isinstance(layer, _IDENTITIES) and len(taken) <= 1:
             continue
         name = getattr(getattr(layer, "activation", None), "__name__", "")
-        known = isinstance(layer, keras.layers.Dense) and name in _LIPSCHITZ
+        known = type(layer) is keras.layers.Dense and name in _LIPSCHITZ
         if not known or ended or keras_private.number_of_calls(model, layer) > 1:
             return None
         if kernel is not None:
@@ -158,7 +158,7 @@ def layer_norms(model):
         ended = given[0] is model.outputs[0]
         if ended and name != "linear":
             return None
-    return None if kernel is None else (product, kernel)
+    return (product, kernel) if ended else None
 
 
 def _classes(targets, n):

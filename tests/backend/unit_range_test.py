@@ -89,6 +89,22 @@ def test_a_table_is_no_image_whatever_its_columns_are_divided_by():
         assert not expects_bytes(model) and nfm.unit_range(model) is model
 
 
+def test_numbers_of_words_are_no_bytes():
+    words = keras.Input((6,), dtype="int32")
+    x = layers.GlobalAveragePooling1D()(layers.Embedding(9, 2)(words))
+    model = keras.Model(words, layers.Dense(2)(x))
+    assert not expects_bytes(model) and nfm.unit_range(model) is model
+
+
+def test_gamma_and_beta_of_a_batch_norm_say_nothing_of_the_range():
+    norm = layers.BatchNormalization()
+    model = keras.Sequential([keras.Input(SHAPE), norm, layers.Flatten()])
+    gamma, beta = np.array([0.9, 1.1, 0.02]), np.array([0.1, -0.1, 0.3])
+    for mean, variance, expected in ((0.4, 0.1, False), (120.0, 3000.0, True)):
+        norm.set_weights([gamma, beta, np.full(3, mean), np.full(3, variance)])
+        assert expects_bytes(model) == expected
+
+
 def test_a_network_that_does_not_scale_is_told_or_refused():
     model = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(2)])
     weights = np.zeros((192, 2), "float32")

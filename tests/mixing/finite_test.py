@@ -135,3 +135,31 @@ def test_a_bad_gradient_is_not_kept_while_gradients_accumulate():
     assert all(np.isfinite(value).all() for value in state(model).values())
     kernel = model.model.get_weights()[0]
     assert np.isfinite(kernel).all() and not np.allclose(kernel, 1)
+
+
+def test_an_update_after_a_skipped_one_is_of_its_own_gradients():
+    """Of four batches, two an update, the second is not finite: the last two count."""
+    inputs = keras.Input((2,))
+    x = nfm.NoisyFeatureMixup()(inputs)
+    network = keras.Model(inputs, keras.layers.Dense(1, use_bias=False)(x))
+    model = nfm.NFMModel(network, nfm.Mixing(0, 0, 0), skip_nonfinite=True)
+    model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2), "mse")
+    x = np.arange(8, dtype="float32").reshape(4, 2) / 8
+    before = network.get_weights()[0]
+    gradients = [2 * (row @ before - 1) * row[:, None] for row in x]
+    x[1] = np.nan
+    model.fit(x, np.ones((4, 1)), batch_size=1, shuffle=False, verbose=0)
+    expected = before - 0.1 * (gradients[2] + gradients[3]) / 2
+    np.testing.assert_allclose(network.get_weights()[0], expected, rtol=1e-5)
+
+
+def test_weights_whose_sum_overflows_are_finite():
+    inputs = keras.Input((4,), dtype="float16")
+    dense = keras.layers.Dense(1, dtype="float16", kernel_initializer="ones")
+    network = keras.Model(inputs, dense(nfm.NoisyFeatureMixup(dtype="float16")(inputs)))
+    model = nfm.NFMModel(network, nfm.Mixing(0, 0, 0), skip_nonfinite=True)
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    dense.set_weights([np.full((4, 1), 3e4), np.zeros(1)])
+    model.fit(np.zeros((2, 4), "float16"), np.ones((2, 1), "float16"), verbose=0)
+    assert ops.convert_to_numpy(model.nonfinite).tolist() == [0, 0]
+    assert ops.convert_to_numpy(dense.bias)[0] > 0

@@ -271,3 +271,25 @@ def test_a_loss_without_a_reduction_is_refused_where_nothing_can_follow_it():
         return
     with pytest.raises(ValueError, match="reduction='sum'.*'mine' with.*'none'"):
         check_reductions(losses)
+
+
+@pytest.mark.parametrize("loss", [keras.losses.Hinge(), keras.losses.SquaredHinge()])
+def test_a_hinge_of_floats_is_that_of_integers(loss):
+    """Keras takes 0 for -1 where all labels of a batch are 0 and 1: not of blended."""
+    labels = (CLASSES > 0).astype("float32")[:, None]
+    values = RNG.normal(size=(N, 1)).astype("float32")
+    scores = ops.convert_to_tensor(values)
+    mixing = LabelMixing(
+        nfm.Mixing().draw(0, 0, N, 1)._replace(partner=PARTNER, lam=LAM)
+    )
+    found, same = (
+        ops.convert_to_numpy(output_loss(loss, mixing, y, scores, None))
+        for y in (labels, labels.astype("int32"))
+    )
+    assert found == pytest.approx(float(same))
+    signs = 2 * labels - 1
+    power = 2 if "squared" in loss.name else 1
+    own, partner = (
+        np.mean(np.maximum(1 - y * values, 0) ** power) for y in (signs, signs[PARTNER])
+    )
+    assert found == pytest.approx(LAM * own + (1 - LAM) * partner, rel=1e-5)

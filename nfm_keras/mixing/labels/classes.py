@@ -6,7 +6,14 @@ from keras import ops
 
 from nfm_keras.backend.gradients import at_once
 
-_KNOWN = (keras.losses.sparse_categorical_crossentropy, keras.losses.ctc)
+_KNOWN = (
+    keras.losses.sparse_categorical_crossentropy,
+    keras.losses.ctc,
+    keras.losses.circle,
+    # They take 0 for -1, but only where all labels of a batch are 0 and 1.
+    keras.losses.hinge,
+    keras.losses.squared_hinge,
+)
 
 
 def are_classes(loss, labels, outputs):

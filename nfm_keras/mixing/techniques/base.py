@@ -83,8 +83,15 @@ class Technique:
             shape: Of one input, without the batch.
 
         Raises:
-            ValueError: If that is not `(height, width, channels)`.
+            ValueError: If that is not `(height, width, channels)`, or Keras is set to
+                another order.
         """
+        if keras.config.image_data_format() == "channels_first" and len(shape) == 3:
+            raise ValueError(
+                f"{type(self).__name__} takes images (height, width, channels), and "
+                "keras.config.image_data_format() says channels_first. "
+                f"Received: shape {tuple(shape)}"
+            )
         if len(shape) != 3:
             raise ValueError(
                 f"{type(self).__name__} must be given images (height, width, "
@@ -159,6 +166,7 @@ class _Prepared(threading.local):
     """The batch of a thread's training step."""
 
     batch: Batch | None = None
+    model: Any = None
 
 
 # Thread-local for the same reason as the scopes of the mixing.
@@ -166,22 +174,28 @@ _PREPARED = _Prepared()
 
 
 @contextlib.contextmanager
-def prepared(batch: Batch):
+def prepared(batch: Batch, model: Any = None):
     """Puts a batch in force for the training step inside the `with` block.
 
     Args:
         batch: What a technique's `prepare` returned.
+        model: The `NFMModel` that it is the input of.
     """
-    _PREPARED.batch = batch
+    _PREPARED.batch, _PREPARED.model = batch, model
     try:
         yield
     finally:
-        _PREPARED.batch = None
+        _PREPARED.batch = _PREPARED.model = None
 
 
 def current_batch() -> Batch | None:
     """Returns the `Batch` in force, or `None`."""
     return _PREPARED.batch
+
+
+def is_prepared(model: Any) -> bool:
+    """Returns whether the batch in force is the input of this very `NFMModel`."""
+    return _PREPARED.batch is not None and _PREPARED.model is model
 
 
 def runs_on_host(technique: Technique | None) -> bool:

@@ -21,7 +21,8 @@ def draw(aggregates, fields, path, *, columns=None, title=None):
         aggregates: list of `nfm_keras.reports.aggregate.Aggregate`.
         fields: list of str. The first is the field of `nfm_keras.training.Config` on
             the horizontal axis; the others are fields that go with it from run to run,
-            which the caption says, such as `sigma_mult` with `sigma_add`.
+            which the caption says, such as `sigma_mult` with `sigma_add`. With `epochs`
+            go `rate_drops` that come at the same share of them, to an epoch.
         path: PNG, PDF or SVG file to write; its folder is created.
         columns: list of str, such as `["clean", "pgd@1/255"]`; None for those that a
             table would have.
@@ -40,8 +41,13 @@ def draw(aggregates, fields, path, *, columns=None, title=None):
     >>> draw(settings, ["epochs"], "epochs.png")  # doctest: +SKIP
     """
     _check_fields(aggregates, fields)
+    fields = [*fields, *_in_proportion(aggregates, fields)]
     field = fields[0]
     panels = {name: {} for name in shown(aggregates, columns)}
+    if not panels:
+        raise ValueError(
+            "The runs must have scores, which nfm-evaluate makes. Received: none"
+        )
     schemes = {}
     for aggregate in sorted(aggregates, key=lambda a: _number(a, field)):
         place = _number(aggregate, field)
@@ -64,6 +70,20 @@ def draw(aggregates, fields, path, *, columns=None, title=None):
     return figures.against_setting(
         panels, field, path, looks, title=title, caption=caption
     )
+
+
+def _in_proportion(aggregates, fields):
+    """Drops of the learning rate, where they come at the same share of the epochs."""
+    if fields[0] != "epochs" or "rate_drops" in fields:
+        return []
+    configs = [aggregate.records[0].config for aggregate in aggregates]
+    if not all(config.get("rate_drops") for config in configs):
+        return []
+    shares = [[d / c["epochs"] for d in c["rate_drops"]] for c in configs]
+    if len({len(share) for share in shares}) > 1:
+        return []
+    most = max(max(places) - min(places) for places in zip(*shares))
+    return ["rate_drops"] if most < 1 / min(c["epochs"] for c in configs) else []
 
 
 def _check_fields(aggregates, fields):

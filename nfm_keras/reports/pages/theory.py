@@ -11,10 +11,12 @@ import re
 import numpy as np
 
 from nfm_keras import data, records
+from nfm_keras.evaluation.classifiers import common_dataset, refuse_twins
 from nfm_keras.figures import theory as figures
 from nfm_keras.mixing import Mixing
 from nfm_keras.records import ids
 from nfm_keras.records.environment import environment
+from nfm_keras.reports.cells import measured_alike
 from nfm_keras.reports.comparisons import blocks
 from nfm_keras.reports.pages import theory_tables as tables
 from nfm_keras.theory.study.classifier import DRAWS, MOST, NOISY, Images
@@ -33,8 +35,9 @@ _MARGINS = (
     "certain, and only known for dense networks; FAB's distance is a bound from above."
 )
 _THEOREM_2 = (
-    "Theorem 2 is about two classes: here the two most frequent ones. Where a "
-    "hypothesis does not hold, epsilon_mix is a number without a statement."
+    "Theorem 2 is about two classes: here the two most frequent ones, for the first "
+    "run of each scheme. Where a hypothesis does not hold, epsilon_mix is a number "
+    "without a statement."
 )
 _THEOREM_5 = (
     "Theorem 5 in the form that holds: how far an attack of radius {epsilon:.3f} moves "
@@ -55,7 +58,7 @@ _SMOOTHED = (
     "may move them further."
 )
 _CALIBRATION = (
-    "One temperature, fitted on {held_out} images ({of}) and scored on {scored} "
+    "One temperature, fitted on {fitted} and scored on {scored} "
     "others; bins of fewer than 10 are not drawn. The calibration error is less what "
     "chance alone would give. "
     + NOISY
@@ -105,13 +108,17 @@ def measure(
     Raises:
         ValueError: As `regularizers`.
     """
-    name = dataset or next(one.record.config["dataset"] for one in loaded if one.record)
+    name = dataset or common_dataset(loaded)
+    schemes = {one.record.scheme for one in loaded if one.record}
+    refuse_twins([*schemes, *(one.name for one in loaded if not one.record)])
     settings = {"probes": probes, "seed": seed, "epsilon": epsilon}
     settings |= {"mixing": Mixing(), "certified": certified}
     load = functools.cache(functools.partial(data.load, name, data_dir))
     given = sites, name, load, (limit, scored), settings
     seen: dict = {_group(one): one for one in reversed(loaded)}  # the first of each
     found = [_measured(one, one is seen[_group(one)], *given) for one in loaded]
+    scores = measured_alike([one.record.scores if one.record else () for one in loaded])
+    found = [one | {"scores": of} for one, of in zip(found, scores, strict=True)]
     versions, hardware = environment()
     return {
         "format": FORMAT,
@@ -148,13 +155,7 @@ def _measured(one, is_first, sites, name, load, limits, settings):
     settings = settings | {"std": std, "two_classes": is_first}
     found = measure_one(one.classifier, sites, train, *others, **settings)
     found["calibration"]["of"] = of
-    scores = one.record.scores if one.record else ()
-    about = {
-        "name": one.name,
-        "group": _group(one),
-        "seed": config.get("seed"),
-        "scores": {score.perturbation: score.value for score in scores},
-    }
+    about = {"name": one.name, "group": _group(one), "seed": config.get("seed")}
     return about | found
 
 
@@ -204,7 +205,7 @@ def _parts(record, folder):
     figures.margins(pooled, folder / _file("Margins"), MOST)
     yield "Margins", _MARGINS, tables.margins(record), True
     figures.reliability(_pairs(groups), folder / _file("Calibration"))
-    note = _CALIBRATION.format(**first["calibration"])
+    note = _CALIBRATION.format(**_calibrated(record["classifiers"]))
     yield "Calibration", note, tables.calibration(record), True
     yield "Theorem 2", _THEOREM_2, tables.hypotheses(record), False
     note = _THEOREM_5.format(epsilon=record["epsilon"], draws=DRAWS)
@@ -220,6 +221,14 @@ def _parts(record, folder):
     if table is not None:
         note = _PREDICTIONS.format(n=len(record["classifiers"]))
         yield "What predicts robustness", note, table, False
+
+
+def _calibrated(classifiers):
+    """Which images the temperatures were fitted on, and how many were scored."""
+    found = [one["calibration"] for one in classifiers]
+    fitted = dict.fromkeys(f"{one['held_out']} images ({one['of']})" for one in found)
+    scored = dict.fromkeys(str(one["scored"]) for one in found)
+    return {"fitted": " or ".join(fitted), "scored": " or ".join(scored)}
 
 
 def _pairs(groups):
@@ -255,11 +264,11 @@ def _images(splits, limit, scored):
     test = _in_unit(splits.test, 2 * scored)
     if splits.validation is not None:
         held, of = _in_unit(splits.validation), "the run's validation images"
-        test = Images(*(part[:scored] for part in test))
     else:
         held = Images(*(part[1::2] for part in test))
-        test = Images(*(part[::2] for part in test))
         of = "every other test image; no validation images"
+    # The same ones for all, whether others were held out or not.
+    test = Images(*(part[::2] for part in test))
     return _in_unit(splits.train, limit), (test, held), of
 
 

@@ -185,9 +185,14 @@ def predictions(record):
     measured["score"] = [np.median(one["margins"]["scores"]) for one in classifiers]
     rows = []
     for name, values in measured.items():
-        found = [scipy.stats.spearmanr(values, o).statistic for o in outcomes.values()]
-        rows.append([name, *(f"{value:+.2f}" for value in found)])
+        rows.append([name, *(_correlation(values, o) for o in outcomes.values())])
     return Table(["size of", *outcomes], rows, "l" + "r" * len(outcomes))
+
+
+def _correlation(values, others):
+    if len(set(values)) == 1 or len(set(others)) == 1:
+        return "not defined"  # where one does not vary
+    return f"{scipy.stats.spearmanr(values, others).statistic:+.2f}"
 
 
 def _spread(values, form, error=0.0):

@@ -84,12 +84,13 @@ def measure(
     """
     # What is analysed is what is attacked: a network of [0, 255] as one of [0, 1].
     model, mixing = unit_range(network_of(model)), mixing or Mixing()
+    _check_shape(model, train.images)
+    splits = {site: Split(model, site) for site in sites}  # refuses sites and outputs
     attack = PGD(epsilon=epsilon)
     moved = attack(model, *train, seed=seed, from_logits=True).images
     attacked = attack(model, *(part[:certified] for part in scored), seed=seed)
     found = {}
-    for site in sites:
-        split = Split(model, site)
+    for site, split in splits.items():
         found[site] = _site(split, train, moved, mixing, probes, seed)
         smoothed = split, scored, attacked.images, mixing, seed
         found[site]["smoothed"] = _smoothed(*smoothed)
@@ -100,6 +101,16 @@ def measure(
         "certified": _certified(model, scored, certified, seed),
         "calibration": _calibration(model, scored, held_out, seed, std),
     }
+
+
+def _check_shape(model, images):
+    taken = model.inputs[0].shape[1:]
+    alike = [size in (None, side) for size, side in zip(taken, images.shape[1:])]
+    if len(taken) != images.ndim - 1 or not all(alike):
+        raise ValueError(
+            "The images must have the shape that the classifier takes. Expected: "
+            f"{taken}. Received: {images.shape[1:]}"
+        )
 
 
 def _site(split, train, moved, mixing, probes, seed):
@@ -188,7 +199,7 @@ def _theorem_2(model, sites, train, mixing):
     classes = np.argsort(-np.bincount(train.labels), kind="stable")[:2]
     chosen = np.isin(train.labels, classes)
     labels = (train.labels[chosen] == classes[1]).astype(int)
-    if model.outputs[0].shape[-1] > 2:
+    if model.outputs[0].shape[-1] > 1:  # of two classes too: the order may be another
         logits = keras.ops.take(model.outputs[0], classes.tolist(), axis=-1)
         model = keras.Model(model.inputs[0], logits)
     found = {}

@@ -145,8 +145,10 @@ def _rays(seed):
     half = rng.normal(size=(3, 2))
     half /= np.linalg.norm(half, axis=1, keepdims=True)
     images = np.concatenate([half, -half])
-    model = _dense(rng.normal(size=(2, 8)), rng.normal(size=(8, 1)))
-    labels = (ops.convert_to_numpy(model(images))[:, 0] > 0).astype(int)
+    labels = np.zeros(6, int)
+    while len(set(labels.tolist())) < 2:  # a network may be of one sign on all six
+        model = _dense(rng.normal(size=(2, 8)), rng.normal(size=(8, 1)))
+        labels = (ops.convert_to_numpy(model(images))[:, 0] > 0).astype(int)
     angles = np.linspace(0, 2 * np.pi, 256, endpoint=False)
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)[:, None]
 
