@@ -77,7 +77,6 @@ def main(argv):
     loaded += [_load(path, name) for name, path in map(named, _MODEL.value)]
     from nfm_keras.reports.pages import theory
 
-
     record = theory.measure(
         loaded,
         _SITES.value,

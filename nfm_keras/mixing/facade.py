@@ -79,7 +79,9 @@ class Facade(Trainer, keras.Model):
             )
         keras_private.set_jit_compile(self, value)
 
-    def train_on_batch(self, *args: Any, return_dict: bool = False, **kwargs: Any):
+    def train_on_batch(
+        self, *args: Any, return_dict: bool = False, **kwargs: Any
+    ) -> Any:
         """Trains on one batch, as `keras.Model.train_on_batch`.
 
         Args:

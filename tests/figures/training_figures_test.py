@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nfm_keras import figures as public
+from nfm_keras.figures import theory
 from nfm_keras.figures import training as figures
 
 
@@ -70,3 +71,22 @@ def test_a_loss_within_a_tenth_does_not_fill_its_axis(tmp_path):
     styles = {"a": {"color": "red"}}
     error, loss = public.histories(panels, tmp_path / "x.png", styles).axes
     assert np.ptp(error.get_ylim()) >= 20 and np.ptp(loss.get_ylim()) >= 0.5
+
+
+def test_every_site_and_every_output_has_a_line_and_a_look_of_its_own():
+    history = {f"jacobian_norm/site_{i}": [1.0, 2.0 + i] for i in range(11)}
+    (axis,) = theory.smoothness(history).axes
+    looks = {(x.get_color(), x.get_linestyle()) for x in axis.get_lines()}
+    assert len(axis.get_lines()) == len(looks) == 11
+    history = {f"output_{i}_accuracy": [0.1, 0.2] for i in range(11)}
+    (axis,) = figures.curves(history, "test").axes
+    assert len(axis.get_lines()) == 11
+
+
+def test_two_classifiers_of_one_scheme_are_told_apart():
+    margins = {"nfm_a": np.arange(5.0), "nfm_b": np.arange(4.0)}
+    axis = theory.margins(margins, None).axes[0]
+    assert len({(p.get_edgecolor(), p.get_linestyle()) for p in axis.patches}) == 2
+    values = {"input": {name: [[(1.0, 0.1)] * 2] for name in margins}}
+    axis = theory.regularizers(values, ["R1", "R2"], None).axes[0]
+    assert len({p.get_hatch() for p in axis.patches}) == 2

@@ -113,3 +113,24 @@ def test_protocols_have_a_figure_each(tmp_path):
     assert all(path.exists() for path in paths)
     with pytest.raises(ValueError, match="at least one record"):
         reports.write_against([], ["sigma_add"], tmp_path)
+
+
+def test_drops_at_the_same_share_of_the_epochs_go_along_with_them(tmp_path):
+    """Rounded to epochs; others make lines of their own."""
+    lengths = {20: [11, 16, 19], 30: [16, 23, 28], 60: [31, 46, 55]}
+    runs = [
+        a_run("nfm", 0.4, 80.0 + epochs / 10, epochs=epochs, rate_drops=drops)
+        for epochs, drops in lengths.items()
+    ]
+    lines, caption = drawn(runs, ["epochs"], tmp_path / "epochs.png")
+    assert lines["clean"]["nfm"] == ([20, 30, 60], [82.0, 83.0, 86.0])
+    assert "rate_drops" in caption
+    other = a_run("nfm", 0.4, 70.0, epochs=40, rate_drops=[5, 10, 15])
+    lines, _ = drawn([*runs, other], ["epochs"], tmp_path / "other.png")
+    assert len(lines["clean"]) == 4
+
+
+def test_runs_without_scores_are_told_so(tmp_path):
+    runs = [run("nfm", 0, [], epochs=epochs) for epochs in (2, 3)]
+    with pytest.raises(ValueError, match="must have scores.*nfm-evaluate"):
+        settings.draw(over_settings(runs, "none"), ["epochs"], tmp_path / "epochs.png")

@@ -196,3 +196,12 @@ def test_the_mean_over_the_corruptions_needs_all_of_them():
     assert row.cells["common_corruptions"].seeds == 1
     (row,) = aggregated([run("nfm", 0, whole[1:])], "none")
     assert "common_corruptions" not in row.cells
+
+
+def test_a_run_that_was_extended_is_no_seed_of_one_that_was_not():
+    """Of a schedule: its rates were others. A constant rate is the same."""
+    for schedule, rows in (("step", 2), ("constant", 1)):
+        straight = run("nfm", 0, [score("clean", 90.0)], schedule=schedule)
+        longer = run("nfm", 1, [score("clean", 80.0)], schedule=schedule)
+        longer = dataclasses.replace(longer, extended=(4,))
+        assert len(over_settings([straight, longer], "none")) == rows

@@ -91,6 +91,16 @@ def test_a_curve_is_of_the_same_images_from_its_start_to_its_end(tmp_path):
     assert {line.get_ydata()[0] for line in axis.get_lines()} == {50.0, 75.0}
 
 
+def test_a_level_that_a_run_lacks_is_no_point_of_the_mean(tmp_path):
+    """It would be the mean of other runs than its neighbours."""
+    levels = 0.1, 0.2, 0.3, 0.4, 0.5
+    scores = [score(f"white_noise@{level}", 90.0) for level in levels]
+    found = [run("nfm", 0, scores), run("nfm", 1, [*scores[:2], *scores[3:]])]
+    figure = severities.draw(aggregated(found), tmp_path / "x.png")
+    places = {x for line in figure.axes[0].get_lines() for x in line.get_xdata()}
+    assert {0.1, 0.2, 0.4, 0.5} <= places and 0.3 not in places
+
+
 def test_an_attack_with_two_settings_has_two_panels(tmp_path):
     scores = [score("pgd@0.1", 40.0, steps=7), score("pgd@0.1", 30.0, steps=20)]
     rows = aggregated([run(scores=scores)], "none")

@@ -48,6 +48,8 @@ def test_markdown_reads_mean_and_deviation():
         "| erm | 1 | 1 | 90.0 [88.0, 91.0] n=1000 | 1.0 [-1.0, 2.0] n=1000 |",
         "| nfm | 3 | 2 | 91.0 ± 1.0 n=1000 | 51.0 ± 1.4 n=1000 (2 of 3 seeds) |",
     ]
+    lines = csv.DictReader(io.StringIO(with_every_number(rows).to_csv()))
+    assert [line["white_noise@0.1 seeds"] for line in lines] == ["1", "2"]
     (caption,) = remarks(rows, "*paper*")
     for words in ("cifar10", "preact_resnet18, width 0.25", "200 epochs", "reference"):
         assert words in caption

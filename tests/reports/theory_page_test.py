@@ -1,13 +1,17 @@
 """The page of `nfm-theory` holds what was measured."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import programs
 import pytest
+from conftest import run, score
 
 from nfm_keras import networks, records, theory
 from nfm_keras.evaluation.classifiers import Loaded
 from nfm_keras.mixing import Mixing, remove_sites
+from nfm_keras.reports.cells import measured_alike
 from nfm_keras.reports.pages.theory import measure, write
 
 
@@ -105,3 +109,54 @@ def test_a_record_that_is_not_whole_is_named(tmp_path):
     assert done.returncode == 1 and "Traceback" not in done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert "theory.json must be a whole record. Received: one without 'images'" in last
+
+
+def test_classifiers_of_one_name_or_other_data_are_not_one_row():
+    """Without a record the name is the row; runs say what they were trained on."""
+    two = [Loaded("net", None), Loaded("net", None)]
+    with pytest.raises(ValueError, match="name of its own.*Received: .*'net', 'net'"):
+        measure(two, ["input"], dataset="digits")
+    runs = [
+        Loaded("a", None, dataclasses.replace(run("nfm", 0, []), dataset=name))
+        for name in ("digits", "cifar10")
+    ]
+    with pytest.raises(ValueError, match="share their data set.*cifar10.*digits"):
+        measure(runs, ["input"])
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_theorem_2_does_not_depend_on_which_class_is_more_frequent(swapped):
+    """Two logits, of which the labels are those of the larger one."""
+    from nfm_keras.theory.study import classifier as study
+
+    inputs = keras.Input((2,))
+    layer = keras.layers.Dense(2, use_bias=False)
+    model = keras.Model(inputs, layer(inputs))
+    layer.set_weights([np.array([[1.0, -1.0], [0.0, 0.0]])])
+    images = np.stack([np.r_[np.ones(6), -np.ones(2)], np.zeros(8)], 1)
+    images = images.astype("float32") * (-1 if swapped else 1)
+    labels = (images[:, 0] < 0).astype(int)
+    given = model, ["input"], study.Images(images, labels), Mixing()
+    (found,) = study._theorem_2(*given).values()
+    assert found["classes"] == ([1, 0] if swapped else [0, 1])
+    (right,) = (h for h in found["hypotheses"] if "correctly" in h["name"])
+    assert right["holds"] and right["value"] == 0
+
+
+def test_the_images_must_be_those_that_the_classifier_takes():
+    network = networks.mlp((4, 4, 1), 10, width=0.25, depth=1)
+    with pytest.raises(ValueError, match="shape that the classifier takes.*4, 4, 1"):
+        measure([Loaded("one", network)], ["input"], dataset="digits", limit=8)
+
+
+def test_only_scores_that_were_measured_alike_are_compared():
+    def noise(value, protocol):
+        made = score("white_noise@0.2", value)
+        return dataclasses.replace(made, protocol=protocol)
+
+    both = [noise(90.0, "reference"), noise(20.0, "pixel")]
+    for one, expected in ((noise(80.0, "reference"), 90.0), (both[1], 20.0)):
+        first, second = measured_alike([both, [one, score("clean", 95.0)]])
+        assert first == {"white_noise@0.2": expected}
+        assert second == {"white_noise@0.2": one.value, "clean": 95.0}
+    assert measured_alike([[both[0]], [both[1]], []]) == [{}, {}, {}]
