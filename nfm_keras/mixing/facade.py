@@ -169,6 +169,12 @@ def warn_of_bypasses(model: Any, names: Sequence[str] | None = None) -> None:
                 "the site may take all tensors, as a list, or `allow_bypass=True`",
                 stacklevel=3,
             )
+        elif beside := places.inputs_beside(name):
+            warnings.warn(
+                f"The site {name!r} leaves the inputs {beside} unmixed, not the label. "
+                "Put it where they have come together, or give `allow_bypass=True`",
+                stacklevel=3,
+            )
 
 
 def check_arguments(mixing: Any, seed: Any) -> None:

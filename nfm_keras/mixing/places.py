@@ -40,6 +40,7 @@ class Places:
         graph = keras_private.graph_of(model)
         self._numbers = itertools.count()
         self.inputs = tuple(next(self._numbers) for _ in graph.inputs)
+        self._input_names = [tensor.name for tensor in graph.inputs]
         self.calls = []
         self.outputs = self._lay_open(graph, "", self.inputs)
 
@@ -79,6 +80,23 @@ class Places:
             if inputs & around and inputs & passed:
                 return repr(call.name)
         return "the outputs"
+
+    def inputs_beside(self, name):
+        """Returns the names of inputs that reach the outputs without a place.
+
+        Args:
+            name: As in `values`.
+
+        Returns:
+            List of str, of inputs that the place does not depend on.
+        """
+        place = set(self.values(name))
+        known = self._before(place)
+        return [
+            own
+            for own, value in zip(self._input_names, self.inputs)
+            if value not in known and self._after({value}, place) & set(self.outputs)
+        ]
 
     def passed_by_all(self):
         """Returns the layers that all features pass on their way to the outputs.

@@ -240,6 +240,20 @@ def test_a_site_of_ones_own_that_a_path_goes_around_is_warned_of():
         nfm.NFMModel.from_config(model.get_config())
 
 
+def test_a_site_that_leaves_an_input_as_it_is_is_warned_of():
+    a, b = keras.Input((4,), name="a"), keras.Input((3,), name="b")
+    x = layers.Add(name="sum")([layers.Dense(4, name="left")(a), layers.Dense(4)(b)])
+    model = keras.Model([a, b], layers.Dense(2)(x))
+    for place in ("left", "a"):
+        with pytest.warns(UserWarning, match=r"inputs \['b'\] unmixed, not the label"):
+            nfm.NFMModel(model, sites=[place])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nfm.NFMModel(model, sites=["input"])
+        nfm.NFMModel(model, sites=["sum"])
+        nfm.NFMModel(model, nfm.Mixing(alpha=0), sites=["left"])
+
+
 def test_the_two_ways_of_a_bidirectional_layer_are_warned_of():
     model = around(
         layers.Bidirectional(Recurrent(4, return_sequences=True, name="r"), name="both")
