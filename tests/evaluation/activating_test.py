@@ -112,7 +112,9 @@ def test_what_cannot_be_drawn_is_said_before_the_ascent(monkeypatch, tmp_path):
     monkeypatch.setattr(pictures.activating, "activating_images", climbed)
     settings = {"kind": "logits", "classes": ("a", "b")}
     for units in ([0, 2], []):
-        with pytest.raises(ValueError, match="one number or more, of 0 to 1.*Received: "):
+        with pytest.raises(
+            ValueError, match="one number or more, of 0 to 1.*Received: "
+        ):
             pictures.activations(
                 {"one": network()}, tmp_path / "x.png", units=units, **settings
             )
