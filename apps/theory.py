@@ -64,7 +64,7 @@ def main(argv):
 
         record = statements.measure(_SEED.value, command)
         return _tell(statements.write(record, _OUTPUT.value))
-    if not (_RUN.value or _MODEL.value) or (not _RUN.value and not _DATASET.value):
+    if not _RUN.value and not (_MODEL.value and _DATASET.value):
         raise app.UsageError("Give --run_dir, or else both --model and --dataset.")
     if not _SITES.value:
         raise app.UsageError("Give --sites at least one name, such as input.")

@@ -59,7 +59,6 @@ def main(argv):
     from nfm_keras.reports import pictures
 
     check_ending(_OUTPUT.value)  # before the ascent
-
     drawn = pictures.activations(
         {one.name: one.classifier for one in loaded},
         _OUTPUT.value,

@@ -9,8 +9,8 @@ from keras import ops
 
 from nfm_keras.backend import heads
 from nfm_keras.backend.gradients import compiled, takes_any_size
-from nfm_keras.backend.inner import Trainer, classifier_of, image_shape
-from nfm_keras.backend.unit_range import other_range, unit_range
+from nfm_keras.backend.inner import classifier_of
+from nfm_keras.backend.unit_range import unit_range
 
 
 class PlainClassifier:
@@ -68,11 +68,9 @@ class PlainClassifier:
                 "`classifier` must be a Keras model or a function from images to "
                 f"logits. Received: {classifier!r}"
             )
-        _check_preprocess(classifier)
-        classifier = classifier_of(classifier)
         self.classifier, self.stand_in = unit_range(classifier), stand_in
         self.places = places
-        self.head = heads.head(classifier)
+        self.head = heads.head(classifier_of(classifier))
         self.from_logits = not self.head if from_logits is None else bool(from_logits)
         self.seconds = 0.0
         self._functions = {}
@@ -180,17 +178,6 @@ class PlainClassifier:
         results = run(*args)
         self.seconds += time.perf_counter() - started
         return results
-
-
-def _check_preprocess(model):
-    """Refuses a model whose network was trained on another range than it is given."""
-    if not isinstance(model, Trainer):
-        return
-    if range_ := other_range(model.preprocess, image_shape(model.model)):
-        raise ValueError(
-            "A classifier takes images in [0, 1] or [0, 255]: put the `preprocess` "
-            f"into it, as its first layer. Received: one that leads to {range_}"
-        )
 
 
 def padded_size(n, batch_size):

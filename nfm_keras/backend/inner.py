@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from nfm_keras.backend import keras_private
+from nfm_keras.backend import keras_compiled, keras_private
 
 
 class Trainer:
@@ -39,16 +39,6 @@ def classifier_of(model: Any) -> Any:
     return model.classifier if isinstance(model, Trainer) else model
 
 
-def frozen_like(made: Any, model: Any) -> Any:
-    """Returns a model made of the layers of another, frozen where that one is.
-
-    Keras would call it trainable, and to thaw it would do nothing.
-    """
-    if not model.trainable:
-        made.trainable = False
-    return made
-
-
 def cloned(model: Any, inputs: Any, clone: Any, call: Any) -> Any:
     """Returns `keras.models.clone_model` of a model, frozen where the model is.
 
@@ -61,7 +51,7 @@ def cloned(model: Any, inputs: Any, clone: Any, call: Any) -> Any:
     made = keras.models.clone_model(
         model, input_tensors=inputs, clone_function=clone, call_function=call
     )
-    return frozen_like(made, model)
+    return keras_compiled.keep_trainable(made, model)
 
 
 def image_shape(model: Any) -> tuple:

@@ -1,4 +1,4 @@
-"""The private names of Keras' losses, metrics and optimisers, compiled into a model.
+"""The private names of Keras' losses, metrics and optimisers, and of what is trained.
 
 As in `keras_private`: no release promises to keep them, and each has a test.
 """
@@ -20,13 +20,35 @@ def additional_loss(model, loss):
 
 
 def accumulators(optimizer):
-    """Returns the variables in which an optimizer accumulates gradients, a list.
+    """Returns the variables in which an optimiser accumulates gradients.
 
     Args:
-        optimizer: `keras.optimizers.Optimizer`, built.
+        optimizer: `keras.Optimizer`, built, one that scales the loss as well.
+
+    Returns:
+        `(variables, steps)`: a list, and how many batches make an update; none and 1 of
+        an optimiser that accumulates nothing.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return list(getattr(inner, "_accumulated_gradients", ()))
+    optimizer = _unwrapped(optimizer)
+    steps = optimizer.gradient_accumulation_steps or 1
+    return (list(optimizer._accumulated_gradients) if steps > 1 else []), steps
+
+
+def keep_trainable(made, model):
+    """Has a model made of the layers of another be trainable where that one is.
+
+    Keras calls it trainable, and to thaw it would do nothing then. The layers, which
+    are those of the other, keep what they are: `made.trainable = ...` would set them.
+
+    Args:
+        made: `keras.Model`, which is changed.
+        model: The other.
+
+    Returns:
+        `made`.
+    """
+    made._trainable = model.trainable
+    return made
 
 
 def compiled_metrics(model):

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops, tree
 
 from nfm_keras.backend import keras_private
-from nfm_keras.backend.inner import classifier_of
+from nfm_keras.backend.inner import Trainer, classifier_of, image_shape
 
 # Where a network's own scaling puts them: what takes [0, 1] makes images larger or
 # leaves them, by standard deviations below 1/2; what takes [0, 255] divides by 50 or
@@ -35,13 +35,15 @@ def unit_range(model: Any, factor: float | None = None) -> Any:
         Keras model; `model` where nothing is to be done or to be seen.
 
     Raises:
-        ValueError: For layers that take no floats, or a factor for a model that is no
-            graph of one input.
+        ValueError: For layers that take no floats, a factor for a model that is no
+            graph of one input, or an `NFMModel` with a `preprocess` to another range.
 
     Example:
 
     >>> classifier = unit_range(model, factor=255)  # doctest: +SKIP
     """
+    if isinstance(model, Trainer):
+        _check_preprocess(model)
     model = classifier_of(model)
     graph = keras_private.graph_of(model)
     if graph is None or len(graph.inputs) != 1:
@@ -129,6 +131,15 @@ def other_range(preprocess: Any, shape: tuple) -> str:
     return f"{found.min():.3g} to {found.max():.3g} for images in [0, 255]"
 
 
+def _check_preprocess(model):
+    """Refuses a network that was trained on another range than it is given."""
+    if range_ := other_range(model.preprocess, image_shape(model.model)):
+        raise ValueError(
+            "A classifier takes images in [0, 1] or [0, 255]: put the `preprocess` "
+            f"into it, as its first layer. Received: one that leads to {range_}"
+        )
+
+
 def _scaled(graph, name, factor):
     layer = keras.layers.Rescaling(factor, dtype="float32", name="from_unit_range")
     try:
@@ -213,12 +224,13 @@ def _run(operation, images, tensor, output):
 
 def _normalised(layer, images):
     """By the moving statistics alone: gamma and beta say nothing of the input."""
-    plain = keras.layers.BatchNormalization(
-        axis=layer.axis, center=False, scale=False, epsilon=layer.epsilon
+    shape = [1] * len(images.shape)
+    shape[layer.axis] = -1
+    mean, variance = (
+        ops.reshape(ops.cast(value, "float32"), shape)
+        for value in (layer.moving_mean, layer.moving_variance)
     )
-    plain.build(images.shape)
-    plain.set_weights([layer.moving_mean, layer.moving_variance])
-    return plain(images, training=False)
+    return (images - mean) / ops.sqrt(variance + layer.epsilon)
 
 
 def _line(images):

@@ -12,6 +12,7 @@ from nfm_keras.backend.inner import Trainer, image_shape
 from nfm_keras.backend.unit_range import expects_bytes, other_range
 from nfm_keras.checks import is_number
 from nfm_keras.mixing.draw import Mixing
+from nfm_keras.mixing.labels.metrics import in_order
 from nfm_keras.mixing.places import Places
 from nfm_keras.mixing.sites import find_sites, remove_sites, site_layers
 from nfm_keras.mixing.techniques.base import Technique
@@ -80,25 +81,22 @@ class Facade(Trainer, keras.Model):
         keras_private.set_jit_compile(self, value)
 
     def train_on_batch(
-        self, *args: Any, return_dict: bool = False, **kwargs: Any
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        return_dict: bool = False,
     ) -> Any:
         """Trains on one batch, as `keras.Model.train_on_batch`.
 
-        Args:
-            *args: As there.
-            return_dict: Whether a dict is returned; else a list in the order of
-                `metrics`, as everywhere in Keras, of mixed ones too.
-            **kwargs: As there.
+        It returns a list in the order of `metrics`, mixed ones too, or a dict.
         """
-        logs = super().train_on_batch(*args, return_dict=True, **kwargs)
+        given = x, y, sample_weight, class_weight
+        logs = super().train_on_batch(*given, return_dict=True)
         if return_dict:
             return logs
-        parts = [getattr(metric, "metrics", [metric]) for metric in self.metrics]
-        names = [metric.name for part in parts for metric in part]
-        order = [kind + name for name in names for kind in ("mixed_", "")]
-        order = [name for name in order if name in logs]
-        rest = [name for name in sorted(logs) if name not in order]
-        values = [logs[name] for name in (*dict.fromkeys(order), *rest)]
+        values = in_order(self.metrics, logs)
         return values[0] if len(values) == 1 else values
 
     def get_layer(
@@ -254,14 +252,7 @@ def check_parts(
     # Asked for in any case: a name that is no site's is refused.
     layers = site_layers(model, mixing.sites)
     if technique is not None:
-        _check_technique(technique, mixing, model)
-        range_ = other_range(preprocess, image_shape(model)) if technique.clips else ""
-        if range_:
-            raise ValueError(
-                f"{type(technique).__name__} clips images to [0, 1], behind the "
-                "`preprocess`: put what leads elsewhere into the network, as its first "
-                f"layer. Received: a `preprocess` that leads to {range_}"
-            )
+        _check_technique(technique, mixing, model, preprocess)
     elif not (layers or mixing.is_identity):
         raise ValueError(
             "The model has no site to mix at. Put NoisyFeatureMixup layers into it, or "
@@ -283,7 +274,7 @@ def _check_site_weights(mixing, names):
     mixing.check_weight_count(len(chosen))
 
 
-def _check_technique(technique, mixing, model):
+def _check_technique(technique, mixing, model, preprocess):
     """Refuses noise that would not be added, and images that would be destroyed."""
     name = type(technique).__name__
     if technique.cuts and (mixing.sigma_add or mixing.sigma_mult):
@@ -291,6 +282,13 @@ def _check_technique(technique, mixing, model):
             f"{name} cuts images and adds no noise: pass Mixing(sigma_add=0, "
             f"sigma_mult=0). Received: sigma_add={mixing.sigma_add}, "
             f"sigma_mult={mixing.sigma_mult}"
+        )
+    range_ = other_range(preprocess, image_shape(model)) if technique.clips else ""
+    if range_:
+        raise ValueError(
+            f"{name} clips images to [0, 1], behind the `preprocess`: put what leads "
+            "elsewhere into the network, as its first layer. Received: a `preprocess` "
+            f"that leads to {range_}"
         )
     if technique.clips and expects_bytes(model):
         raise ValueError(

@@ -36,13 +36,14 @@ def _with_state(model, step, state, batch):
     finite = _is_finite(logs, changed)
     if model.skip_nonfinite:
         counts, groups = _counts(model), variables_of(model)
-        values = {id(v): x for group in zip(groups, state) for v, x in zip(*group)}
-        cleared = _cleared(model, values.get)
+        steps = keras_compiled.step_count(model.optimizer)
+        of_steps = [v is steps for v in groups[2]].index(True)
+        undone = _undone(model, state[2][of_steps], new[2][of_steps])
         new = tuple(
             [
                 after
                 if id(v) in counts
-                else ops.where(finite, after, cleared.get(id(v), before))
+                else ops.where(finite, after, undone(v, before))
                 for v, before, after in zip(*group)
             ]
             for group in zip(groups, state, new)
@@ -59,11 +60,15 @@ def _in_place(model, step, batch):
     """The step of TensorFlow and PyTorch, which changes the variables."""
     number = ops.convert_to_tensor(model.step) + 0
     kept = _copies(model) if model.skip_nonfinite else []
+    steps = keras_compiled.step_count(model.optimizer)
+    before = ops.convert_to_tensor(steps) + 0
     logs = step(batch)
     changed = (*model.trainable_variables, *model.optimizer.variables)
     finite = _is_finite(logs, changed if model.skip_nonfinite else ())
     finite = replicas.in_all(finite)
+    undone = _undone(model, before, ops.convert_to_tensor(steps))
     for variable, old in kept:
+        old = undone(variable, old)
         variable.assign(ops.where(finite, ops.convert_to_tensor(variable), old))
     nonfinite = ops.convert_to_tensor(model.nonfinite)
     model.nonfinite.assign(_noted(nonfinite, finite, number))
@@ -77,36 +82,37 @@ def _copies(model):
         *model.metrics_variables,
     ]
     counts = _counts(model)
-    known = {id(v): v for v in variables}
-    cleared = _cleared(model, lambda key: ops.convert_to_tensor(known[key]))
     # Copies: on PyTorch a variable is changed in place.
     return [
-        (v, cleared[id(v)] if id(v) in cleared else ops.copy(ops.convert_to_tensor(v)))
+        (v, ops.copy(ops.convert_to_tensor(v)))
         for v in variables
         if id(v) not in counts
     ]
 
 
-def _cleared(model, value):
-    """By id, what gradients accumulate in is set to by a step that is undone.
+def _undone(model, before, after):
+    """Returns a function of a variable and its old value: what undoing a step makes it.
 
-    That is what it was, and 0 where the step would have made an update of it: the next
-    one would have it twice otherwise.
+    That is the old value. What gradients accumulate in is 0 where the step was to make
+    an update of it: the next update would have the same gradients twice otherwise.
 
     Args:
         model: `NFMModel`.
-        value: Function from the id of a variable to its value before the step.
+        before: The optimiser's count of steps before the step.
+        after: The same behind it; equal where the optimiser left the step out itself.
     """
-    optimizer = model.optimizer
-    accumulators = keras_compiled.accumulators(optimizer)
+    variables, steps = keras_compiled.accumulators(model.optimizer)
+    accumulators = {id(variable) for variable in variables}
     if not accumulators:
-        return {}
-    number = value(id(keras_compiled.step_count(optimizer)))
-    last = ops.equal((number + 1) % optimizer.gradient_accumulation_steps, 0)
-    return {
-        id(v): ops.where(last, ops.zeros_like(value(id(v))), value(id(v)) + 0)
-        for v in accumulators
-    }
+        return lambda variable, old: old
+    updated = ops.logical_and(ops.not_equal(before, after), ops.equal(after % steps, 0))
+
+    def undone(variable, old):
+        if id(variable) not in accumulators:
+            return old
+        return ops.where(updated, ops.zeros_like(old), old)
+
+    return undone
 
 
 def _counts(model):

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import keras
 from keras import tree
 
-from nfm_keras.backend import keras_private
-from nfm_keras.backend.inner import cloned, frozen_like, network_of
+from nfm_keras.backend import keras_compiled, keras_private
+from nfm_keras.backend.inner import cloned, network_of
 from nfm_keras.checks import did_you_mean, unique_names
 from nfm_keras.mixing.layer import NoisyFeatureMixup
 from nfm_keras.mixing.places import check_all_pass
@@ -268,7 +268,7 @@ def _functional(model):
     if isinstance(model, keras.Sequential) and model.built:
         (inputs,) = model.inputs  # a list would ask for lists later on
         graph = keras.Model(inputs, model.outputs, name=model.name)
-        return frozen_like(graph, model)
+        return keras_compiled.keep_trainable(graph, model)
     if not _is_graph(model) or not keras_private.has_graph(model):
         raise ValueError(
             "Sites need a functional model, or a Sequential one that is built "

@@ -220,3 +220,27 @@ def test_under_xla(jit):
 
     run(tf.constant(1.0))
     assert traced == [jit] and not keras_private.under_xla()
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_accumulators(wrapped):
+    weight = keras.Variable([1.0, 2.0])
+    for given, expected in ((None, (0, 1)), (3, (1, 3))):
+        optimizer = keras.optimizers.SGD(gradient_accumulation_steps=given)
+        if wrapped:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer.build([weight])
+        found, steps = keras_compiled.accumulators(optimizer)
+        assert (len(found), steps) == expected
+
+
+def test_keep_trainable():
+    inputs = keras.Input((2,))
+    layer = keras.layers.Dense(1)
+    model = keras.Model(inputs, layer(inputs))
+    model.trainable = False
+    layer.trainable = True
+    made = keras_compiled.keep_trainable(keras.Model(inputs, layer(inputs)), model)
+    assert not made.trainable and layer.trainable
+    made.trainable = True
+    assert len(made.trainable_variables) == 2

@@ -103,6 +103,11 @@ def test_gamma_and_beta_of_a_batch_norm_say_nothing_of_the_range():
     for mean, variance, expected in ((0.4, 0.1, False), (120.0, 3000.0, True)):
         norm.set_weights([gamma, beta, np.full(3, mean), np.full(3, variance)])
         assert expects_bytes(model) == expected
+    # Nothing is built by the way, which would change the names of layers to come.
+    _, _, number = layers.BatchNormalization().name.rpartition("_")
+    expects_bytes(model)
+    number = int(number) + 1 if number.isdecimal() else 1
+    assert layers.BatchNormalization().name == f"batch_normalization_{number}"
 
 
 def test_a_network_that_does_not_scale_is_told_or_refused():

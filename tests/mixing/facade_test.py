@@ -161,6 +161,8 @@ def test_a_frozen_part_with_sites_inside_can_be_thawed():
     model = nfm.NFMModel(plain, sites=["base/first"])
     assert len(model.trainable_variables) == 2
     assert not model.get_layer("base").trainable
+    inner.get_layer("first").trainable = True
+    assert model.classifier and inner.get_layer("first").trainable  # nothing is set
     model.get_layer("base").trainable = True
     assert len(model.trainable_variables) == 6
 

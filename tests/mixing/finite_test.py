@@ -137,19 +137,28 @@ def test_a_bad_gradient_is_not_kept_while_gradients_accumulate():
     assert np.isfinite(kernel).all() and not np.allclose(kernel, 1)
 
 
-def test_an_update_after_a_skipped_one_is_of_its_own_gradients():
-    """Of four batches, two an update, the second is not finite: the last two count."""
+@pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "loss scaled"])
+def test_an_update_after_a_skipped_one_is_of_its_own_gradients(wrapped):
+    """Of four batches, two an update, the second is not finite: the last two count.
+
+    An optimiser that scales the loss leaves the second out itself, and the third takes
+    its place beside the first.
+    """
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=2)
+    if wrapped:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     inputs = keras.Input((2,))
     x = nfm.NoisyFeatureMixup()(inputs)
     network = keras.Model(inputs, keras.layers.Dense(1, use_bias=False)(x))
     model = nfm.NFMModel(network, nfm.Mixing(0, 0, 0), skip_nonfinite=True)
-    model.compile(keras.optimizers.SGD(0.1, gradient_accumulation_steps=2), "mse")
+    model.compile(optimizer, "mse")
     x = np.arange(8, dtype="float32").reshape(4, 2) / 8
     before = network.get_weights()[0]
     gradients = [2 * (row @ before - 1) * row[:, None] for row in x]
     x[1] = np.nan
     model.fit(x, np.ones((4, 1)), batch_size=1, shuffle=False, verbose=0)
-    expected = before - 0.1 * (gradients[2] + gradients[3]) / 2
+    counted = gradients[0 if wrapped else 3] + gradients[2]
+    expected = before - 0.1 * counted / 2
     np.testing.assert_allclose(network.get_weights()[0], expected, rtol=1e-5)
 
 

@@ -45,6 +45,21 @@ def mixed_names(metrics, results):
     }
 
 
+def in_order(metrics, logs):
+    """Returns the values of logs in the order of a model's metrics, others at the end.
+
+    Keras looks for the names without `mixed_`, and sorts what it does not find.
+
+    Args:
+        metrics: List, the model's `metrics`.
+        logs: Dict of names, as `mixed_names` gives them, and values.
+    """
+    parts = [getattr(metric, "metrics", [metric]) for metric in metrics]
+    names = [kind + m.name for part in parts for m in part for kind in ("mixed_", "")]
+    order = {name: place for place, name in reversed(list(enumerate(names)))}
+    return [logs[name] for name in sorted(logs, key=lambda n: order.get(n, len(names)))]
+
+
 def update_metrics(metrics, mixing, y, y_pred, sample_weight):
     """Updates metrics with the mean over own and partner's label, weighted by lam.
 
