@@ -1,5 +1,6 @@
 """Figures of images: every corruption, and adversarial examples."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -209,7 +210,7 @@ def activations(
         for axis, image in zip(row, [np.asarray(start), *own], strict=True):
             _show(axis, image)
             axis.set(xticks=[], yticks=[])
-        row[0].set_ylabel(name, fontsize=8)
+        row[0].set_ylabel(textwrap.fill(name, 16), fontsize=8)
         for axis, value in zip(row[1:], values[name], strict=True):
             axis.set_xlabel(f"{value:.3g}", fontsize=7)
     for axis, head in zip(axes[0], ["start", *heads], strict=True):

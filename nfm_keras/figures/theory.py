@@ -49,9 +49,9 @@ def expansion(cases, path):
             look = {"color": color, "marker": marker, "linestyle": dashes}
             slope = case["slopes"][name]
             axis.loglog(x, errors, label=_NAMES[name], markersize=4, **look)
-            above = 4 if slope < 2 else -9
-            place = {"xytext": (3, above), "textcoords": "offset points"}
             if name in ("theorem 1", "(26), theorem 1"):
+                side, at = ("right", (0, 6)) if slope < 2 else ("left", (3, -9))
+                place = {"xytext": at, "ha": side, "textcoords": "offset points"}
                 text = f"slope {slope:.2f}"
                 axis.annotate(text, (x[1], errors[1]), color=color, fontsize=7, **place)
         outputs = "one logit" if case["outputs"] == 1 else f"{case['outputs']} logits"

@@ -47,6 +47,8 @@ def draw(aggregates, path, *, title=None):
             f"Received: none in {[run.name for run in runs]}"
         )
     caption = captions.of_aggregates(aggregates, measured=False)
+    if any(a.seeds > 1 for a in aggregates):
+        caption = f"{caption} Shades are one standard deviation over trainings."
     looks = styles(aggregates)
     return figures.histories(lines, path, looks, title=title, caption=caption)
 
