@@ -28,8 +28,8 @@ from nfm_keras.training.folder import (
     set_aside,
 )
 from nfm_keras.training.inputs import batches, steps_per_epoch
+from nfm_keras.training.weights import files
 from nfm_keras.training.weights.best import best_callback, check_kept
-from nfm_keras.training.weights.files import first_weights, save_classifier
 from nfm_keras.types import StrPath
 
 _WATCHED = "white_noise@0.1"
@@ -83,8 +83,8 @@ def train(
         download: As in `data.load`.
         command: What to type to repeat the run, for the record.
         verbose: As in `fit`.
-        tensorboard: Whether to log to `folder/tensorboard`: the history, the sites and
-            lambdas drawn in each epoch, and images as the network sees them, mixed.
+        tensorboard: Whether to log to `folder/tensorboard`: history, sites and lambdas
+            drawn in each epoch, and images as the network sees them, mixed.
         watch: A noise such as `"white_noise@0.1"`, under which the accuracy is measured
             at each validation, by the reference protocol; `None` for none, with
             `tensorboard` for that one.
@@ -123,12 +123,8 @@ def train(
     """
     folder = pathlib.Path(folder)
     policy = keras.config.dtype_policy()
-    options: dict[str, Any] = {
-        "save_every": save_every,
-        "keep": keep,
-        "tensorboard": tensorboard,
-    }
-    options["save_best"] = save_best
+    options: dict[str, Any] = {"save_every": save_every, "keep": keep}
+    options |= {"tensorboard": tensorboard, "save_best": save_best}
     options["watch"] = watch or (_WATCHED if tensorboard else None)
     try:
         config = from_config.described(config, data_dir, download)
@@ -138,6 +134,7 @@ def train(
         if (folder / records.FILE).exists() and not is_shorter(folder, config):
             return check_kept(records.load(folder / records.FILE), save_best)
         _check_processes(engine, options)
+        files.check_first_weights(config, folder)
         options["verbose"] = verbose if engine.is_chief else 0
         kept = {"strict": strict, "cache": cache, "cache_dir": cache_dir}
         outline, images = early.read(config, engine, data_dir, download, **kept)
@@ -195,7 +192,7 @@ def _train(job, command):
     log_callbacks(job, job.config)  # refuses what is missing or cannot be watched
     best_callback(job, {})
     with job.engine.scope():
-        first_weights(job.network, job.config, job.checkpoints)
+        files.first_weights(job.network, job.config, job.checkpoints)
     # Not sooner: a start that fails leaves the folder free.
     if job.engine.is_chief:
         if is_shorter(job.folder, job.config):
@@ -287,7 +284,8 @@ def _save_classifier(model, job):
         model.averages.apply_to(model.model)
         more = batches(job.config, job.splits.train, job.config.epochs)
         averaging.refresh_statistics(model, more, _STATISTICS_STEPS)
-    save_classifier(job.config, model.model.get_weights(), job.folder / CLASSIFIER)
+    path = job.folder / CLASSIFIER
+    files.save_classifier(job.config, model.model.get_weights(), path)
 
 
 def _on_one_device(model, job):

@@ -137,6 +137,17 @@ def test_weights_of_another_network_are_refused_in_a_line(straight, tmp_path, ki
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+@pytest.mark.parametrize("name", ["gone.keras", "there.pt"])
+def test_first_weights_that_cannot_be_read_are_told_before_images_are(
+    tmp_path, name, monkeypatch
+):
+    monkeypatch.setattr(run.early, "read", None)
+    (tmp_path / "there.pt").touch()
+    config = dataclasses.replace(LONG, init_from=str(tmp_path / name))
+    with pytest.raises((FileNotFoundError, ValueError), match=name):
+        train(config, tmp_path / "run")
+
+
 def test_the_best_by_images_held_out_is_kept(straight, tmp_path):
     folder, record = straight
     losses = record.history["val_loss"]

@@ -21,6 +21,7 @@ from nfm_keras.registration import load_model
 from nfm_keras.training.build import resolve
 from nfm_keras.training.checkpoints import there_are
 from nfm_keras.training.config import Config
+from nfm_keras.training.folder import CHECKPOINTS
 from nfm_keras.types import StrPath
 
 
@@ -50,21 +51,15 @@ def initialise(network: keras.Model, path: StrPath) -> None:
     >>> initialise(mlp((8, 8, 1), 10), "first.keras")
     """
     path, network = pathlib.Path(path), plain(network)
-    if not path.exists():
-        raise FileNotFoundError(f"No weights to start from at {path}.")
+    _check_file(path)
     if path.name.endswith(".weights.h5"):
         weights = _weights_of_h5(network, path)
     elif path.suffix == ".h5":
         weights = _weights_of_h5(_backbone(network, path), path)
     elif path.suffix == ".npz":
         weights = read_arrays(path)
-    elif path.suffix == ".keras":
-        weights = plain(load_model(path, compile=False)).get_weights()
     else:
-        raise ValueError(
-            "`init_from` must be a .keras, a .weights.h5, a .h5 or a .npz file. "
-            f"Received: {path}"
-        )
+        weights = plain(load_model(path, compile=False)).get_weights()
     variables, told = _fitting(network, weights, path)
     for variable, weight in zip(variables, weights):
         if tuple(variable.shape) == weight.shape:
@@ -89,6 +84,21 @@ def read_arrays(path: StrPath) -> list[np.ndarray]:
         raise ValueError(
             f"{path} must be a whole .npz file of weights. Received: {error}"
         ) from None
+
+
+def check_first_weights(config: Config, folder: pathlib.Path) -> None:
+    """Refuses a file of first weights that is not there, before images are read.
+
+    Args:
+        config: The run's `Config`.
+        folder: The run's folder. With checkpoints in it the file is not needed.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If its name is that of no kind of file that `initialise` takes.
+    """
+    if config.init_from and not there_are(folder / CHECKPOINTS):
+        _check_file(pathlib.Path(config.init_from))
 
 
 def first_weights(
@@ -121,6 +131,16 @@ def save_classifier(config: Config, weights: list, path: StrPath) -> None:
     set_weights(network, weights)
     with records.whole(path) as hidden:
         with_keras_layers(remove_sites(network)).save(hidden)
+
+
+def _check_file(path):
+    if not path.is_file():
+        raise FileNotFoundError(f"No weights to start from at {path}.")
+    if path.suffix not in (".keras", ".h5", ".npz"):
+        raise ValueError(
+            "`init_from` must be a .keras, a .weights.h5, a .h5 or a .npz file. "
+            f"Received: {path}"
+        )
 
 
 def _weights_of_h5(network, path):
