@@ -4,7 +4,7 @@
 # make slow   the tests that take minutes
 # make results  tables, figures and numbers of the pages, again from results/
 # make docs   the pages of docs/ as a site, build/site/index.html
-# All make the environment first. PYTHON=python3.12 and VENV=folder choose others.
+# All make the environment first. PYTHON=python3.11 and VENV=folder choose others.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -93,7 +93,7 @@ $(VENV)/installed: requirements.txt pyproject.toml | python
 
 python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; (3, 11) <= v[:2] < (3, 14) or sys.exit( \
-	  "nfm-keras needs Python 3.11 to 3.13, this is %d.%d: try make PYTHON=python3.12" % v[:2])'
+	  "nfm-keras needs Python 3.11 to 3.13, this is %d.%d: try make PYTHON=python3.11" % v[:2])'
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

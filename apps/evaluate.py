@@ -44,21 +44,24 @@ _MODEL = flags.DEFINE_list(
 _DATASET = flags.DEFINE_string("dataset", None, "Data set; by default that of the run.")
 _SUITE = flags.DEFINE_enum("suite", None, SUITES, "A suite of rows.")
 _PERTURBATIONS = flags.DEFINE_list(
-    "perturbations", None, "Ids instead of a suite; a bare noise is its curve."
+    "perturbations",
+    None,
+    "Ids instead of a suite; a bare noise is its curve. By default clean, both noises, "
+    "FGSM and PGD at 8/255.",
 )
 _PROTOCOL = flags.DEFINE_enum(
     "protocol", "reference", PROTOCOLS, "How the noises are defined."
 )
-_PGD_STEPS = flags.DEFINE_integer("pgd_steps", None, "Steps of PGD: 7, a suite's 20.")
+_PGD_STEPS = flags.DEFINE_integer("pgd_steps", None, "Of PGD: 7; 20 or 50 in suites.")
 _PGD_STEP_SIZE = flags.DEFINE_float(
     "pgd_step_size", None, "In [0,1] pixels; by default 2.5 * epsilon / steps."
 )
 _PGD_RESTARTS = flags.DEFINE_integer("pgd_restarts", None, "Random starts of PGD.")
-_ATTACK_LIMIT = flags.DEFINE_integer("attack_limit", None, "Attack so many images.")
+_ATTACK_LIMIT = flags.DEFINE_integer("attack_limit", None, "Attack the first N only.")
 _CORRUPTION_LIMIT = flags.DEFINE_integer(
-    "corruption_limit", None, "Corrupt so many images."
+    "corruption_limit", None, "Corrupt the first N images only."
 )
-_LIMIT = flags.DEFINE_integer("limit", None, "Use so many test images.")
+_LIMIT = flags.DEFINE_integer("limit", None, "Score the first N images only.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 250, "Images at a time.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of noises and random starts.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the data sets are.")

@@ -33,10 +33,10 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder of the runs.", required=Tr
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print the runs and an estimate only.")
 _SEEDS = flags.DEFINE_integer("seeds", None, "How many seeds; by default the table's.")
 _ROWS = flags.DEFINE_list("rows", None, "Rows to run; by default all.")
-_TEST_LIMIT = flags.DEFINE_integer("test_limit", None, "Score so many test images.")
-_ATTACK_LIMIT = flags.DEFINE_integer("attack_limit", None, "Attack so many images.")
+_TEST_LIMIT = flags.DEFINE_integer("test_limit", None, "Score the first N only.")
+_ATTACK_LIMIT = flags.DEFINE_integer("attack_limit", None, "Attack the first N only.")
 _CORRUPTION_LIMIT = flags.DEFINE_integer(
-    "corruption_limit", None, "Corrupt so many images."
+    "corruption_limit", None, "Corrupt the first N images only."
 )
 _CACHE = flags.DEFINE_string("cache_dir", None, "Folder to keep corrupted images in.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of TensorFlow Datasets.")
@@ -115,7 +115,7 @@ def _toy():
     command = [module("toy"), f"--output={_OUTPUT.value}"]
     command += [f"--seeds={_SEEDS.value or TOY_SEEDS}"]
     command += [f"--{name}={FLAGS[name].value}" for name in given]
-    command += [f"--regularisers={','.join(_ROWS.value)}"] if _ROWS.value else []
+    command += [f"--regularizers={','.join(_ROWS.value)}"] if _ROWS.value else []
     print(shlex.join(["python", "-m", *command]), flush=True)
     if not _DRY_RUN.value:
         sys.exit(subprocess.run([sys.executable, "-m", *command]).returncode)

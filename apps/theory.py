@@ -30,13 +30,13 @@ _MODEL = flags.DEFINE_list(
 _DATASET = flags.DEFINE_string("dataset", None, "Data set; by default that of the run.")
 _SITES = flags.DEFINE_list("sites", ["input"], "Names of layers, or input.")
 _LIMIT = flags.DEFINE_integer(
-    "limit", 64, "Use so many training images.", lower_bound=1
+    "limit", 64, "Use the first N training images.", lower_bound=1
 )
 _SCORED = flags.DEFINE_integer(
-    "scored", 500, "Calibrate on so many test images.", lower_bound=1
+    "scored", 500, "Calibrate on the first N test images.", lower_bound=1
 )
 _CERTIFY = flags.DEFINE_integer(
-    "certify_limit", 100, "Certify so many of these.", lower_bound=1
+    "certify_limit", 100, "Certify the first N of these.", lower_bound=1
 )
 _PROBES = flags.DEFINE_integer(
     "probes", 2, "Random directions an image.", lower_bound=2

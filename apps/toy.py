@@ -31,7 +31,7 @@ _SETTINGS = (
     flags.DEFINE_float("width", Settings.width, "Multiplies 64 units a layer."),
 )
 _REGULARISERS = flags.DEFINE_list(
-    "regularisers", None, f"Some of {', '.join(REGULARISERS)}; by default all."
+    "regularizers", None, f"Some of {', '.join(REGULARISERS)}; by default all."
 )
 _FRAMES = flags.DEFINE_integer("frames", 0, "Steps that boundaries.gif shows.")
 

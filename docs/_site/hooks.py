@@ -135,7 +135,7 @@ def front_page():
                 lines.append(f"| [`nfm.{alias.name}`][{path}] | `{path}` |")
     lines += ["", "and the subpackages, `nfm.attacks` and so on:", ""]
     lines += [f"* [`nfm.{name}`]({name}.md)" for name in packages()]
-    lines += ["", "::: nfm_keras.load_model", "", "## Types in signatures", ""]
+    lines += ["", "::: nfm_keras.unit_range", "", "## Types in signatures", ""]
     for node in ast.parse((PACKAGE / "types.py").read_text()).body:
         name = getattr(node, "target", node)
         name = getattr(name, "id", getattr(name, "name", None))

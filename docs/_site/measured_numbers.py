@@ -3,7 +3,7 @@
 import functools
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from nfm_keras import records
 from nfm_keras.corruptions.constants import NAMES, PAPER, STANDARD
@@ -122,6 +122,12 @@ def over(rows: tuple[str, ...], folder: str, name: str) -> tuple[float, float]:
     """Returns the lowest and the highest accuracy of some rows."""
     found = [accuracy(folder.format(row), name) for row in rows]
     return min(found), max(found)
+
+
+def prices(table: str, rows: Sequence[str]) -> list[float]:
+    """Returns the minutes of rows over those of `nfm` in the same table."""
+    minutes = [accuracy(table.format(row), "minutes") for row in ("nfm", *rows)]
+    return [each / minutes[0] for each in minutes[1:]]
 
 
 def adversarial() -> tuple[float, float]:

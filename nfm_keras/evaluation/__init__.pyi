@@ -1,5 +1,6 @@
 from . import adversaries as adversaries
 from . import classifiers as classifiers
+from . import masking as masking
 from .noise import DEFAULT as DEFAULT
 from .noise import Perturbation as Perturbation
 from .plan import SUITES as SUITES

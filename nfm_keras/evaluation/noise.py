@@ -52,8 +52,9 @@ class Perturbation:
 
     Args:
         kind: str. `"clean"`, `"white_noise"`, `"salt_and_pepper"`, or an attack, which
-            `nfm_keras.attacks` runs: `"fgsm"`, `"pgd"`, `"apgd_ce"`, `"apgd_dlr"`,
-            `"apgd_t"`, `"fab_t"`, `"square"`, `"autoattack"`, each also with `_l2`.
+            `nfm_keras.attacks` runs: `"fgsm"`, `"pgd"`, `"pgd_t"`, `"apgd_ce"`,
+            `"apgd_dlr"`, `"apgd_t"`, `"fab_t"`, `"square"`, `"autoattack"`, each also
+            with `_l2`.
         severity: float. sigma of the white noise, gamma (the share of pixels hit, at
             most 1) of salt and pepper, epsilon of an attack in units of [0,1] pixels.
 

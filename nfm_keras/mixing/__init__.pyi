@@ -1,3 +1,4 @@
+from . import techniques as techniques
 from .draw import Draw as Draw
 from .draw import Mixing as Mixing
 from .interpolation import interpolate as interpolate

@@ -73,8 +73,8 @@ class NFMModel(Facade):
             the inputs and that is not part of `classifier`: say
             `keras.layers.Rescaling(1 / 255)`, so that uint8 images go to the
             device and the classifier takes [0, 1].
-        technique: Optional `Technique`, what is done to the images before the forward
-            pass: `CutMix`, `PuzzleMix`, `Adversarial`, `NoisyMix`.
+        technique: Optional `CutMix`, `PuzzleMix`, `Adversarial` or `NoisyMix` of
+            `nfm_keras.mixing.techniques`: what is done to images beforehand.
         scheduled: Keep factors of alpha and the noise in variables, `levels`, for a
             `MixingSchedule` to change.
         skip_nonfinite: Whether a step with a loss or weights that are not finite is

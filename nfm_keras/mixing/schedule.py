@@ -28,7 +28,7 @@ class MixingSchedule(keras.callbacks.Callback):
 
     Example:
 
-    >>> schedule = MixingSchedule(noise=ramp("rise", epochs=200), off_epoch=180)
+    >>> rise = MixingSchedule(noise=lambda epoch: (epoch + 1) / 200, off_epoch=180)
     """
 
     def __init__(

@@ -27,6 +27,12 @@ def find_sites(model: keras.Model) -> list[str]:
     Raises:
         ValueError: If a site, or a layer that holds one, is called more than once in
             a graph, or if two sites have the same path.
+
+    Example:
+
+    >>> from nfm_keras import networks
+    >>> find_sites(networks.mlp((2,), 2))
+    ['site_0', 'site_1', 'site_2', 'site_3']
     """
     return list(_sites(model))
 

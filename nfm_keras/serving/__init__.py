@@ -1,4 +1,4 @@
-"""Out of the house: SavedModels, other formats, clients."""
+"""Export and serving: SavedModels, ONNX and LiteRT files, clients."""
 
 from nfm_keras import lazy
 

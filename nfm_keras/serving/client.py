@@ -90,7 +90,18 @@ class RestClient:
     def predict(
         self, values: ArrayLike | list[bytes], signature: str, rows: bool = False
     ) -> dict[str, np.ndarray]:
-        """Returns a dict of outputs, arrays of float32 or str; see `request_body`."""
+        """Returns a dict of outputs, arrays of float32 or str.
+
+        Args:
+            values: Images, float in [0, 1] or uint8, `(batch, height, width,
+                channels)`, or a list of the bytes of files.
+            signature: str, the name of one with a single input.
+            rows: Send `instances` instead of `inputs`; the answer is the same.
+
+        Raises:
+            ValueError: For values that do not go with the signature.
+            ServingError: If the server refuses, or does not answer.
+        """
         reply = self._ask(":predict", request_body(values, signature, rows))
         with expecting("outputs", reply):
             named = isinstance(columns_of(reply), dict)

@@ -12,8 +12,8 @@ from .expansion import check_expansion as check_expansion
 from .margin import Margins as Margins
 from .margin import fab_margins as fab_margins
 from .margin import margins as margins
-from .moments import Powers as Powers
-from .moments import powers as powers
+from .moments import MixingMoments as MixingMoments
+from .moments import mixing_moments as mixing_moments
 from .perturbed import Moments as Moments
 from .perturbed import perturbation as perturbation
 from .perturbed import sample_perturbation as sample_perturbation

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from nfm_keras.mixing import Mixing
 from nfm_keras.theory.labels import targets_of
-from nfm_keras.theory.moments import powers
+from nfm_keras.theory.moments import mixing_moments
 from nfm_keras.theory.noise import factor
 from nfm_keras.theory.split import Split, check_per_image
 
@@ -121,7 +121,7 @@ def adversarial_bound(
     check_per_image(split, images)
     g = split.features(images)
     y = targets_of(labels, split.outputs, count=len(g))[:, -1]
-    law = powers(mixing or Mixing())
+    law = mixing_moments(mixing or Mixing())
     rows = np.tile([1.0] if split.outputs == 1 else [-1.0, 1.0], (len(g), 1))
     f = np.sum(split.logits(g) * rows, axis=1)
     v = split.pullback(g, rows)

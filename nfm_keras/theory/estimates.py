@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import NamedTuple
 
-from nfm_keras.theory.moments import Powers
+from nfm_keras.theory.moments import MixingMoments
 
 
 class Estimate(NamedTuple):
@@ -24,7 +24,7 @@ class Regularizers:
         r1, r2, r3: Of mixing; m1 and m2 are in them.
         r2_add, r3_add: Of additive noise of mean square 1.
         r2_mult, r3_mult: Of multiplicative noise of mean square 1.
-        powers: `Powers`, what the terms of the noise are multiplied by.
+        moments: `MixingMoments`, what the terms of the noise are multiplied by.
         method: `"exact"`, `"estimate"` or `"finite"`.
     """
 
@@ -37,7 +37,7 @@ class Regularizers:
     r3_add: Estimate
     r2_mult: Estimate
     r3_mult: Estimate
-    powers: Powers
+    moments: MixingMoments
     method: str
 
     @property
@@ -56,7 +56,7 @@ class Regularizers:
         return self.loss + epsilon * self.r1.value + epsilon**2 * second
 
     def _total(self, mix, add, mult):
-        parts = (1, mix), (self.powers.add, add), (self.powers.mult, mult)
+        parts = (1, mix), (self.moments.add, add), (self.moments.mult, mult)
         used = [(factor, part) for factor, part in parts if factor]
         value = sum(factor * part.value for factor, part in used)
         error = math.hypot(*(factor * part.error for factor, part in used))

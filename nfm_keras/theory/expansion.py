@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from nfm_keras.mixing import Mixing
 from nfm_keras.theory import labels as forms
-from nfm_keras.theory.moments import powers
+from nfm_keras.theory.moments import mixing_moments
 from nfm_keras.theory.noise import factor, law_of
 from nfm_keras.theory.split import Split
 from nfm_keras.theory.terms import Point, regularizers
@@ -165,7 +165,7 @@ def check_expansion(
     right = np.array([found.expansion(e) for e in epsilons])
     errors = {"theorem 1": abs(exact - right)}
     if outputs == 1:
-        wrong = printed_r1(point, found.powers.m1) - found.r1.value
+        wrong = printed_r1(point, found.moments.m1) - found.r1.value
         errors["(19) as printed"] = abs(exact - right - epsilons * wrong)
     errors["D~ as printed"] = abs(exact - _uniform(found, mixing, epsilons))
     errors["(26), theorem 1"] = abs(other - right)
@@ -189,8 +189,8 @@ def _uniform(found, mixing, epsilons):
     m2 = (a * (a + 1) + b * (b + 1)) / (2 * whole * (whole + 1))
     mix = found.r2.value + found.r3.value
     second = found.r2_total.value + found.r3_total.value
-    second = second + (m2 / found.powers.m2 - 1) * mix
-    first = found.r1.value * m1 / found.powers.m1
+    second = second + (m2 / found.moments.m2 - 1) * mix
+    first = found.r1.value * m1 / found.moments.m1
     return found.loss + epsilons * first + epsilons**2 * second
 
 
@@ -199,7 +199,7 @@ def _rescaled(found, point, mixing, epsilon):
     a, b = law_of(mixing)
     first = b / (a + b)
     second = b * (b + 1) / ((a + b) * (a + b + 1))
-    m1, m2, add, mult = powers(mixing)
+    m1, m2, add, mult = mixing_moments(mixing)
     y, mean = point.y, point.y.mean(axis=0)
     labels = float(np.mean(np.sum((mean - y) * point.logits, axis=1)))
     # mean_r (y_r - y_i) . J_i (g_r - g_i), one output at a time

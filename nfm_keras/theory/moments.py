@@ -8,7 +8,7 @@ _BETA_2_5_SQUARE = 3 / 28  # E b^2 of b ~ Beta(2, 5)
 _UNIFORM_SQUARE = 1 / 3  # E u^2 of u ~ U(-1, 1)
 
 
-class Powers(NamedTuple):
+class MixingMoments(NamedTuple):
     """What is left of the laws of lambda and of the noise at second order.
 
     Attributes:
@@ -24,7 +24,7 @@ class Powers(NamedTuple):
     mult: float
 
 
-def powers(mixing: Mixing) -> Powers:
+def mixing_moments(mixing: Mixing) -> MixingMoments:
     """Returns the moments of a `Mixing`.
 
     With a = alpha and b = beta, D~ is a/(a+b) Beta(a+1, b) + b/(a+b) Beta(b+1, a), and
@@ -40,9 +40,8 @@ def powers(mixing: Mixing) -> Powers:
 
     Example:
 
-    >>> powers(Mixing(alpha=1.0, sigma_add=0.4, sigma_mult=0.2, noise="gaussian"))
-    Powers(m1=0.3333333333333333, m2=0.16666666666666666, add=0.16000000000000003, \
-mult=0.04000000000000001)
+    >>> mixing_moments(Mixing(sigma_add=0.5, sigma_mult=0.25, noise="gaussian"))
+    MixingMoments(m1=0.3333333333333333, m2=0.16666666666666666, add=0.25, mult=0.0625)
 
     Reference: Lim et al. 2021, Theorem 3 and equation (28).
     """
@@ -52,7 +51,7 @@ mult=0.04000000000000001)
         add *= _BETA_2_5_SQUARE
         mult *= _BETA_2_5_SQUARE * _UNIFORM_SQUARE
     if not mixing.mixes:
-        return Powers(0.0, 0.0, add, mult)
+        return MixingMoments(0.0, 0.0, add, mult)
     a, b = mixing.alpha, mixing.alpha if mixing.beta is None else mixing.beta
     m1 = 2 * a * b / ((a + b) * (a + b + 1)) * mixing.probability
-    return Powers(m1, m1 / 2, add, mult)
+    return MixingMoments(m1, m1 / 2, add, mult)

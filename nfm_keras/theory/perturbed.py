@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nfm_keras.mixing import Mixing
-from nfm_keras.theory.moments import powers
+from nfm_keras.theory.moments import mixing_moments
 from nfm_keras.theory.noise import factor, law_of, xi
 
 
@@ -41,7 +41,7 @@ def given_partner(
     Moments(mean=array([[2.]]), covariance=array([[[5.]]]))
     """
     features, partners = np.asarray(features, float), np.asarray(partners, float)
-    _, _, add, mult = powers(mixing)
+    _, _, add, mult = mixing_moments(mixing)
     mixed = lam * features + (1 - lam) * partners
     variances = add + mult * mixed**2
     mean, active = (1 - lam) * (partners - features), mixing.probability
@@ -82,7 +82,7 @@ def perturbation(
     d = z.shape[1]
     away = z.mean(axis=0) - z
     first, second = _shares(mixing)
-    _, _, add, mult = powers(mixing)
+    _, _, add, mult = mixing_moments(mixing)
     matrices = [_matrix(factor(c, d), d) for c in (cov_add, cov_mult)]
     pairs = np.cov(z.T, ddof=0).reshape(d, d) + _outer(away, away)
     crossed = _outer(z, away)

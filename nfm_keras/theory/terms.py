@@ -13,7 +13,7 @@ from nfm_keras.checks import check_count, unknown
 from nfm_keras.mixing import Mixing
 from nfm_keras.theory import labels as forms
 from nfm_keras.theory.estimates import Estimate, Regularizers
-from nfm_keras.theory.moments import powers
+from nfm_keras.theory.moments import mixing_moments
 from nfm_keras.theory.noise import factor, steps
 from nfm_keras.theory.split import Split, check_per_image
 
@@ -98,7 +98,7 @@ def regularizers(
     check_per_image(split, images)
     point = Point(split, images, labels)
     covariances = [factor(c, point.g.shape[1]) for c in (cov_add, cov_mult)]
-    law = powers(mixing)
+    law = mixing_moments(mixing)
     rng = np.random.default_rng(seed)
     if method == "exact" or split.outputs <= EXACT_CLASSES:
         r2 = _exact_r2(point, covariances)
@@ -125,7 +125,7 @@ def _as_they_count(point, law, r2, r3, method):
         r3_add=r3[1],
         r2_mult=r2[2],
         r3_mult=r3[2],
-        powers=law,
+        moments=law,
         method=method,
     )
 
@@ -231,7 +231,7 @@ def _form(point, u):
 
 def _finite_r3(point, covariances, probes, rng, mixing):
     """Second differences at the steps that training takes, over their mean square."""
-    law = powers(mixing)
+    law = mixing_moments(mixing)
     sizes = 1.0, law.add, law.mult
     drawn = []
     for _ in range(probes):

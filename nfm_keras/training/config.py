@@ -56,8 +56,8 @@ class Config:
     `policies.POLICIES`, done after the crop and the flip of `augment`, or without
     them.
 
-    `rate_drops` are the epochs of `schedule="step"`, counted from 0, that begin with a
-    tenth of the rate before; `None` for the authors', 101, 151 and 181 of 200.
+    `rate_drops` are the milestones of `schedule="step"`: epochs, from 0, that begin
+    with a tenth of the rate before; `None` for the authors', 101, 151 and 181 of 200.
 
     `image_size`, `eval_crop`, `antialias` and `classes` are of photographs and stay
     `None` for other sets: the side of an image (224), the share of the shorter side
@@ -77,13 +77,15 @@ class Config:
     `smoothness_every` logs Jacobian and Hessian norms by site, scores and margins of 64
     training images every so many epochs (`nfm_keras.theory.SmoothnessLogger`).
 
-    On 2 cores an epoch of CIFAR-10 at `width=0.25` in `mixed_bfloat16` takes
-    about 75 s.
-
-    ViT-Lite has another published recipe:
+    `nfm-train --help` has a sentence for every field. ViT-Lite has another published
+    recipe:
 
         network="vit_lite7_4", optimizer="adamw", learning_rate=5e-4, weight_decay=3e-2,
         schedule="cosine", warmup_epochs=5, label_smoothing=0.1, policy="autoaugment"
+
+    Raises:
+        ValueError: For an unknown name, a number out of its range, or a setting that
+            would have no effect.
     """
 
     scheme: str = "nfm"

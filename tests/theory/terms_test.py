@@ -10,7 +10,7 @@ from scipy import stats
 
 from nfm_keras import networks
 from nfm_keras.mixing import Mixing, NoisyFeatureMixup, remove_sites
-from nfm_keras.theory import Split, powers, regularizers
+from nfm_keras.theory import Split, mixing_moments, regularizers
 from nfm_keras.theory.expansion import check_expansion, exact_loss, small_network
 
 pytestmark = pytest.mark.backends
@@ -81,7 +81,7 @@ def test_terms_of_a_linear_model_are_their_closed_forms():
     )
     f, v = (images @ weights)[:, 0], weights[:, 0]
     mean = 1 / (1 + np.exp(-f))
-    second, (m1, m2, _, _) = mean * (1 - mean), powers(LAW)
+    second, (m1, m2, _, _) = mean * (1 - mean), mixing_moments(LAW)
     close(found.r1.value, m1 * np.mean((mean - labels) * (f.mean() - f)))
     pairs = (f[None] - f[:, None]) ** 2
     close(found.r2.value, m2 / 2 * np.mean(second * pairs.mean(axis=1)))
@@ -101,7 +101,7 @@ def test_terms_of_a_quadratic_model_are_their_closed_forms():
     residual = 1 / (1 + np.exp(-f)) - labels
     pairs = (images[None] - images[:, None]) @ u
     expected = {
-        "r3": powers(LAW).m2 * np.mean(residual * np.mean(pairs**2, axis=1)),
+        "r3": mixing_moments(LAW).m2 * np.mean(residual * np.mean(pairs**2, axis=1)),
         "r3_add": np.mean(residual) * 5,
         "r3_mult": np.mean(residual * np.sum((images * u) ** 2, axis=1)),
     }
@@ -148,13 +148,13 @@ def test_finite_steps_see_the_kinks_that_second_derivatives_miss():
 
 
 def test_laws_of_the_noise_and_of_lambda():
-    assert powers(Mixing(noise="gaussian", sparsity=0.25)).add == 0.4**2 * 0.75
-    law = powers(LAW)
+    assert mixing_moments(Mixing(noise="gaussian", sparsity=0.25)).add == 0.4**2 * 0.75
+    law = mixing_moments(LAW)
     assert law.m1 == 2 * law.m2
     rng = np.random.default_rng(0)
     lam = rng.beta(1.5, 0.7, size=200_000)
     np.testing.assert_allclose(law.m2, np.mean(lam * (1 - lam)), rtol=0.01)
-    scaled = powers(Mixing())
+    scaled = mixing_moments(Mixing())
     np.testing.assert_allclose(scaled.add / 0.4**2, 3 / 28)
     np.testing.assert_allclose(scaled.mult / 0.2**2, 1 / 28)
 

@@ -64,6 +64,8 @@ def breaking_radii(
 ) -> BreakingRadii:
     """Finds the smallest of some radii at which an attack breaks each image.
 
+    That is the norm of its minimum adversarial perturbation, on a grid of radii.
+
     The radii are tried in rising order, each on the images that still stand.
 
     Args:

@@ -27,7 +27,7 @@ def groups(record):
 
 
 def terms(record):
-    """Returns the table of regularisers by site, times the powers of the noise."""
+    """Returns the table of regularisers by site, times the moments of the noise."""
     rows = []
     for site in record["sites"]:
         for name, runs in groups(record).items():

@@ -16,7 +16,7 @@ from nfm_keras.mixing import Mixing
 from nfm_keras.theory.adversarial import adversarial_bound
 from nfm_keras.theory.calibration import calibrate
 from nfm_keras.theory.margin import fab_margins, margins
-from nfm_keras.theory.moments import powers
+from nfm_keras.theory.moments import mixing_moments
 from nfm_keras.theory.split import Split
 from nfm_keras.theory.terms import regularizers
 from nfm_keras.theory.total_variation import certified_distance, feature_epsilon
@@ -118,7 +118,7 @@ def _site(split, train, moved, mixing, probes, seed):
     found = regularizers(split, None, *train, mixing, **options)
     terms = {}
     for name in TERMS:
-        factor = getattr(found.powers, name.partition("_")[2] or "m1")
+        factor = getattr(found.moments, name.partition("_")[2] or "m1")
         scale = factor if "_" in name else 1.0
         terms[name] = [scale * value for value in getattr(found, name)]
     stable = _stability(split, train.images, moved, mixing, seed)
@@ -127,7 +127,7 @@ def _site(split, train, moved, mixing, probes, seed):
 
 def _stability(split, images, moved, mixing, seed):
     """Theorem 5 on pairs of images and adversarial ones: measurements, not bounds."""
-    law = powers(mixing)
+    law = mixing_moments(mixing)
     levels = float(np.sqrt(law.add)), float(np.sqrt(law.mult))
     g = split.features(images)
     distance = float(np.median(np.linalg.norm(split.features(moved) - g, axis=1)))
@@ -155,7 +155,7 @@ def _stability(split, images, moved, mixing, seed):
 
 def _smoothed(split, scored, attacked, mixing, seed):
     """Randomised smoothing of what follows a site, in units of its features."""
-    count, sigma = len(attacked), float(np.sqrt(powers(mixing).add))
+    count, sigma = len(attacked), float(np.sqrt(mixing_moments(mixing).add))
     g = split.features(scored.images[:count])
     low, span = float(g.min()), float(np.ptp(g)) or 1.0
     made = smoothing.certify(
