@@ -3,14 +3,16 @@
     python -m apps.export --run_dir=runs/nfm --name=cifar10_nfm
 
 writes savedmodels/cifar10_nfm/<next version>/ from runs/nfm/classifier.keras, with
-the run's record and evaluation inside. `--model=PATH.keras` exports any Keras
-classifier instead, `--model=NAME=PATH.keras` names it too; `--import=MODULE` first
-imports the module that defines layers of its own. `--float16` stores the weights in
-half precision, `--features` adds a signature that gives the input of the last layer.
-`--format=litert` writes savedmodels/NAME.tflite instead, `--format=onnx`
-savedmodels/NAME.onnx (needs the packages onnx and tf2onnx).
+the run's record and evaluation inside; with `--best` from runs/nfm/best.keras, which a
+run with `--save_best` keeps. `--model=PATH.keras` exports any Keras classifier instead,
+`--model=NAME=PATH.keras` names it too, and those two files of a run come with its
+record; `--import=MODULE` first imports the module that defines layers of its own.
+`--float16` stores the weights in half precision, `--features` adds a signature that
+gives the input of the last layer. `--format=litert` writes savedmodels/NAME.tflite
+instead, `--format=onnx` savedmodels/NAME.onnx (needs the packages onnx and tf2onnx).
 """
 
+import dataclasses
 import pathlib
 import re
 
@@ -22,6 +24,7 @@ from .import_flag import import_layers
 from .start import start
 
 _RUN = flags.DEFINE_string("run_dir", None, "Folder of a training run.")
+_BEST = flags.DEFINE_bool("best", False, "Export the best classifier of the run.")
 _MODEL = flags.DEFINE_string(
     "model", None, "A .keras file, instead of a run: PATH or NAME=PATH."
 )
@@ -41,6 +44,11 @@ flags.register_validator(
 )
 flags.mark_flags_as_mutual_exclusive(["run_dir", "model"], required=True)
 flags.register_multi_flags_validator(
+    ["run_dir", "best"],
+    lambda given: given["run_dir"] or not given["best"],
+    "--best is of --run_dir",
+)
+flags.register_multi_flags_validator(
     ["format", "version", "features", "float16"],
     lambda given: (
         given["format"] == "saved_model"
@@ -59,7 +67,8 @@ def main(argv):
     if not name:
         raise app.UsageError("Give --name=NAME, or --model=NAME=PATH.")
     import_layers()
-    model, about = _load(file)
+    file = _file(file)
+    model, about = serving.load_model(file, compile=False), _about(file)
     path = pathlib.Path(_OUTPUT.value, name)
     if _FORMAT.value != "saved_model":
         print(serving.export_file(model, path, _FORMAT.value))
@@ -68,16 +77,33 @@ def main(argv):
     print(serving.export(model, path, version=_VERSION.value, **chosen, **about))
 
 
-def _load(file):
-    """Returns the model, and what the version folder is to say about it."""
-    if file:
-        return serving.load_model(file, compile=False), {}
+def _file(model):
+    """Returns the file to export: the one that is named, or that of the run."""
+    if model:
+        return pathlib.Path(model)
     folder = pathlib.Path(_RUN.value)
     record = records.load(folder / records.FILE)
+    if _BEST.value and not record.best:
+        raise ValueError(
+            f"{folder} must be a run that kept its best classifier, as one trained "
+            "with --save_best does. Received: --best of a run without one"
+        )
+    return folder / (training.BEST if _BEST.value else training.CLASSIFIER)
+
+
+def _about(file):
+    """Returns what the version folder is to say of a classifier, if it is a run's."""
+    folder = file.parent
+    is_runs = file.name in (training.BEST, training.CLASSIFIER)
+    if not is_runs or not (folder / records.FILE).exists():
+        return {}
+    record = records.load(folder / records.FILE)
     about = {"record": record, "classes": _classes(record)}
-    if (folder / records.EVALUATION_FILE).exists():
+    if file.name == training.BEST:  # the scores are those of the last classifier
+        about["record"] = dataclasses.replace(record, scores=())
+    elif (folder / records.EVALUATION_FILE).exists():
         about["evaluation"] = records.load_evaluation(folder / records.EVALUATION_FILE)
-    return serving.load_model(folder / training.CLASSIFIER, compile=False), about
+    return about
 
 
 def _classes(record):

@@ -48,6 +48,9 @@ def load_all(runs, models):
 def photographs_of(loaded, given):
     """Returns how photographs are read: as the runs did, or as a model takes them.
 
+    What runs held out matters only to a set without other images to test on; where they
+    differ in it, `held_out` has all of it, and `data.load_test` refuses such a set.
+
     Args:
         loaded: List of what `load_all` gives.
         given: Dict of what the flags say instead.
@@ -66,4 +69,6 @@ def photographs_of(loaded, given):
                 f"photographs. Received: {told}"
             )
     side = (getattr(loaded[0].classifier, "input_shape", None) or (None, None))[1]
-    return {"image_size": side} | next(iter(configs), {})
+    held_out = {(c.get("limit"), c.get("validation") or 0) for c in configs}
+    differing = {"held_out": sorted(held_out, key=str)} if len(held_out) > 1 else {}
+    return {"image_size": side} | next(iter(configs), {}) | differing

@@ -127,6 +127,8 @@ def _told(error):
     """What an error says; of a file, in words."""
     if isinstance(error, FileNotFoundError) and error.filename and error.errno:
         return f"{error.filename} must be there. Received: no such file or folder"
+    if isinstance(error, OSError) and error.strerror and not error.filename:
+        return error.strerror  # a sentence of ours, without its number
     return str(error)
 
 

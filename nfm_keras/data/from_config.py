@@ -107,26 +107,32 @@ def load_test(
         dataset: As in `data.load`; or a set of photographs that has none to train on:
             `imagenet_v2`, `imagenet_a`, `imagenet_r` or another `tfds:NAME`.
         config: Dict with what a run's config says of photographs: `image_size`,
-            `eval_crop`, `classes`, and `validation`, for a set that is tested on images
-            held out.
+            `eval_crop`, `classes`, and `limit` and `validation`, for a set that is
+            tested on images held out; of several runs with other ones `held_out`, a
+            list of these pairs. Class folders alone are tested on whole where nothing
+            says that images were held out.
         data_dir, download: As in `data.load`.
-        **given: The same or `strict`, which come before those of the config.
+        **given: `image_size`, `eval_crop` or `strict`, which come before those of the
+            config; `validation`, for a classifier without one.
 
     Returns:
         A `Split` or `PhotographSplit`.
 
     Raises:
-        ValueError: If another set is given a setting of photographs, or the set has
-            other classes than the config.
+        ValueError: If another set is given a setting of photographs, the set has other
+            classes than the config, or it is tested on images held out and the runs, or
+            a run and what is given, held out others.
     """
     if not catalogue.is_photographs(dataset):
         catalogue.refuse_settings(dataset, given)
         return loading.load(dataset, data_dir, download).test
-    settings = ("image_size", "eval_crop", "validation")
+    own = config.get("limit"), config.get("validation")
+    pairs = [*config.get("held_out", [own]), (own[0], given.pop("validation", 0))]
+    held_out = [(limit, count) for limit, count in pairs if count]
+    settings = ("image_size", "eval_crop")
     reading = {name: config[name] for name in settings if config.get(name) is not None}
-    reading |= given
-    place = data_dir, download, reading.pop("validation", 0)
-    test = catalogue.open_test(dataset, *place, Reading(**reading))
+    place = data_dir, download, held_out
+    test = catalogue.open_test(dataset, *place, Reading(**reading | given))
     expected, cut = config.get("classes"), test.spec.cut
     if cut and expected and len(expected) == cut.total:
         # The judge looks for the set's classes among the logits.

@@ -72,8 +72,9 @@ def load(
             else `~/tensorflow_datasets`.
         download: Whether a set that is not there may be downloaded.
         limit: Keep only the first `limit` images of training and of test.
-        validation: How many training images to hold out, drawn with a fixed seed.
-            Photographs without images to test on are tested on these.
+        validation: How many training images to hold out, drawn with a fixed seed; of
+            photographs the same share of every class, chosen by their names, and where
+            there are none to test on they are tested on these.
         **reading: Of photographs, the fields of `Reading`: `image_size`, by default
             224; `eval_crop`, `antialias`, `strict`, `cache`, `cache_dir`.
 

@@ -10,7 +10,6 @@ A run leaves in its folder `record.json`, `evaluation.json`, `weights_float16.np
 """
 
 import dataclasses
-import datetime
 import shlex
 import shutil
 import time
@@ -23,8 +22,9 @@ from nfm_keras.experiments.resident import compile_epoch, limited
 from nfm_keras.experiments.tables import FULL
 from nfm_keras.records import evaluation as evaluations
 from nfm_keras.serving import half_weights
-from nfm_keras.training import checkpoints
+from nfm_keras.training import checkpoints, resumption
 from nfm_keras.training.folder import locked
+from nfm_keras.training.weights import in_memory
 
 PERTURBATIONS = ("clean", "white_noise", "salt_and_pepper")
 FIRST = ("nfm", "erm")
@@ -141,7 +141,6 @@ class _Slice:
 
     def __init__(self, run, splits, budget, tell):
         self.run, self.budget, self.tell = run, budget, tell
-        self.started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         keras.utils.clear_session()
         keras.utils.set_random_seed(run.config.seed)
         self.config, network = training.resolve(run.config)
@@ -150,11 +149,15 @@ class _Slice:
         steps = data.steps_per_epoch(self.train, self.config.batch_size)
         self.model = training.compile_model(self.config, network, steps)
         folder, config = run.folder / training.CHECKPOINTS, self.config.to_json()
-        state = checkpoints.restore(self.model, folder, config)
+        state = checkpoints.restore(self.model, folder, config) or {}
+        images = resumption.images(self.train, steps)
+        if state:
+            resumption.check_images(f"The newest of {folder}", state, images)
         records.write_json(run.folder / training.CONFIG, config)
-        self.checkpoint = _Checkpoint(folder, state=state, config=config)
+        extra = resumption.begun(state, self.config.epochs) | {"images": images}
+        self.checkpoint = _Checkpoint(folder, state=state, config=config, extra=extra)
         self.checkpoint.set_model(self.model)
-        self.epochs = range(state["epoch"] if state else 0, self.config.epochs)
+        self.epochs = range(state.get("epoch", 0), self.config.epochs)
 
     @property
     def seconds_per_epoch(self):
@@ -211,7 +214,8 @@ class _Slice:
         run, weights = self.run, self.run.folder / half_weights.FILE
         half_weights.save_weights(self.model.model, weights)
         classifier = half_weights.build_classifier(self.config, weights)
-        classifier.save(run.folder / training.CLASSIFIER)
+        with records.whole(run.folder / training.CLASSIFIER) as hidden:
+            in_memory.write(classifier.save, hidden)
         command = f"{command} {_flags(run)}".strip()
         evaluation.evaluate(
             classifier,
@@ -227,7 +231,8 @@ class _Slice:
             },
         )
         network, checkpoint = self.model.model, self.checkpoint
-        about = run.folder, self.config, network, checkpoint, self.started, command
+        started = checkpoint.extra["started"]
+        about = run.folder, self.config, network, checkpoint, started, command
         records.save(training.to_record(*about), run.folder / records.FILE)
         shutil.rmtree(checkpoint.folder)
 

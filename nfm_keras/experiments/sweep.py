@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from nfm_keras import data
+from nfm_keras import data, records
 from nfm_keras.experiments import cost
 from nfm_keras.experiments.experiment import Experiment, Run, runs, unscored
 from nfm_keras.types import StrPath
@@ -76,7 +76,7 @@ class Sweep:
     def _planned(self, run):
         """How many images there are to train on, also of a set that is not here yet."""
         try:
-            return self._sizes(run)[0]
+            return _trained_on(*self._place(run))
         except FileNotFoundError:
             known = cost.known_size(run.config.dataset)
             if known is None:
@@ -113,13 +113,16 @@ class Sweep:
             )
 
     def _scored_on(self, run):
-        """How many images there are to score."""
+        """How many images there are to score, without those that cannot be read."""
+        path = run.folder / records.EVALUATION_FILES[run.split]
+        skipped = records.load_evaluation(path).skipped if path.exists() else ()
         if run.split == "validation":
-            return run.config.validation
-        return self._sizes(run)[1]
+            return run.config.validation - len(skipped)
+        return _tested_on(*self._place(run)) - len(skipped)
 
-    def _sizes(self, run):
-        return _sizes(run.config.dataset, self.data_dir, self.download)
+    def _place(self, run):
+        limits = run.config.limit, run.config.validation
+        return run.config.dataset, self.data_dir, self.download, *limits
 
     def _finish(self, run):
         """Does what is left of a run, and returns in a line what it came to."""
@@ -151,10 +154,17 @@ def _duration(seconds):
 
 
 @functools.cache
-def _sizes(dataset, data_dir, download):
-    """How many images there are to train on and to test on."""
-    splits = data.load(dataset, data_dir, download)
-    return len(splits.train.images), len(splits.test.images)
+def _trained_on(dataset, data_dir, download, limit, validation):
+    """How many images there are to train on."""
+    splits = data.load(dataset, data_dir, download, limit, validation)
+    return len(splits.train.images)
+
+
+@functools.cache
+def _tested_on(dataset, data_dir, download, limit, validation):
+    """How many images there are to test on, for the runs that held out so many."""
+    held_out = {"limit": limit, "validation": validation}
+    return len(data.load_test(dataset, held_out, data_dir, download).images)
 
 
 def _call(run: Run, arguments):

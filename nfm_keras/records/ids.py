@@ -89,6 +89,7 @@ def format_severity(severity):
     >>> format_severity(0.1), format_severity(8 / 255), format_severity(1 / 7)
     ('0.1', '8/255', '0.14285714285714285')
     """
+    severity = float(severity)  # a number of NumPy's has another repr
     short, level = f"{severity:.6g}", round(severity * 255)
     if float(short) == severity:
         return short

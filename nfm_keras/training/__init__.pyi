@@ -5,6 +5,7 @@ from .config import Config as Config
 from .distribution.agreement import RunStopped as RunStopped
 from .finite_loss import FiniteLoss as FiniteLoss
 from .finite_loss import TrainingDiverged as TrainingDiverged
+from .folder import BEST as BEST
 from .folder import CHECKPOINTS as CHECKPOINTS
 from .folder import CLASSIFIER as CLASSIFIER
 from .folder import CONFIG as CONFIG

@@ -13,8 +13,9 @@ from nfm_keras.mixing.model import NFMModel
 from nfm_keras.mixing.schedule import MixingSchedule, ramp
 from nfm_keras.mixing.sites import find_sites, site_layers
 from nfm_keras.mixing.techniques.losses import SmoothedCrossentropy
-from nfm_keras.training import averaging, optimizers
+from nfm_keras.training import optimizers
 from nfm_keras.training.config import Config
+from nfm_keras.training.weights import averaging
 from nfm_keras.training.weights.layers import freeze, rate_factors
 
 NETWORK_OPTIONS = (

@@ -21,6 +21,7 @@ from nfm_keras.training.distribution.agreement import RunStopped
 from nfm_keras.training.distribution.engine import Engine
 from nfm_keras.training.finite_loss import check
 from nfm_keras.training.folder import extended
+from nfm_keras.training.weights import in_memory
 
 FORMAT = 2
 """Version of what a checkpoint holds. One of any other version is refused."""
@@ -140,7 +141,7 @@ class Checkpoint(keras.callbacks.Callback):
         name = f"{epoch:04d}-{step:06d}" if step else f"{epoch:04d}"
         with records.whole(self.folder / name) as hidden:
             hidden.mkdir()
-            self.model.save_weights(hidden / _WEIGHTS)
+            in_memory.write(self.model.save_weights, hidden / _WEIGHTS)
             state = self._state(epoch, step, hidden) | {"metrics": metrics}
             records.write_json(hidden / _STATE, state)
         _remove_others(self.folder, self.folder / name, self.keep)

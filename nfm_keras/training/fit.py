@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import datetime
 import functools
 import pathlib
 import warnings
@@ -12,7 +11,7 @@ import keras
 from nfm_keras import data
 from nfm_keras.mixing.model import NFMModel
 from nfm_keras.records import history
-from nfm_keras.training import averaging, checkpoints
+from nfm_keras.training import checkpoints, resumption
 from nfm_keras.training.build import (
     compile_model,
     is_scheduled,
@@ -34,6 +33,7 @@ from nfm_keras.training.finite_loss import FiniteLoss, TrainingDiverged
 from nfm_keras.training.folder import CHECKPOINTS
 from nfm_keras.training.inputs import batches, first_batch
 from nfm_keras.training.tensorboard import TensorBoardLog
+from nfm_keras.training.weights import averaging
 from nfm_keras.training.weights.best import best_callback
 from nfm_keras.training.weights.files import first_weights
 
@@ -115,11 +115,8 @@ def train_to_end(job):
         TrainingDiverged: If the loss is not finite any more.
         RunStopped: If `job.stop` was set.
     """
-    _, state = checkpoints.newest(job.checkpoints) or (None, {})
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    rollbacks = state.get("rollbacks", 0)
-    kept = {"started": state.get("started", now), "best": state.get("best", {})}
-    kept["extended"] = checkpoints.lengths(state, job.config.epochs)
+    kept = resumption.kept(job)
+    rollbacks = kept["rollbacks"]
     while True:
         try:
             return _train(job, rollbacks, kept)
@@ -146,7 +143,7 @@ def _train(job, rollbacks, kept):
             state=state,
             config=job.config.to_json(),
             steps=job.steps,
-            extra={"rollbacks": rollbacks, **kept, **_skipped(job, state)},
+            extra={**kept, "rollbacks": rollbacks, **_skipped(job, state)},
             engine=job.engine,
             every=job.save_every,
             keep=job.keep,

@@ -12,6 +12,7 @@ from nfm_keras.training.optimizers import rate_drops
 CONFIG = "config.json"
 CHECKPOINTS = "checkpoints"
 CLASSIFIER = "classifier.keras"
+BEST = "best.keras"
 HALF_WEIGHTS = "weights_float16.npz"
 """Its weights in half precision, for who keeps them beside the record."""
 

@@ -12,7 +12,7 @@ import keras
 from nfm_keras import records
 from nfm_keras.data import from_config
 from nfm_keras.records.environment import environment
-from nfm_keras.training import averaging, checkpoints, distribution, early
+from nfm_keras.training import checkpoints, distribution, early, resumption
 from nfm_keras.training.build import compile_model, is_scheduled, resolve
 from nfm_keras.training.callbacks import HistoryFile
 from nfm_keras.training.checkpoints import Checkpoint
@@ -28,7 +28,7 @@ from nfm_keras.training.folder import (
     set_aside,
 )
 from nfm_keras.training.inputs import batches, steps_per_epoch
-from nfm_keras.training.weights import files
+from nfm_keras.training.weights import averaging, files
 from nfm_keras.training.weights.best import best_callback, check_kept
 from nfm_keras.types import StrPath
 
@@ -90,7 +90,8 @@ def train(
             `tensorboard` for that one.
         save_best: `"val_accuracy"`, `"val_loss"` or, for a `watch` of white noise,
             `"val_accuracy_white_noise@0.1"`: the best classifier by it is kept in
-            `best.keras`, beside the last. For a config with `validation` only.
+            `best.keras`, beside the last. For a config with `validation` only, on
+            images that are not those of the test; the same whenever the run goes on.
         save_every: Steps from checkpoint to checkpoint within an epoch; `None` for
             one at its end only.
         keep: How many checkpoints to keep.
@@ -106,8 +107,9 @@ def train(
         The `Record`, with the scores of an `evaluation.json` beside it.
 
     Raises:
-        ValueError: If the config is wrong, the folder holds another config, or no
-            checkpoint is whole.
+        ValueError: If the config is wrong, the folder holds another config, no
+            checkpoint is whole, or the newest is of other images, another `save_best`
+            or the middle of an epoch under another backend.
         FileExistsError: If the folder holds a run and `resume` is false.
         BlockingIOError: If another process works in the folder.
         OSError: If the disk is full or the folder cannot be written to.
@@ -191,6 +193,7 @@ def _folder_to_itself(job, resume):
 def _train(job, command):
     log_callbacks(job, job.config)  # refuses what is missing or cannot be watched
     best_callback(job, {})
+    resumption.check(job)
     with job.engine.scope():
         files.first_weights(job.network, job.config, job.checkpoints)
     # Not sooner: a start that fails leaves the folder free.

@@ -8,8 +8,8 @@ from small_run import LAYERED, arrays
 
 import nfm_keras as nfm
 from nfm_keras import training
-from nfm_keras.training import averaging
 from nfm_keras.training import run as running
+from nfm_keras.training.weights import averaging
 
 pytestmark = pytest.mark.backends
 

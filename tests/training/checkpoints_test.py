@@ -1,6 +1,7 @@
-import errno
+import contextlib
 import json
 import re
+import resource
 import shutil
 
 import h5py
@@ -8,7 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from nfm_keras.training import TrainingDiverged, checkpoints
+from nfm_keras.registration import load_model
+from nfm_keras.training import Config, TrainingDiverged, checkpoints, resolve
+from nfm_keras.training.weights.files import save_classifier
 
 pytestmark = pytest.mark.backends
 
@@ -206,19 +209,66 @@ def test_a_count_below_one_is_refused(tmp_path, name):
         checkpoints.Checkpoint(tmp_path, **{name: 0})
 
 
-def test_a_full_disk_leaves_the_last_whole_checkpoint(tmp_path, monkeypatch):
-    save = keras.Model.save_weights
+@pytest.fixture
+def full_disk():
+    """A disk on which no file of more than 4 KB has a place, within a `with` block."""
 
-    def full(self, path, **kwargs):
-        save(self, path, **kwargs)
-        if ".0002" in str(path):
-            truncate(path)
-            raise OSError(errno.ENOSPC, "No space left on device")
+    @contextlib.contextmanager
+    def full():
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
-    monkeypatch.setattr(keras.Model, "save_weights", full)
-    wanted = "Cannot write .*0002: No space left on device. The last whole checkpoint"
-    with pytest.raises(OSError, match=wanted) as caught:
-        fit(model(), tmp_path, 3)
+    return full
+
+
+def test_a_full_disk_leaves_the_last_whole_checkpoint(tmp_path, full_disk):
+    network = model()
+    callback = fit(network, tmp_path, 1)
+    callback.on_epoch_begin(1)
+    wanted = "Cannot write .*0002: File too large. The last whole checkpoint is kept."
+    with pytest.raises(OSError, match=wanted) as caught, full_disk():
+        callback.on_epoch_end(1, {"loss": 0.5})
     assert "\n" not in str(caught.value)
     assert names(tmp_path) == ["0001"]
     assert checkpoints.restore(model(), tmp_path)["epoch"] == 1
+
+
+def test_a_full_disk_leaves_the_classifier_of_before(tmp_path, full_disk):
+    path, before = tmp_path / "classifier.keras", b"that of before"
+    path.write_bytes(before)
+    config, network = resolve(Config(dataset="digits", network="mlp"))
+    weights = network.get_weights()
+    with pytest.raises(OSError, match=f"Cannot write {path}: File too"), full_disk():
+        save_classifier(config, weights, path)
+    assert path.read_bytes() == before and names(tmp_path) == [path.name]
+    save_classifier(config, weights, path)
+    for one, other in zip(weights, load_model(path).get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_checkpoint_holds_what_keras_writes(tmp_path):
+    network = model()
+    fit(network, tmp_path, 1)
+    network.save_weights(tmp_path / "keras.weights.h5")
+    paths = tmp_path / "keras.weights.h5", tmp_path / "0001" / "model.weights.h5"
+    expected, received = map(contents, paths)
+    assert expected.keys() == received.keys() and len(expected) > 4
+    for name, value in expected.items():
+        np.testing.assert_array_equal(value, received[name], err_msg=name)
+
+
+def contents(path):
+    """The arrays of an HDF5 file, by name."""
+    found = {}
+
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+
+    with h5py.File(path) as file:
+        file.visititems(visit)
+    return found

@@ -131,3 +131,14 @@ def test_images_that_a_set_validates_on_are_not_called_the_tests(tmp_path):
         config(folder, epochs=1, validation=2), tmp_path / "held", verbose=0
     )
     assert held.measured_on == ""  # its config says so
+
+
+def test_nothing_is_chosen_on_images_that_are_the_tests_too(tmp_path):
+    flat = photograph_sets.write(tmp_path / "flat", 2, 4, ("train",)) / "train"
+    chosen = {"save_best": "val_accuracy", "verbose": 0}
+    with pytest.raises(ValueError, match="tested on the same ones.*Received: folder:"):
+        training.train(config(flat, validation=2), tmp_path / "run", **chosen)
+    assert not (tmp_path / "run" / training.CONFIG).exists()
+    folder = photograph_sets.write(tmp_path / "tested", 2, 4, ("train", "test"))
+    settings = config(folder, epochs=1, validation=2)
+    assert training.train(settings, tmp_path / "run", **chosen).best["epoch"] == 1

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from nfm_keras.data.array_stream import EndlessBatches
+from nfm_keras.data.photographs.files import Unreadable
 from nfm_keras.data.photographs.photographs import THREADS
 from nfm_keras.data.photographs.training_batches import Pieces
 from nfm_keras.data.photographs.transforms import centre_crop, decode, training_crop
@@ -67,10 +68,10 @@ class TrainingBatches(EndlessBatches):
         """Image, label, epoch and row of a number; None where it cannot be read."""
         epoch, row = self.pieces.row(number)
         reading = self.plan.images.reading
-        data, label = self.plan.images.files.read(row)
         try:
+            data, label = self.plan.images.files.read(row)
             image = decode(data)
-        except ValueError as error:
+        except Unreadable as error:
             images = self.plan.images
             images.skipped.add(self.pieces.name(row), error, len(images))
             return None

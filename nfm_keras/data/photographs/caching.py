@@ -73,7 +73,7 @@ class _OnDisk(_Cached):
         path = self._folder / str(row // _TOGETHER) / str(row)
         try:
             content = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError:  # not there yet, or not to be read
             data, label = self._files.read(row)
             self._keep(path, label.to_bytes(_LABEL) + data)
             return data, label

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import types
+import warnings
 
 import numpy as np
 
@@ -37,6 +38,8 @@ NAMED = types.MappingProxyType(
 """Name of a set -> that of TensorFlow Datasets whose images it has."""
 
 ARCHIVES = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
+
+_TESTS = "test", "val"
 
 # Of ImageNet, and what everyone uses for photographs.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -102,8 +105,9 @@ def open_splits(
             `~/tensorflow_datasets`.
         download: Whether TensorFlow Datasets may download and prepare the set.
         limit: Train and test on so many images only, all classes alike.
-        validation: How many training images to hold out, drawn with a fixed seed. A
-            set without images to test on is tested on these.
+        validation: How many training images to hold out, the same share of every
+            class, chosen by their names alone. A set without images to test on is
+            tested on these.
         reading: `Reading`.
 
     Returns:
@@ -114,61 +118,89 @@ def open_splits(
         FileNotFoundError: If the set is not there, or a part of it.
         ValueError: If it is not what its layout says, or leaves nothing to train on.
     """
-    files = _training_files(name, data_dir, download)
-    return _opened(name, files, limit, validation, reading or Reading())
+    files, reading = _training_files(name, data_dir, download), reading or Reading()
+    _check(name, files, reading)
+    train = _some(name, files["train"], limit, reading)
+    others = dict(_labelled(name, files, _TESTS, limit, reading))
+    held: PhotographSplit | None = None
+    if validation:
+        train, held = order.hold_out(train, validation)
+    elif len(others) == 2:
+        held = others["val"]
+    test = next(iter(others.values()), held)
+    if test is None:
+        raise _without_test(name, files["train"])
+    return train, held, test
 
 
-def _opened(name, files, limit, validation, reading):
+def open_test(
+    name, data_dir=None, download=False, held_out=(), reading=None
+) -> PhotographSplit:
+    """Opens the images of a set that are there to test on.
+
+    Args:
+        name, data_dir, download, reading: As in `open_splits`; or a set without images
+            to train on, such as `imagenet_a` or a folder with `test` alone.
+        held_out: `limit` and `validation` of each training whose result is tested, for
+            a set that has no other images to test on. Of class folders alone none says
+            that nothing was trained on them: all their images are tested on.
+
+    Raises:
+        FileNotFoundError, ValueError: As there; or if these held out other images.
+    """
+    files, reading = _files(name, data_dir, download), reading or Reading()
+    _check(name, files, reading)
+    is_training = "train" in files or (folders.ALL in files and bool(held_out))
+    parts = _TESTS if is_training else dict.fromkeys((*_TESTS, *files))
+    for part, test in _labelled(name, files, parts, None, reading):
+        if part == folders.ALL:
+            warnings.warn(
+                f"{name} has class folders alone, and is tested on all their "
+                f"{len(test.labels)} images; if some were trained on, name the run, or "
+                "what it held out.",
+                stacklevel=2,
+            )
+        return test
+    if not is_training:
+        counts = {part: some.lengths.sum() for part, some in files.items()}
+        raise ValueError(
+            f"{name} must have images with a label to test on. Received: none of "
+            + ", ".join(f"{count} in {part!r}" for part, count in counts.items())
+        )
+    train = files.get("train") or files[folders.ALL]
+    if not held_out:
+        raise _without_test(name, train)
+    if len(set(held_out)) > 1:
+        raise ValueError(
+            f"{name} is tested on images that were held out, which must be the same "
+            "ones for all that are tested together. Received: (limit, validation) of "
+            f"{sorted(set(held_out), key=str)}"
+        )
+    ((limit, validation),) = set(held_out)
+    return order.hold_out(_some(name, train, limit, reading), validation)[1]
+
+
+def _check(name, files, reading):
     reading.check()
-    classes = files["train"].classes
+    classes = next(iter(files.values())).classes
     if len(classes) < 2:
         raise ValueError(
             f"{name} must have two classes at least, a folder each. "
             f"Received: {', '.join(map(str, classes))}"
         )
-    train = _some(name, files["train"], limit, reading)
-    others = {
-        part: _ordered(name, files[part], limit, reading)
-        for part in ("test", "val")
-        if part in files
-    }
-    held: PhotographSplit | None = None
-    if validation:
-        train, held = _hold_out(train, validation)
-    elif len(others) == 2:
-        held = others["val"]
-    test = next(iter(others.values()), held)
-    if test is None:
-        raise ValueError(
-            f"{name} has training images alone: hold some out with --validation "
-            f"(validation=1000). Received: {len(train.images)} images, validation=0"
-        )
-    return train, held, test
 
 
-def open_test(
-    name, data_dir=None, download=False, validation=0, reading=None
-) -> PhotographSplit:
-    """Opens the images of a set that are there to test on.
-
-    Args:
-        name, data_dir, download, validation, reading: As in `open_splits`; or a set of
-            TensorFlow Datasets that has no images to train on, such as `imagenet_a`.
-
-    Raises:
-        FileNotFoundError, ValueError: As there.
-    """
-    files = _files(name, data_dir, download)
-    reading = reading or Reading()
-    if "train" in files:
-        return _opened(name, files, None, validation, reading)[2]
-    reading.check()
-    part = next(part for part in ("test", "val", *files) if part in files)
-    return _ordered(name, files[part], None, reading)
+def _without_test(name, train):
+    return ValueError(
+        f"{name} has training images alone: hold some out with --validation "
+        f"(validation=1000). Received: {train.lengths.sum()} images, validation=0"
+    )
 
 
 def _training_files(name, data_dir, download):
     files = _files(name, data_dir, download)
+    if folders.ALL in files:
+        return {"train": files[folders.ALL]}
     if "train" not in files:
         raise ValueError(
             f"{name} must have the split 'train'; sets without it are there to "
@@ -179,7 +211,7 @@ def _training_files(name, data_dir, download):
 
 
 def _files(name, data_dir, download):
-    """The files of each split of a set, by name: `train`, `val`, `test`."""
+    """The files of each split of a set, by name: `train`, `val`, `test`; or all."""
     if name.startswith(FOLDER):
         return folders.splits(name.removeprefix(FOLDER))
     known = NAMED.get(name) or name.removeprefix(TFDS)
@@ -244,11 +276,18 @@ def _some(name, files, limit, reading):
     return _split(name, files, rows[:limit], reading)
 
 
-def _ordered(name, files, limit, reading):
-    names, labels = files.names_and_labels()
-    rows = np.flatnonzero(labels >= 0)
-    rows = rows[order.spread(labels[rows], names[rows])]
-    return _split(name, files, rows[:limit], reading)
+def _labelled(name, files, parts, limit, reading):
+    """Yields name and images of the parts that have labels, in the order to test on.
+
+    The images of a contest have none, -1 in TensorFlow Datasets."""
+    for part in parts:
+        if part not in files:
+            continue
+        names, labels = files[part].names_and_labels()
+        rows = np.flatnonzero(labels >= 0)
+        rows = rows[order.spread(labels[rows], names[rows])]
+        if len(rows):
+            yield part, _split(name, files[part], rows[:limit], reading)
 
 
 def _split(name, files, rows, reading):
@@ -257,15 +296,3 @@ def _split(name, files, rows, reading):
     files = caching.cached(files, reading.cache, reading.cache_dir)
     images = Photographs(files, rows, reading, Skipped(reading.strict))
     return PhotographSplit(images, known)
-
-
-def _hold_out(train, count):
-    total = len(train.images)
-    if not 0 < count < total:
-        raise ValueError(
-            f"`validation` must be at least 0 and leave some of the {total} training "
-            f"images. Received: {count}"
-        )
-    chosen = np.random.default_rng(0).permutation(total)
-    kept, held = train.subset(np.sort(chosen[count:])), train.subset(chosen[:count])
-    return kept, held

@@ -1,6 +1,7 @@
 """Where photographs lie: class folders, or the records of TensorFlow Datasets."""
 
 import concurrent.futures
+import contextlib
 import functools
 import hashlib
 import os
@@ -13,6 +14,10 @@ from nfm_keras.data.photographs import tfrecords
 
 SHARDS = 8
 """How many record files are read, and shuffled, together."""
+
+
+class Unreadable(ValueError):
+    """Of an image file that cannot be read, or is no image."""
 
 
 class Files(Protocol):
@@ -29,7 +34,11 @@ class Files(Protocol):
     classes: tuple[str, ...]
 
     def read(self, row: int) -> tuple[bytes, int]:
-        """Returns the bytes of an image file, as it was encoded, and its label."""
+        """Returns the bytes of an image file, as it was encoded, and its label.
+
+        Raises:
+            Unreadable: If the system does not read it.
+        """
 
     def name(self, row: int) -> str:
         """Returns the name of an image file, to tell of it."""
@@ -61,7 +70,7 @@ class FolderFiles:
         return np.ones(len(self._names), np.int64)
 
     def read(self, row):
-        with open(self.folder / self.name(row), "rb") as file:
+        with _read_by_the_system(), open(self.folder / self.name(row), "rb") as file:
             return file.read(), self._label(row)
 
     def name(self, row):
@@ -102,22 +111,29 @@ class RecordFiles:
         self._offsets = {}
 
     def read(self, row):
-        shard, start, length = self._place(row)
-        with open(shard, "rb", buffering=0) as file:
-            data = os.pread(file.fileno(), length, start)
+        with _read_by_the_system():
+            shard, start, length = self._place(row)
+            with open(shard, "rb", buffering=0) as file:
+                data = os.pread(file.fileno(), length, start)
         spans = tfrecords.spans(lambda a, n: data[a : a + n], len(data))
         first, count = self._span(spans, self._image, shard)
-        label, size = self._span(spans, self._label, shard)
-        return (
-            data[first : first + count],
-            tfrecords.integer(data[label : label + size]),
-        )
+        place, size = self._span(spans, self._label, shard)
+        label = tfrecords.integer(data[place : place + size])
+        if label < 0:
+            raise ValueError(
+                f"Every image of {shard} must have a label, 0 or more. "
+                f"Received: {label}"
+            )
+        return data[first : first + count], label
 
     def name(self, row):
-        shard, start, length = self._place(row)
-        with open(shard, "rb", buffering=0) as file:
-            name, _ = self._described(file.fileno(), start, length, shard)
-        return name or f"{shard.name}[{row - self._first(row)}]"
+        number, first = self._shard_of(row)
+        name, path = "", self.shards[number]
+        with contextlib.suppress(OSError):  # of one that is to be told of
+            _, start, length = self._place(row)
+            with open(path, "rb", buffering=0) as file:
+                name, _ = self._described(file.fileno(), start, length, path)
+        return name or f"{path.name}[{row - first}]"
 
     def names_and_labels(self):
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -156,13 +172,14 @@ class RecordFiles:
             )
         return spans[name]
 
-    def _first(self, row):
+    def _shard_of(self, row):
+        """The number of the shard that an image is in, and its first image."""
         number = int(np.searchsorted(self._ends, row, side="right"))
-        return int(self._ends[number] - self.lengths[number])
+        return number, int(self._ends[number] - self.lengths[number])
 
     def _place(self, row):
-        number = int(np.searchsorted(self._ends, row, side="right"))
-        start, length = self._offsets_of(number)[row - self._first(row)].tolist()
+        number, first = self._shard_of(row)
+        start, length = self._offsets_of(number)[row - first].tolist()
         return self.shards[number], start, length
 
     def _offsets_of(self, number):
@@ -197,13 +214,24 @@ class View:
     @functools.cached_property
     def _all(self):
         names, labels = self._files.names_and_labels()
-        return names, self._labels[labels]
+        return names, np.where(labels < 0, -1, self._labels[labels])
 
     def names_and_labels(self):
         return self._all
 
     def identity(self):
         return _digest(self._files.identity(), self._labels.tobytes())
+
+
+@contextlib.contextmanager
+def _read_by_the_system():
+    """A file that is gone, or forbidden, or on a broken disk, is an unreadable one."""
+    try:
+        yield
+    except OSError as error:
+        raise Unreadable(
+            f"The file must be one that the system reads. Received: {error}"
+        ) from None
 
 
 def _digest(*parts):

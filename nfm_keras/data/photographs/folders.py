@@ -14,6 +14,9 @@ ENDINGS = (
 """How names of image files end, in small letters or capitals. What a file is, is seen
 from its first bytes."""
 
+ALL = "all"
+"""What the images of class folders alone are called, which are in no split."""
+
 TRAIN = "train"
 VALIDATION = ("valid", "validation", "val")
 TEST = "test"
@@ -25,12 +28,11 @@ def splits(folder: str | os.PathLike) -> dict[str, FolderFiles]:
     """Returns the files of a folder of photographs, by the name of their split.
 
     Args:
-        folder: Folder with `train` and one of `val`, `validation`, `valid` and `test`,
-            or both of these, each with a folder for each class; or such class folders
-            alone.
+        folder: Folder with some of `train`, `test` and one of `val`, `validation` and
+            `valid`, each with a folder for each class; or such class folders alone.
 
     Returns:
-        Dict with `"train"` and perhaps `"val"` and `"test"`.
+        Dict with some of `"train"`, `"val"` and `"test"`, or with `ALL` alone.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -45,19 +47,20 @@ def splits(folder: str | os.PathLike) -> dict[str, FolderFiles]:
             f"Received: {folder if is_named else 'no path'}"
         )
     there = _folders(folder)
-    if TRAIN not in there:
-        return {"train": scan(folder)}
     held_out = [name for name in VALIDATION if name in there]
+    if TRAIN not in there and (not there or {*there} - {*held_out, TEST}):
+        return {ALL: scan(folder)}
     if len(held_out) > 1:
         raise ValueError(
             f"{folder} must have one folder to validate on. "
             f"Received: {' and '.join(held_out)}"
         )
-    parts = {"train": TRAIN} | dict(zip(["val"], held_out))
-    parts |= {"test": TEST} if TEST in there else {}
+    names = {"train": TRAIN, "val": next(iter(held_out), ""), "test": TEST}
+    parts = {key: name for key, name in names.items() if name in there}
     found = {key: scan(folder / name) for key, name in parts.items()}
+    first = next(iter(found.values()))
     for key, files in found.items():
-        _check_same(found["train"], files, folder / parts[key])
+        _check_same(first, files, folder / parts[key])
     return found
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nfm_keras.checks import check_count, check_number
-from nfm_keras.data.photographs.files import Files
+from nfm_keras.data.photographs.files import Files, Unreadable
 from nfm_keras.data.photographs.transforms import centre_crop, decode
 from nfm_keras.data.specs import DatasetSpec
 from nfm_keras.types import StrPath
@@ -37,7 +37,8 @@ class Reading(NamedTuple):
         strict: Whether a file that cannot be read is an error.
         cache: Where files are kept once they were read: `"none"`, `"ram"` or `"disk"`
             (`nfm_keras.data.photographs.caching`).
-        cache_dir: Folder of `"disk"`; `None` for one in the user's cache.
+        cache_dir: Folder of `"disk"`, given with that alone; `None` for one in the
+            user's cache.
     """
 
     image_size: int = 224
@@ -48,13 +49,19 @@ class Reading(NamedTuple):
     cache_dir: StrPath | None = None
 
     def check(self) -> None:
-        """Refuses values out of range.
+        """Refuses values out of range, and a folder for a cache that takes none.
 
         Raises:
             ValueError: Naming the value.
         """
         check_count("image_size", self.image_size)
         check_number("eval_crop", self.eval_crop, above=0, most=1)
+        if self.cache_dir is not None and self.cache != "disk":
+            raise ValueError(
+                "`cache_dir` is the folder of the cache on disk, cache='disk'. "
+                f"Received: cache_dir={str(self.cache_dir)!r} with "
+                f"cache={self.cache!r}"
+            )
 
 
 class Skipped:
@@ -147,10 +154,15 @@ class Photographs:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         images, kept = self.read()
-        if not kept.all():
-            name = self.files.name(self.rows[kept.argmin()])
-            raise ValueError(f"{name} must be an image that can be read, and is not.")
+        self._check_all(kept)
         return images if dtype is None else images.astype(dtype)
+
+    def _check_all(self, kept):
+        if not kept.all():
+            raise ValueError(
+                f"All of {len(kept)} images must be such as can be read. Received: "
+                f"{self.files.name(self.rows[kept.argmin()])}, which cannot"
+            )
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """Reads the images.
@@ -164,14 +176,14 @@ class Photographs:
         """
         kept, images = np.ones(len(self), bool), np.empty(self.shape, self.dtype)
         for place, image in enumerate(self.walk()):
-            if isinstance(image, ValueError):
+            if isinstance(image, Unreadable):
                 self.skipped.add(self.files.name(self.rows[place]), image)
                 kept[place] = False
             else:
                 images[place] = image
         return (images if kept.all() else images[kept]), kept
 
-    def walk(self) -> Iterator[np.ndarray | ValueError]:
+    def walk(self) -> Iterator[np.ndarray | Unreadable]:
         """Yields each image, uint8 `(size, size, 3)`, or the error of its file."""
         with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
             for first in range(0, len(self), _AT_ONCE):
@@ -181,7 +193,7 @@ class Photographs:
         reading = self.reading
         try:
             image = decode(self.files.read(row)[0])
-        except ValueError as error:
+        except Unreadable as error:
             return error
         return centre_crop(image, reading.image_size, reading.eval_crop)
 
@@ -189,7 +201,9 @@ class Photographs:
     def digests(self) -> np.ndarray:
         """SHA-256 of each image, uint8 `(n, 32)`: what the whole is recognised by."""
         if self._digests is None:
-            self._digests = np.stack([_digest(image) for image in self.walk()])
+            part, kept = self.sound()
+            self._check_all(kept)
+            self._digests = part.digests
         return self._digests
 
     def sound(self) -> "tuple[Photographs, np.ndarray]":
@@ -203,7 +217,7 @@ class Photographs:
         """
         kept, digests = np.ones(len(self), bool), []
         for place, image in enumerate(self.walk()):
-            if isinstance(image, ValueError):
+            if isinstance(image, Unreadable):
                 self.skipped.add(self.files.name(self.rows[place]), image)
                 kept[place] = False
             else:

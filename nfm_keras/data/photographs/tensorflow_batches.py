@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from nfm_keras.backend.host import call_from_tensorflow
+from nfm_keras.data.photographs.files import Unreadable
 from nfm_keras.data.photographs.headers import PNG, Header, read_header
 from nfm_keras.data.photographs.photographs import THREADS
 from nfm_keras.data.photographs.training_batches import Pieces
@@ -167,27 +168,29 @@ class _Reader:
         plan = self.pieces.plan
         places = [self.pieces.row(number) for number in numbers]
         rows = [row for _, row in places]
-        files, labels = map(list, zip(*map(plan.images.files.read, rows)))
-        sides = []
-        for at, row in enumerate(rows):
-            header = read_header(files[at])
-            if header is None or not header.is_plain or not plan.augment:
-                files[at], header = self._decoded(files[at], row)
-            sides.append((header.height, header.width))
+        files, labels, sides = zip(*map(self._file, rows))
         windows, flips = [(0, 0, *side) for side in sides], [False] * len(rows)
         if plan.augment:
             windows, flips = self.pieces.windows(places, sides)
         return files, labels, windows, blocks_of(windows, sides), flips, rows
 
-    def _decoded(self, data, row):
+    def _file(self, row):
+        """A file as the graph decodes it, empty for none, its label and its sides."""
+        plan = self.pieces.plan
+        try:
+            data, label = plan.images.files.read(row)
+            header = read_header(data)
+            if header is None or not header.is_plain or not plan.augment:
+                data, header = self._decoded(data)
+        except Unreadable as error:
+            self.skipped.add(self.pieces.name(row), error, len(plan.images))
+            return b"", 0, (1, 1)
+        return data, label, (header.height, header.width)
+
+    def _decoded(self, data):
         """By Pillow, handed on as a PNG file that is stored, not compressed."""
         plan, reading = self.pieces.plan, self.pieces.plan.images.reading
-        try:
-            image = decode(data)
-        except ValueError as error:
-            most = len(plan.images)
-            self.skipped.add(self.pieces.name(row), error, most)
-            return b"", Header("", 1, 1, is_plain=False)
+        image = decode(data)
         if not plan.augment:
             crop = centre_crop(image, reading.image_size, reading.eval_crop)
             image = Image.fromarray(crop)

@@ -9,6 +9,8 @@ import io
 import numpy as np
 from PIL import Image
 
+from nfm_keras.data.photographs.files import Unreadable
+
 DRAWS = 23
 """Uniform numbers that a training crop takes: ten tries at an area and at an aspect,
 the place, and whether it is mirrored."""
@@ -29,7 +31,7 @@ def decode(data: bytes) -> Image.Image:
         data: The bytes of the file, whatever it is called.
 
     Raises:
-        ValueError: If it is no image, a broken one, or one of 32 bits or floats, whose
+        Unreadable: If it is no image, a broken one, or one of 32 bits or floats, whose
             range no file says.
     """
     try:
@@ -45,7 +47,7 @@ def decode(data: bytes) -> Image.Image:
                 raise ValueError(f"{image.format} of 32 bits, mode {image.mode!r}")
             return image.convert("RGB")
     except Exception as error:  # Pillow has no common class for what files may do
-        raise ValueError(
+        raise Unreadable(
             "The file must be a whole image that Pillow can read. "
             f"Received: {type(error).__name__}: {error}"
         ) from None

@@ -6,10 +6,8 @@ import keras
 
 from nfm_keras.checks import unknown
 from nfm_keras.evaluation.noise import parse
+from nfm_keras.training.folder import BEST
 from nfm_keras.training.weights.files import save_classifier
-
-FILE = "best.keras"
-"""Name of the best classifier inside the run's folder."""
 
 _USUAL = ("val_accuracy", "val_loss")
 
@@ -30,7 +28,7 @@ class BestClassifier(keras.callbacks.Callback):
         config: The run's resolved `Config`.
         path: The `.keras` file.
         best: Dict that is filled in: `metric`, `value` and `epoch` (from 1) of the
-            file. One of this metric is gone on with.
+            file. One that is filled, by this metric, is gone on with.
         watched: Key of the `NoisyAccuracy` of the run, if there is one.
         writes: Whether this process is the one that writes.
 
@@ -50,8 +48,6 @@ class BestClassifier(keras.callbacks.Callback):
             raise unknown("save_best", metric, known)
         self.metric, self.config, self.path = metric, config, path
         self.best, self.writes = best, writes
-        if best.get("metric") != metric:
-            best.clear()
         self._validated = None
 
     def on_test_end(self, logs=None):
@@ -82,7 +78,8 @@ def best_callback(job, best):
         best: As in `BestClassifier`.
 
     Raises:
-        ValueError: If the run holds out no images, or has no such metric.
+        ValueError: If the run holds out no images, or those are all that there is to
+            test on, or if it has no such metric.
     """
     if not job.save_best:
         return []
@@ -92,8 +89,15 @@ def best_callback(job, best):
             "the test. Expected: a `validation` such as --validation=5000. "
             f"Received: validation={job.config.validation}"
         )
+    if job.splits.validation is job.splits.test:
+        raise ValueError(
+            "`save_best` chooses on images that are held out, and this set is tested "
+            "on the same ones. Expected: a set with images for the test alone, such as "
+            "a folder with `train` and `test` in it. "
+            f"Received: {job.config.dataset}"
+        )
     watched = job.watch and f"val_accuracy_{parse(job.watch).id}"
-    path, writes = job.folder / FILE, job.engine.is_chief
+    path, writes = job.folder / BEST, job.engine.is_chief
     return [BestClassifier(job.save_best, job.config, path, best, watched, writes)]
 
 

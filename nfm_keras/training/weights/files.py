@@ -22,6 +22,7 @@ from nfm_keras.training.build import resolve
 from nfm_keras.training.checkpoints import there_are
 from nfm_keras.training.config import Config
 from nfm_keras.training.folder import CHECKPOINTS
+from nfm_keras.training.weights import in_memory
 from nfm_keras.types import StrPath
 
 
@@ -130,7 +131,7 @@ def save_classifier(config: Config, weights: list, path: StrPath) -> None:
         keras.config.set_dtype_policy(policy)
     set_weights(network, weights)
     with records.whole(path) as hidden:
-        with_keras_layers(remove_sites(network)).save(hidden)
+        in_memory.write(with_keras_layers(remove_sites(network)).save, hidden)
 
 
 def _check_file(path):

@@ -149,11 +149,42 @@ def test_strict_ends_with_the_name_of_the_file(tmp_path):
 
 
 def test_only_broken_files_are_an_error_and_no_endless_search(tmp_path):
-    folder = photograph_sets.write(tmp_path, classes=2, images=1, splits=["train"])
-    broken(folder, ["c0/0.jpg", "c1/0.jpg"])
+    folder = photograph_sets.write(tmp_path, classes=2, images=2, splits=["train"])
+    broken(folder, ["c0/0.jpg", "c1/0.jpg", "c0/1.jpg", "c1/1.jpg"])
     train = opened(folder, validation=1).train
     with pytest.raises(Exception, match="must be readable"):
         batches(train, 1, size=1)
+
+
+def test_a_file_that_the_system_does_not_read_is_a_broken_one(tmp_path):
+    folder = photograph_sets.write(tmp_path, classes=3, images=7)
+    some, strict = (opened(folder, strict=strict).train for strict in (False, True))
+    gone, other = (folder / "train" / name for name in ("c0/2.jpg", "c1/0.jpg"))
+    gone.unlink()
+    other.unlink()
+    other.mkdir()  # which Linux does not read either
+    seen = batches(some, 5, size=5, augment=False)
+    assert sorted(some.images.skipped.names) == ["c0/2.jpg", "c1/0.jpg"]
+    kept = {image.tobytes() for image in np.asarray(some.sound().images)}
+    assert len(kept) == 19
+    assert {image.tobytes() for images, _ in seen for image in images} <= kept
+    with pytest.raises(Exception, match="cannot be read .strict.*the system reads"):
+        batches(strict, 5, size=5)
+    with pytest.raises(ValueError, match="c0/2.jpg cannot be read .strict.*No such"):
+        strict.sound()
+    with pytest.raises(ValueError, match="All of 21 .*Received: c0/2.jpg, which"):
+        some.images.digests  # noqa: B018
+
+
+def test_files_of_which_none_is_there_any_more_are_an_error_in_words(tmp_path):
+    folder = photograph_sets.write(tmp_path, classes=2, images=2)
+    train, _, test = opened(folder)
+    for path in folder.rglob("*.jpg"):
+        path.unlink()
+    with pytest.raises(Exception, match="must be readable.*Received: "):
+        batches(train, 1, size=2)
+    with pytest.raises(ValueError, match="An image of folder:.*: none of 4, c0/0.jpg"):
+        test.sound()
 
 
 def test_odd_files_are_trained_on(tmp_path):

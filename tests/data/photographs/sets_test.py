@@ -58,11 +58,12 @@ def test_limits_leave_all_classes(tmp_path):
 
 def test_one_folder_holds_out_images(tmp_path):
     photograph_sets.write(tmp_path, classes=3, images=4)
-    train, validation, test = opened(tmp_path / "train", validation=4)
-    assert test is validation and len(train.images) == 8
+    train, validation, test = opened(tmp_path / "train", validation=6)
+    assert test is validation and len(train.images) == 6
     rows = {*train.images.rows.tolist(), *test.images.rows.tolist()}
     assert rows == set(range(12))
-    again = opened(tmp_path / "train", validation=4)
+    np.testing.assert_array_equal(test.labels, [0, 1, 2, 0, 1, 2])
+    again = opened(tmp_path / "train", validation=6)
     np.testing.assert_array_equal(again.test.images.rows, test.images.rows)
 
 
@@ -100,6 +101,13 @@ def empty_class(folder):
         (lambda folder: None, {"image_size": 0}, "`image_size` must be a positive"),
         (lambda folder: None, {"eval_crop": 1.5}, "`eval_crop` must be .* at most 1"),
         (lambda folder: None, {"validation": 4}, "some of the 4 training images"),
+        (lambda folder: None, {"validation": 3}, "one of each of 2 classes.*: 3"),
+        (lambda folder: None, {"validation": -1}, "at least 0 .*Received: -1"),
+        (
+            lambda folder: None,
+            {"cache_dir": "x"},
+            "cache='disk'.*'x' with cache='none'",
+        ),
     ],
 )
 def test_bad_folders_are_refused(tmp_path, damage, options, message):
@@ -118,11 +126,12 @@ def test_what_is_no_folder_of_photographs_is_refused(tmp_path):
         data.load(f"folder:{tmp_path / 'nowhere'}")
     with pytest.raises(ValueError, match="a folder for each class.*an empty folder"):
         data.load(f"folder:{tmp_path}")
-    photograph_sets.write(tmp_path, classes=2, images=1, splits=["train"])
-    with pytest.raises(ValueError, match="--validation .*Received: 2 images"):
-        data.load(f"folder:{tmp_path}")
+    photograph_sets.write(tmp_path, classes=2, images=2, splits=["train"])
+    for load in (data.load, functools.partial(data.load_test, config={})):
+        with pytest.raises(ValueError, match="--validation .*Received: 4 images"):
+            load(f"folder:{tmp_path}")
     train = opened(tmp_path, validation=1).train
-    with pytest.raises(ValueError, match="A batch of 4 must fit .*Received: 1 images"):
+    with pytest.raises(ValueError, match="A batch of 4 must fit .*Received: 3 images"):
         data.steps_per_epoch(train, 4)
 
 
@@ -266,7 +275,9 @@ def test_class_folders_hold_no_python_object_an_image(tmp_path):
 @pytest.mark.parametrize("cache", ["ram", "disk"])
 def test_a_cached_file_is_read_once(tmp_path, cache):
     folder = photograph_sets.write(tmp_path / "photos", classes=2, images=3)
-    options = {"cache": cache, "cache_dir": tmp_path / "cache"}
+    options = {"cache": cache}
+    if cache == "disk":
+        options["cache_dir"] = tmp_path / "cache"
     plain, kept = opened(folder).train, opened(folder, **options).train
     first, labels = np.asarray(kept.images), kept.labels
     np.testing.assert_array_equal(first, np.asarray(plain.images))
@@ -294,6 +305,12 @@ def test_threads_that_keep_one_file_do_not_get_in_each_others_way(tmp_path):
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
     folder = photograph_sets.write(tmp_path / "photos", classes=2, images=3)
+    cache = {"cache": "disk", "cache_dir": tmp_path / "cache"}
+    place = pathlib.Path(opened(folder, **cache).train.images.files._folder)
+    (place / "0" / "1").mkdir(parents=True)  # where a file is to be
+    with pytest.warns(UserWarning, match="kept on this disk no longer.*Received: "):
+        kept = np.asarray(opened(folder, **cache).train.images)
+    np.testing.assert_array_equal(kept, opened(folder).train.images)
     (tmp_path / "full").write_text("no folder")
     options = {"cache": "disk", "cache_dir": tmp_path / "full"}
     with pytest.warns(UserWarning, match="kept on this disk no longer.*Received: "):
