@@ -226,7 +226,8 @@ def _move(_, losses, gradient, window, first, epsilon, rho, zero, *state, norm):
     points = _choose(halve, best, state.points)
     gradient = _choose(halve, best_gradient, gradient)
 
-    momentum = balls.per_image(ops.where(first, 1.0, 0.75), points)
+    share = 0.75 + 0.25 * ops.cast(first, "float32")  # the whole step at first
+    momentum = balls.per_image(share, points)
     steepest = balls.per_image(step_size, points) * ascent.steepest(gradient, norm)
     ahead = balls.into_ball(points + steepest, state.images, epsilon, norm) - points
     behind = points - state.previous

@@ -1,6 +1,7 @@
 """What every attack is: a value with an id, settings and one call."""
 
 import dataclasses
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -75,6 +76,23 @@ class Attack:
             if field.name not in ("epsilon", "early_stop")
         }
 
+    def check(self, images: Any) -> None:
+        """Refuses images that it cannot attack, before anything is computed.
+
+        Args:
+            images: What has the `shape` of the images, in [0,1].
+
+        Raises:
+            ValueError: For an l2 radius within which every image lies.
+        """
+        largest = math.sqrt(math.prod(images.shape[1:]))
+        if self.norm == "l2" and self.epsilon > largest:
+            raise ValueError(
+                f"`epsilon` must be at most {largest:.4g} in the l2 norm, the distance "
+                "between a black image and a white one; images are in [0, 1], and "
+                f"128/255 is common. Received: {self.epsilon!r}"
+            )
+
     def __call__(
         self,
         classifier: Classifier,
@@ -106,7 +124,7 @@ class Attack:
             its failures are doubtful.
 
         Raises:
-            ValueError: If images or labels are bad, the classifier gives NaN,
+            ValueError: If images, labels or seed are bad, the classifier gives NaN,
                 probabilities instead of logits, or something else than
                 `(batch, classes)`, or if no image has a gradient to follow.
         """
@@ -154,6 +172,8 @@ def prepared(
 def check_settings(attack, *counts):
     """Refuses a bad norm or epsilon, and counts that are not positive integers.
 
+    Numbers of NumPy become those of Python, which ids and records are made of.
+
     Args:
         attack: `Attack`.
         *counts: str, names of its fields that count something.
@@ -166,3 +186,7 @@ def check_settings(attack, *counts):
     check_radius("epsilon", attack.epsilon, attack.norm, least=0)
     for name in counts:
         check_count(name, getattr(attack, name))
+    for field in dataclasses.fields(attack):
+        value = getattr(attack, field.name)
+        if isinstance(value, np.generic):
+            object.__setattr__(attack, field.name, value.item())

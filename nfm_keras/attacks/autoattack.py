@@ -116,6 +116,11 @@ class AutoAttack(Attack):
             Square(**ball, queries=self.queries, last_row=self.last_row),
         )
 
+    def check(self, images: Any) -> None:
+        """Refuses images that one of the single attacks cannot attack."""
+        for attack in self.attacks:
+            attack.check(images)
+
     def attacked(
         self, given: tuple, seed: int, batch_size: int
     ) -> tuple[AttackResult, Watch]:

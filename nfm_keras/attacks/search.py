@@ -19,6 +19,8 @@ from nfm_keras.attacks.attack import AttackResult
 from nfm_keras.attacks.losses import log_mean
 from nfm_keras.attacks.watch import Shares, Watch
 from nfm_keras.backend.classifier import padded_size
+from nfm_keras.backend.heads import check_probabilities
+from nfm_keras.backend.random import check_seed
 from nfm_keras.data.images import image_generators
 from nfm_keras.data.labels import hits
 
@@ -54,7 +56,8 @@ class Search:
     loss = ""  # what is followed, where the attack itself does not say
 
     def __init__(self, attack, classifier, images, labels, indices, seed, batch_size):
-        self.attack, self.classifier, self.seed = attack, classifier, seed
+        attack.check(images)
+        self.attack, self.classifier, self.seed = attack, classifier, check_seed(seed)
         self.images, self.labels, self.indices = images, labels, indices
         self.batch_size = batch_size
         self.early_stop = getattr(attack, "early_stop", True)
@@ -206,13 +209,10 @@ class Search:
 
     def checked(self, where, logits):
         """Returns the logits of some of the images, unless they are none."""
-        if not self.classifier.from_logits and np.isnan(logits).any():
-            raise ValueError(
-                "`from_logits=False` is for a classifier that gives probabilities, "
-                "each in [0,1]. Received: others"
-            )
         if self.classifier.from_logits:
             self.shares.see(logits)
+        else:
+            check_probabilities(logits)
         self.watch.see(where, logits, self.classifier.lost(logits))
         return logits
 

@@ -30,7 +30,6 @@ class SquareSearch(Search):
 
     def __init__(self, attack, *given):
         super().__init__(attack, *given)
-        check_channels_last("Square needs", self.images)
         self.calls, self.rounds = attack.queries, attack.restarts
         self.shape = self.images.shape[1:]
         self.sides = windows.sides(
@@ -139,6 +138,11 @@ class Square(Attack):
         check_settings(self, "queries", "restarts")
         check_number("p_init", self.p_init, above=0, most=1)
 
+    def check(self, images: Any) -> None:
+        """Refuses images that it cannot attack: also those with channels first."""
+        super().check(images)
+        check_channels_last("Square needs", images)
+
     @property
     def settings(self) -> dict[str, Any]:
         """As of every attack; records from before `last_row` was a choice lack it."""
@@ -179,8 +183,9 @@ def _inside(images, top, left, side):
 
     And how far each is from its window's top and left.
     """
-    down = ops.arange(images.shape[1])[None, :, None] - top[:, None, None]
-    right = ops.arange(images.shape[2])[None, None, :] - left[:, None, None]
+    rows, columns = (ops.arange(n, dtype="int32") for n in images.shape[1:3])
+    down = rows[None, :, None] - top[:, None, None]
+    right = columns[None, None, :] - left[:, None, None]
     grid = ops.shape(images)[:3]
     down, right = (ops.broadcast_to(x, grid) for x in (down, right))
     within = (down >= 0) & (down < side[:, None, None])

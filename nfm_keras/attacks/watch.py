@@ -11,6 +11,7 @@ import numpy as np
 
 from nfm_keras.attacks.doubts import DOUBTS
 from nfm_keras.backend.ascent import NOT_FINITE, USABLE
+from nfm_keras.backend.heads import remedy
 from nfm_keras.data.labels import are_shares
 
 ENOUGH = 32
@@ -188,7 +189,7 @@ class Shares:
             raise ValueError(
                 "An attack needs logits: the gradient of a softmax vanishes where it "
                 "is confident, and the attack would fail for that reason alone. Remove "
-                "the last activation, or say from_logits=False. Received: "
+                f"the last activation, or {remedy(self.total)}. Received: "
                 f"probabilities that sum to {self.total:.4g}"
             )
 

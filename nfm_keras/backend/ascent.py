@@ -38,7 +38,8 @@ def log_odds(logits, labels):
 
 def picked(logits, classes):
     """Returns the logit of one class in each row, `(batch,)`."""
-    return ops.sum(ops.multiply(logits, ops.one_hot(classes, logits.shape[1])), axis=1)
+    is_picked = ops.one_hot(classes, logits.shape[1], dtype="float32")
+    return ops.sum(ops.multiply(logits, is_picked), axis=1)
 
 
 def checked(gradient):

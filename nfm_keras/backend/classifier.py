@@ -9,7 +9,7 @@ from keras import ops
 
 from nfm_keras.backend import heads
 from nfm_keras.backend.gradients import compiled, takes_any_size
-from nfm_keras.backend.inner import classifier_of
+from nfm_keras.backend.inner import call_foreign, check_inference, classifier_of
 from nfm_keras.backend.unit_range import unit_range
 
 
@@ -45,7 +45,8 @@ class PlainClassifier:
 
     Raises:
         TypeError: If `classifier` cannot be called.
-        ValueError: On a call, if it gives several outputs.
+        ValueError: If it or the stand-in is a module in training mode. On a call, if it
+            gives several outputs, or cannot take tensors of the backend.
 
     Example:
 
@@ -61,6 +62,7 @@ class PlainClassifier:
             same = stand_in is classifier.stand_in and places == classifier.places
             if same and from_logits in (None, classifier.from_logits):
                 self.__dict__ = classifier.__dict__
+                self._check_mode()
                 return
             classifier = classifier.classifier
         if not callable(classifier):
@@ -69,11 +71,16 @@ class PlainClassifier:
                 f"logits. Received: {classifier!r}"
             )
         self.classifier, self.stand_in = unit_range(classifier), stand_in
+        self._check_mode()
         self.places = places
         self.head = heads.head(classifier_of(classifier))
         self.from_logits = not self.head if from_logits is None else bool(from_logits)
         self.seconds = 0.0
         self._functions = {}
+
+    def _check_mode(self):
+        for part in (self.classifier, self.stand_in):
+            check_inference(part)
 
     def __call__(self, images):
         logits = self.forward(images)
@@ -91,12 +98,13 @@ class PlainClassifier:
         if isinstance(classifier, keras.Layer):
             logits = classifier(images, training=False)
         else:
-            logits = classifier(images)
+            logits = call_foreign(classifier, images)
         if isinstance(logits, (dict, list, tuple)):
             names = sorted(logits) if isinstance(logits, dict) else range(len(logits))
             raise ValueError(
-                "The classifier gives several outputs: name the one of the logits, "
-                f"output=... Received: {list(names)}"
+                "The classifier gives several outputs: name the one of the logits, by "
+                "output=..., or by nfm_keras.evaluation.inputs.pick(classifier, name) "
+                f"for an attack. Received: {list(names)}"
             )
         if not self.from_logits:
             logits = heads.logits_of(logits, self.head)
@@ -149,8 +157,9 @@ class PlainClassifier:
             float32 `(batch, classes)` array.
         """
         images = np.asarray(images)
-        if images.dtype == np.uint8:
-            images = images.astype("float32") / np.float32(255)
+        scale = np.float32(255) if images.dtype == np.uint8 else None
+        images = images.astype("float32", copy=False)
+        images = images if scale is None else images / scale
         size = max(size or 0, len(images))
         filled = images[np.minimum(np.arange(size), len(images) - 1)]
         return ops.convert_to_numpy(self.logits(filled))[: len(images)]

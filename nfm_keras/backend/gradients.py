@@ -7,6 +7,7 @@ import contextlib
 import functools
 
 import keras
+import numpy as np
 from keras import ops
 
 from nfm_keras.backend.wrong_gradients import moments_of_two_derivatives
@@ -84,7 +85,14 @@ def compiled(fn, variables=()):
     """
     run = _COMPILED[keras.backend.backend()](fn, list(variables))
     # Tensors: tf.function would compile anew for every number, and jax.jit hash it.
-    return lambda *args: run(*map(ops.convert_to_tensor, args))
+    return lambda *args: run(*map(_tensor, args))
+
+
+def _tensor(value):
+    # Keras (3.15.1) on JAX makes floats of integers where floatx is bfloat16.
+    kind = getattr(value, "dtype", None)
+    whole = isinstance(kind, np.dtype) and kind in ("bool", "int32")
+    return ops.convert_to_tensor(value, str(kind) if whole else None)
 
 
 def takes_any_size():

@@ -133,3 +133,34 @@ def logits_of(probabilities, kind=""):
             log_rest = ops.where(of_softmax, 0.0, log_rest)
         logits = logits - log_rest
     return ops.where((p >= 0) & (p <= 1.01), logits, float("nan"))
+
+
+def check_probabilities(logits):
+    """Refuses what `logits_of` made of numbers that are no probabilities.
+
+    Args:
+        logits: `(batch, classes)` array.
+
+    Raises:
+        ValueError: If some are NaN.
+    """
+    if np.isnan(logits).any():
+        raise ValueError(
+            "`from_logits=False` is for a classifier that gives probabilities (such as "
+            "votes, divided by how many vote), each in [0,1]. Received: others"
+        )
+
+
+def remedy(total):
+    """Says how a classifier is scored whose outputs are shares of a number.
+
+    Args:
+        total: float, what they sum to.
+
+    Example:
+
+    >>> remedy(1.0), remedy(25.0)
+    ('say from_logits=False', 'divide them by 25 and say from_logits=False')
+    """
+    divide = "" if abs(total - 1) < 1e-2 else f"divide them by {total:.4g} and "
+    return f"{divide}say from_logits=False"

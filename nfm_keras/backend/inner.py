@@ -1,10 +1,15 @@
-"""The network inside of a model that only trains it."""
+"""The network that is meant: inside of a model that trains it, or none of Keras'."""
 
 from typing import Any
 
 import keras
 
 from nfm_keras.backend import keras_compiled, keras_private
+
+_LIBRARIES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
+
+_MISFITS = AttributeError, TypeError, RuntimeError
+"""What libraries raise when they are given the tensors of another one."""
 
 
 class Trainer:
@@ -89,3 +94,52 @@ def finalize(network: Any) -> None:
     for layer in keras_private.nested_layers(network):
         if hasattr(layer, "finalize_state") and layer.weights:
             layer.finalize_state()
+
+
+def check_inference(classifier):
+    """Refuses a module in training mode, such as PyTorch's are when they are made.
+
+    Its dropout would make every score too low, and its batch norm would learn from the
+    images that it is judged by. Layers of Keras are told at every call.
+
+    Args:
+        classifier: Anything.
+
+    Raises:
+        ValueError: For what has a true `training`, and an `eval` that ends it.
+    """
+    if isinstance(classifier, keras.Layer):
+        return
+    trains = getattr(classifier, "training", False) is True
+    if trains and callable(getattr(classifier, "eval", None)):
+        raise ValueError(
+            "A classifier is judged in inference mode: call its .eval() first, and "
+            "afterwards .train() of those parts alone that are to stay random. "
+            f"Received: {type(classifier).__name__} in training mode"
+        )
+
+
+def call_foreign(classifier, images):
+    """Returns what a function of tensors gives.
+
+    Args:
+        classifier: Callable that is no layer of Keras.
+        images: Tensor.
+
+    Raises:
+        ValueError: Where it cannot compute with such tensors, saying what they are.
+    """
+    try:
+        return classifier(images)
+    except _MISFITS as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            raise
+        backend = keras.backend.backend()
+        told = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"The classifier must compute with float32 tensors of {_LIBRARIES[backend]}"
+            ", the backend of Keras: set KERAS_BACKEND to the library that it is "
+            "written in, make its weights float32, and call what is written in NumPy "
+            "by nfm_keras.backend.host.call_host. "
+            f"Received: {type(error).__name__}: {told}"
+        ) from error

@@ -10,11 +10,14 @@ kernel and return 0.5 for small parameters.
 import functools
 import hashlib
 import math
+import numbers
 
 import keras
 import numpy as np
 import scipy.special
 from keras import ops
+
+from nfm_keras.checks import is_number
 
 _BACKEND = keras.backend.backend()
 if _BACKEND == "tensorflow":
@@ -33,6 +36,17 @@ _GAMMA_CANDIDATES = 8
 BETA_UNIFORMS = 2 * (2 * _GAMMA_CANDIDATES + 1)
 # In the place of numbers that are not positive, whose log would be NaN.
 _TINY = 2.0**-24
+
+
+def check_seed(seed: int) -> int:
+    """Returns a seed as an integer of Python's, which a record can hold.
+
+    Raises:
+        ValueError: For anything but an integer.
+    """
+    if not is_number(seed, numbers.Integral):
+        raise ValueError(f"`seed` must be an integer. Received: {seed!r}")
+    return int(seed)
 
 
 def key(seed: int):

@@ -130,7 +130,9 @@ def rms_calibration_error(logits, labels, bin_size=100, hendrycks_compat=False):
         RMS = sqrt(sum_b n_b / n * (accuracy_b - confidence_b)^2)
 
     The images are sorted by confidence and cut into bins of `bin_size`; what remains
-    joins the last bin. Fewer than `bin_size` images are one bin.
+    joins the last bin. Fewer than `bin_size` images are one bin. Images of the same
+    confidence count alike, as the share of them that is right, so that the order of
+    the images makes no difference.
 
     Args:
         logits, labels: as for `nll`.
@@ -163,6 +165,9 @@ def rms_calibration_error(logits, labels, bin_size=100, hendrycks_compat=False):
             f"`hendrycks_compat` needs at least one full bin of {bin_size} images. "
             f"Received: {n} images"
         )
+    # Where images tie, which of them share a bin is chance: each counts as their mean.
+    _, of, sizes = np.unique(confidences, return_inverse=True, return_counts=True)
+    hits = (np.bincount(of, hits) / sizes)[of]
     order = np.argsort(confidences, kind="stable")
     starts = np.arange(max(n // bin_size, 1)) * bin_size
     counts = np.diff(starts, append=n)
@@ -200,6 +205,26 @@ def reliability(logits, labels, bins=15):
     confidence = np.bincount(where, confidences, bins) / np.maximum(counts, 1)
     accuracy = np.bincount(where, hits, bins) / np.maximum(counts, 1)
     return Reliability(edges, counts, confidence, accuracy)
+
+
+def of_sigmoids(logits):
+    """Returns logits whose softmax is a classifier's sigmoids, divided by their sum.
+
+    A softmax of the logits of two sigmoids 0.7 and 0.3 is another: 0.84 and 0.16.
+
+    Args:
+        logits: `(n, classes)`, the log of the odds of each class.
+
+    Returns:
+        float64 `(n, classes)`, the log of each probability.
+
+    Example:
+
+    >>> found = of_sigmoids(np.log([[0.7 / 0.3, 0.3 / 0.7]]))
+    >>> print(np.exp(found).round(2))
+    [[0.7 0.3]]
+    """
+    return scipy.special.log_expit(np.asarray(logits, "float64"))
 
 
 def summary(logits, labels):

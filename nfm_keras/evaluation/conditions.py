@@ -54,7 +54,7 @@ class Condition:
 
     @property
     def severity(self):
-        return float(self.perturbation.severity)
+        return float(getattr(self.perturbation, "severity", 0.0))
 
     @property
     def revision(self):
@@ -139,7 +139,8 @@ class Condition:
             correctly, and a dict of further fields of the `Score`.
         """
         logits, labels = self.logits(subject), self.labels(subject)
-        details = {"calibration": calibration.summary(logits, labels)}
+        shares = calibration.of_sigmoids(logits) if subject.sigmoids else logits
+        details = {"calibration": calibration.summary(shares, labels)}
         return hits(logits, labels), details
 
 
@@ -167,7 +168,7 @@ class Noisy(Condition):
 
     def logits(self, subject):
         # Nothing is added: every curve starts at the same point, measured once.
-        if self.severity == 0:
+        if self.severity == 0 and revisions.is_ours(self.perturbation):
             return subject.clean_logits
         return super().logits(subject)
 
@@ -181,6 +182,10 @@ class Attacked(Condition):
     """
 
     group = "attack"
+
+    def check(self, subject):
+        if revisions.is_ours(self.perturbation):
+            self.perturbation.check(subject.images)
 
     @property
     def suits_stochastic(self):

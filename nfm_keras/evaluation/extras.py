@@ -131,4 +131,4 @@ def _report(subject, suite, radii):
         "radii": radii,
         "seed": subject.seed,
         "revision": REVISIONS["masking"],
-    }
+    } | subject.stand_in

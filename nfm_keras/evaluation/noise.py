@@ -46,6 +46,10 @@ DEFAULT = ("clean", "white_noise", "salt_and_pepper", "fgsm@8/255", "pgd@8/255")
 """What an evaluation runs unless told otherwise; a bare noise is its whole curve."""
 
 
+_LARGEST = {"clean": 0.0, "salt_and_pepper": 1.0, "white_noise": 10.0}
+"""More white noise is one in units of 255."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Perturbation:
     """One perturbation at one severity.
@@ -55,8 +59,8 @@ class Perturbation:
             `nfm_keras.attacks` runs: `"fgsm"`, `"pgd"`, `"pgd_t"`, `"apgd_ce"`,
             `"apgd_dlr"`, `"apgd_t"`, `"fab_t"`, `"square"`, `"autoattack"`, each also
             with `_l2`.
-        severity: float. sigma of the white noise, gamma (the share of pixels hit, at
-            most 1) of salt and pepper, epsilon of an attack in units of [0,1] pixels.
+        severity: float. sigma of the white noise, at most 10; gamma, the share of
+            pixels hit, of salt and pepper; epsilon of an attack, in [0,1] pixels.
 
     Raises:
         ValueError: For an unknown kind, or a severity that is negative, not finite
@@ -77,7 +81,7 @@ class Perturbation:
         if self.kind not in KINDS:
             raise unknown("perturbation", self.kind, KINDS)
         object.__setattr__(self, "severity", float(self.severity))
-        top = {"clean": 0.0, "salt_and_pepper": 1.0}.get(self.kind, math.inf)
+        top = _LARGEST.get(self.kind, math.inf)
         if not 0 <= self.severity <= top or math.isinf(self.severity):
             raise ValueError(
                 f"The severity of `{self.kind}` must be a finite number between 0 and "
@@ -237,10 +241,11 @@ def _channel_std(std, channels):
             "set whose `spec` has it, or use protocol='pixel'. Received: std=None"
         )
     std = np.asarray(std, "float32")
-    if std.shape != (channels,) or not (np.isfinite(std) & (std > 0)).all():
+    # Images in [0, 1] have 0.5 at most; 1 is for networks that do not normalise.
+    if std.shape != (channels,) or not ((std > 0) & (std <= 1)).all():
         raise ValueError(
-            f"`std` must hold {channels} positive numbers, one a channel. "
-            f"Received: {std.tolist()}"
+            f"`std` must hold {channels} positive numbers, one a channel, in units of "
+            f"[0, 1]. Received: {std.tolist()}"
         )
     return std
 

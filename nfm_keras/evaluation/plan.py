@@ -11,7 +11,7 @@ from nfm_keras.corruptions.constants import GROUPS
 from nfm_keras.corruptions.official import open_official
 from nfm_keras.evaluation.conditions import Attacked, Noisy
 from nfm_keras.evaluation.corrupted import Corrupted
-from nfm_keras.evaluation.noise import CURVES, check_id, curve, parse
+from nfm_keras.evaluation.noise import CURVES, Perturbation, check_id, curve, parse
 from nfm_keras.records.ids import ATTACKS, kind
 from nfm_keras.types import PerturbationLike, StrPath
 
@@ -90,11 +90,16 @@ class Suite:
         for name in self.attack_settings:
             if name not in _SETTINGS:
                 raise unknown("setting of PGD", name, _SETTINGS)
-        ids = [str(getattr(item, "id", item)) for item in self.perturbations]
+        # An attack that is given as a value has its own.
+        named = [x for x in self.perturbations if isinstance(x, (str, Perturbation))]
+        ids = [str(getattr(item, "id", item)) for item in named]
         if self.attack_settings and not any(text.startswith("pgd") for text in ids):
+            given = [str(getattr(item, "id", item)) for item in self.perturbations]
             raise ValueError(
-                "`attack_settings` are those of `PGD`, which has to be among the "
-                f"perturbations. Received: {self.attack_settings} with {ids}"
+                "`attack_settings` are those of the ids of PGD, such as 'pgd@8/255', "
+                "of which one has to be among the perturbations; an attack that is "
+                f"given as a value has its own. Received: {self.attack_settings} with "
+                f"{given}"
             )
 
 

@@ -232,7 +232,9 @@ def _reliability(subject, store):
     known = store.evaluation.reliability or store.earlier.reliability
     if sum(known.get("counts", ())) == len(subject.labels):
         return known
-    clean = calibration.reliability(subject.clean_logits, subject.labels)
+    logits = subject.clean_logits
+    logits = calibration.of_sigmoids(logits) if subject.sigmoids else logits
+    clean = calibration.reliability(logits, subject.labels)
     return extras.as_json(clean)
 
 

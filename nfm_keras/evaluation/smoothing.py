@@ -26,6 +26,7 @@ import numpy as np
 import scipy.special
 
 from nfm_keras.backend.classifier import PlainClassifier
+from nfm_keras.backend.random import check_seed
 from nfm_keras.checks import check_count
 from nfm_keras.data.images import as_images, image_generators
 from nfm_keras.data.labels import check_labels, check_logits
@@ -119,7 +120,8 @@ def certify(
 
     Raises:
         ValueError: bad images or labels, logits that are not finite or of one class,
-            `sigma` not positive, `n0` or `n` below 1, `alpha` not between 0 and 1.
+            `sigma` not positive, `n0` or `n` below 1, `alpha` not between 0 and 1, a
+            `seed` that is no integer, a module in training mode.
 
     Example:
 
@@ -206,7 +208,8 @@ class _Sampler:
         if not 0 < alpha < 1:
             raise ValueError(f"`alpha` must lie between 0 and 1. Received: {alpha!r}")
         check_count("batch_size", batch_size)
-        self.sigma, self.seed, self.batch_size = sigma, seed, batch_size
+        self.sigma, self.batch_size = sigma, batch_size
+        self.seed = check_seed(seed)
         self.indices = range(len(self.images)) if indices is None else indices
         if len(self.indices) != len(self.images):
             raise ValueError(

@@ -7,12 +7,14 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nfm_keras.backend.classifier import PlainClassifier, padded_size
+from nfm_keras.backend.classifier import PlainClassifier
+from nfm_keras.backend.heads import remedy
+from nfm_keras.backend.random import check_seed
 from nfm_keras.checks import check_count
 from nfm_keras.corruptions.cache import fingerprint
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import are_shares, check_labels, hits
-from nfm_keras.evaluation.inputs import cut_to, pick, read
+from nfm_keras.evaluation.inputs import cut_to, passes, pick, read
 from nfm_keras.evaluation.store import probes
 from nfm_keras.evaluation.store.identity import (
     Identity,
@@ -54,6 +56,7 @@ class Subject:
         saved: `adversaries.Saved`, which is given the images that attacks find; None.
         classes: tuple of str, the names of the classes, empty where they have none.
         cut: str, which logits are those of the classes of the set; empty for all.
+        num_classes: int, of the set; None where it does not say.
     """
 
     classifier: PlainClassifier
@@ -69,6 +72,7 @@ class Subject:
     saved: Any = None
     classes: tuple[str, ...] = ()
     cut: str = ""
+    num_classes: int | None = None
 
     @property
     def size(self) -> int:
@@ -78,6 +82,12 @@ class Subject:
     def logits(self, images):
         """Returns the logits `(batch, classes)` of a batch of images."""
         return self.classifier.logits_of(images, self.size)
+
+    @property
+    def sigmoids(self) -> bool:
+        """Whether the classifier gives a probability of its own for each class."""
+        plain = self.classifier
+        return not plain.from_logits and plain.head not in ("", "softmax")
 
     @functools.cached_property
     def clean_logits(self):
@@ -117,7 +127,8 @@ class Subject:
             ValueError: If they are not, or are no logits.
         """
         mean = self._probes[0]
-        self._check_range()
+        if not self.stochastic:  # one that is random answers by luck at any range
+            self._check_range()
         if self.classifier.from_logits:
             _check_no_shares(mean[: len(mean) // 2])
         return mean
@@ -132,30 +143,17 @@ class Subject:
         """Mean and deviation of the logits of the probe images."""
         images, labels = self.everything
         images, labels = probes.probe_images(images), labels[: probes.COUNT]
-        first, half = self._passed(images), images[: -(-len(images) // 2)]
-        hits(first[: len(half)], labels)
-        if self.stochastic:
-            passes = [self._passed(images) for _ in range(probes.PASSES)]
-            return np.mean(passes, axis=0), np.std(passes, axis=0)
-        # In other company, at other places in the batch, and in the small batch that
-        # few images are attacked in.
-        turned = self._passed(images[::-1])[::-1]
-        alone = self.classifier.logits_of(images[:1], padded_size(1, self.size))
-        passes = (half, self._passed(half)), (images, turned), (images[:1], alone)
-        for some, again in passes:
-            ours = first[: len(some)]
-            if not probes.alike(ours, again, probes.ROUNDING):
-                raise ValueError(
-                    "The classifier must not change between two passes over the same "
-                    "images, whatever else is in the batch: turn its noise, dropout or "
-                    "batch statistics off, or allow_stochastic=True. Received: logits "
-                    f"that differ by {np.abs(ours - again).max():.3g}"
-                )
-        return first, None
+        given = self.classifier, images
+        first = passes.first_logits(*given, labels, self.size, self.num_classes)
+        if not self.stochastic:
+            passes.check_steady(*given, first, self.size)
+            return first, None
+        several = [self._passed(images) for _ in range(probes.PASSES)]
+        passes.check_random(several)
+        return np.mean(several, axis=0), np.std(several, axis=0)
 
     def _passed(self, images):
-        starts = range(0, len(images), self.size)
-        return np.concatenate([self.logits(images[i : i + self.size]) for i in starts])
+        return passes.logits_of(self.classifier, images, self.size)
 
     def _check_range(self):
         """Refuses a classifier that is right of the images times 255, and only then."""
@@ -203,6 +201,7 @@ def subject_of(
     output=None,
     stand_in=None,
     protocol=None,
+    seed=0,
     **settings,
 ):
     """Returns a classifier and a data set as a `Subject`, checked.
@@ -216,11 +215,12 @@ def subject_of(
         from_logits, stand_in: As in `PlainClassifier`.
         output: str or int, as in `inputs.pick`.
         protocol: str; by default `"reference"` where a std is known, else `"pixel"`.
+        seed: int.
         **settings: Further fields of `Subject`.
 
     Raises:
         ValueError: For images out of range or of the wrong size, labels that do not
-            fit, an unknown protocol.
+            fit, an unknown protocol, a seed that is no integer.
     """
     if protocol is not None:
         check_protocol(protocol)
@@ -238,7 +238,9 @@ def subject_of(
         everything=(images, labels),
         std=std,
         protocol=protocol or ("pixel" if std is None else "reference"),
+        seed=check_seed(seed),
         batch_size=batch_size,
+        num_classes=getattr(spec, "num_classes", None),
         classes=tuple(map(str, getattr(spec, "classes", ()))),
         cut=_said(classifier.places, spec),
         **settings,
@@ -255,7 +257,7 @@ def _check_no_shares(logits):
     if are_shares(logits, total).all() and (len(logits) > 1 or abs(total - 1) < 1e-2):
         raise ValueError(
             "The classifier must give logits, which calibration and attacks need: "
-            "remove its last activation, or say from_logits=False. "
+            f"remove its last activation, or {remedy(total)}. "
             f"Received: probabilities that sum to {total:.4g}"
         )
 

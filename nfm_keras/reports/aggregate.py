@@ -17,6 +17,7 @@ from nfm_keras.records.naming import labelled, naming, varying
 from nfm_keras.reports.cells import (
     CORRUPTION_MEAN,
     Cell,
+    by_perturbation,
     cells,
     corruption_mean,
     corruption_scores,
@@ -200,11 +201,10 @@ def scores_by_id(record, protocol):
         protocol: str. Scores no protocol touches are there too.
 
     Returns:
-        Dict from the id of a perturbation, such as `"fog@3"`, to `Score`; of a score
-        measured twice, the later one.
+        Dict from the id of a perturbation, such as `"fog@3"`, to `Score`, as
+        `nfm_keras.reports.cells.by_perturbation` chooses.
     """
-    scores = of_protocol(record.scores, protocol)
-    return {score.perturbation: score for score in scores}
+    return by_perturbation(of_protocol(record.scores, protocol))
 
 
 def _groups(records):

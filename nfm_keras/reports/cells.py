@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from nfm_keras.corruptions.constants import NAMES, PAPER, SEVERITIES, STANDARD
 from nfm_keras.evaluation.statistics import mean_accuracy, wilson_interval
+from nfm_keras.records import ids
 from nfm_keras.records.ids import NO_PROTOCOL
 from nfm_keras.records.naming import naming
 
@@ -172,6 +173,36 @@ def panel(rows, family, name, sets=None):
         for label, runs in rows.items()
     }
     return Panel(lines, n if len(n) > 1 else next(iter(n.values())))
+
+
+def by_perturbation(scores):
+    """Returns the scores of one classifier by the ids of their perturbations.
+
+    Of corruptions there are those that were measured alike: with one source, constants,
+    seed, revision and number of images. Where a file holds several such sets, that is
+    the one with the most perturbations, and of these the one on the most images. Of
+    another score measured twice it is the later one.
+
+    Args:
+        scores: iterable of `Score`.
+
+    Returns:
+        Dict from str to `Score`.
+    """
+    others, sets = {}, {}
+    for score in scores:
+        how = None
+        if ids.kind(score.perturbation) in NAMES:
+            how = tuple(score.settings.get(key) for key in _OF_CORRUPTIONS)
+            how = (*how, score.seed, score.revision, score.n)
+        of = others if how is None else sets.setdefault(how, {})
+        of[score.perturbation] = score
+    largest = max(sets, key=lambda how: (len(sets[how]), how[-1]), default=None)
+    return others | sets.get(largest, {})
+
+
+_OF_CORRUPTIONS = "source", "version", "constants", "jpeg", "order"
+"""Settings that all corruptions of a set share."""
 
 
 def corruption_scores(scores, kinds, severities=SEVERITIES):

@@ -13,7 +13,7 @@ from nfm_keras.records.files import file_name
 from nfm_keras.records.ids import NO_PROTOCOL
 from nfm_keras.records.naming import naming
 from nfm_keras.reports import captions
-from nfm_keras.reports.cells import cells, corruption_mean, panel
+from nfm_keras.reports.cells import by_perturbation, cells, corruption_mean, panel
 from nfm_keras.reports.curves import severities
 
 _SHADE = "Shades and whiskers are 95 % intervals over images."
@@ -58,7 +58,7 @@ def by_kind(evaluation):
         Dict from the corruption to a list of five accuracies in percent, for the
         severities 1 to 5, None where there is none.
     """
-    accuracies = {score.perturbation: score.value for score in evaluation}
+    accuracies = {key: s.value for key, s in by_perturbation(evaluation).items()}
     rows = {k: [accuracies.get(f"{k}@{s}") for s in SEVERITIES] for k in NAMES}
     return {kind: row for kind, row in rows.items() if row != [None] * len(row)}
 
@@ -143,7 +143,7 @@ def mean_ends(scores):
     Args:
         scores: iterable of `nfm_keras.records.Score`, of one classifier.
     """
-    by_id = {score.perturbation: score for score in scores}
+    by_id = by_perturbation(scores)
     means = {kind: corruption_mean(by_id, [kind]) for kind in NAMES}
     there = [kind for kind in STANDARD if means[kind]]
     means |= {

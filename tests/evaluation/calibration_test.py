@@ -1,9 +1,11 @@
 import json
 import math
 
+import keras
 import numpy as np
 import pytest
 
+import nfm_keras as nfm
 from nfm_keras.evaluation import calibration
 
 
@@ -44,10 +46,9 @@ def test_a_shift_of_the_logits_changes_nothing(shift):
 def test_confidence_08_and_accuracy_06_are_02_apart():
     logits, labels = logits_of(np.full(200, 0.8)), np.repeat([1, 0], [120, 80])
     assert calibration.expected_calibration_error(logits, labels) == pytest.approx(0.2)
-    # The two bins of 100 hold different labels, so the RMS error is larger than 0.2.
-    expected = math.sqrt((0.2**2 + 0.6**2) / 2)
+    # All are as sure: which of them are in which bin of 100 makes no difference.
     received = calibration.rms_calibration_error(logits, labels)
-    assert received == pytest.approx(expected, rel=1e-12)
+    assert received == pytest.approx(0.2, rel=1e-12)
 
 
 def test_a_calibrated_classifier_has_no_error():
@@ -161,3 +162,30 @@ def test_bad_bins_are_refused(setting, value):
     }[setting]
     with pytest.raises(ValueError, match=f"`{setting}` must be .* Received: {value}"):
         function(np.zeros((2, 2)), [0, 1], value)
+
+
+def test_images_of_one_confidence_are_in_one_bin_or_another_by_chance():
+    n = 1000
+    logits, labels = np.tile([80.0, 0.0], (n, 1)), (np.arange(n) >= 900).astype(int)
+    assert calibration.rms_calibration_error(logits, labels) == pytest.approx(0.1)
+    order = np.random.default_rng(0).permutation(n)
+    assert calibration.rms_calibration_error(logits, labels[order]) == pytest.approx(
+        0.1
+    )
+
+
+def test_sigmoids_are_as_sure_as_they_say():
+    outputs = np.array([0.7, 0.3], "float32")
+
+    def build(activation):
+        head = keras.layers.Dense(2, activation=activation, kernel_initializer="zeros")
+        model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), head])
+        head.bias.assign(np.log(outputs / (1 - outputs)))
+        return model
+
+    images, labels = np.zeros((10, 4, 4, 1), "uint8"), [0] * 7 + [1] * 3
+    (score,) = nfm.evaluate(build("sigmoid"), (images, labels), ["clean"])
+    assert score.calibration["confidence"] == pytest.approx(0.7, abs=1e-4)
+    assert score.calibration["ece"] == pytest.approx(0, abs=1e-4)
+    (score,) = nfm.evaluate(build(None), (images, labels), ["clean"])
+    assert score.calibration["confidence"] == pytest.approx(49 / 58, abs=1e-4)

@@ -316,3 +316,50 @@ def test_a_stand_in_gives_the_gradient_that_rounding_cuts_off(network, dataset):
     )
     logits = keras.ops.convert_to_numpy(rounded(adversary.images))
     assert np.array_equal(logits.argmax(1) == dataset[1], ~adversary.success)
+
+
+class Black:
+    """A perturbation of one's own, which has no level."""
+
+    id = "black"
+
+    def __call__(self, images, indices, **settings):
+        return np.zeros(images.shape, "float32")
+
+
+def test_a_perturbation_without_a_level_is_applied(network, dataset):
+    classifier = inputs.pick(network, "fine")
+    black = (np.zeros_like(dataset[0]), dataset[1])
+    expected = nfm.evaluate(classifier, black, ["clean"])[0].correct
+    assert nfm.evaluate(classifier, dataset, [Black()])[0].correct == expected
+
+
+def test_images_of_two_settings_are_kept_side_by_side(network, dataset, tmp_path):
+    classifier = inputs.pick(network, "fine")
+    given = {"save_adversaries": tmp_path, "store": tmp_path / "evaluation.json"}
+    attacks = [nfm.attacks.PGD(4 / 255, steps=steps) for steps in (1, 3)]
+    seconds = [s.seconds for s in nfm.evaluate(classifier, dataset, attacks, **given)]
+    files = {path.name: path.read_bytes() for path in tmp_path.glob("*.npy")}
+    again = nfm.evaluate(classifier, dataset, attacks, **given)
+    assert len(files) == 2 and [score.seconds for score in again] == seconds
+    first = tmp_path / "pgd@4_255.npy"
+    np.save(first, np.load(first) + 1)  # those of another process
+    again = nfm.evaluate(classifier, dataset, attacks, **given)
+    assert [s.seconds == old for s, old in zip(again, seconds)] == [False, True]
+    assert first.read_bytes() == files[first.name]
+
+
+def test_a_report_with_a_stand_in_is_another(network, dataset, tmp_path):
+    smooth = inputs.pick(network, "fine")
+
+    def rounded(images):
+        return smooth(keras.ops.floor(images * 64 + 0.5) / 64)
+
+    plan = nfm.Suite(["clean"], masking_limit=16)
+    given = {"suite": plan, "store": tmp_path / "evaluation.json"}
+    given["about"] = {"model": "rounded"}
+    before = nfm.evaluate(rounded, dataset, **given).checks
+    with pytest.warns(nfm.evaluation.StoreWarning, match="stand_in was None"):
+        after = nfm.evaluate(rounded, dataset, stand_in=smooth, **given).checks
+    signs = [{c["name"]: c["passed"] for c in checks} for checks in (before, after)]
+    assert not signs[0]["gradient"] and signs[1]["gradient"]

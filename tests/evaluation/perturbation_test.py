@@ -169,3 +169,15 @@ def test_reference_white_noise_needs_std():
 def test_unknown_protocol_is_refused():
     with pytest.raises(ValueError, match="Received: 'paper'"):
         perturb(NOISES[0], protocol="paper")
+
+
+def test_levels_in_units_of_255_are_refused():
+    with pytest.raises(ValueError, match="between 0 and 10. Received: 25"):
+        Perturbation("white_noise", 25)
+    with pytest.raises(ValueError, match=r"in units of \[0, 1\]. Received: \[63"):
+        NOISES[0](IMAGES, protocol="reference", std=[63.0, 62.1, 66.7])
+
+
+def test_a_level_of_numpy_has_the_same_id():
+    level = np.linspace(0, 0.1, 8)[1]
+    assert ids.format_severity(level) == ids.format_severity(float(level))

@@ -108,7 +108,8 @@ def test_official_files_are_the_photographs_of_every_limit(tmp_path):
 def test_a_classifier_of_imagenets_classes_has_its_mce(folder):
     ids = ["clean", "common_corruptions"]
     suite = evaluation.Suite(ids, corruption_limit=3)
-    found = nfm.evaluate(network(1000), opened(folder), suite=suite)
+    test = opened(folder)
+    found = nfm.evaluate(network(1000), (test.images, test.labels), suite=suite)
     assert len(found) == 76 and {score.n for score in found} == {18, 3}
     errors = {
         (score.perturbation.partition("@")[0], int(score.severity)): 1

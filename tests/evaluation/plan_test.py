@@ -63,7 +63,7 @@ def test_what_cannot_be_measured_is_said_before_anything_is(settings, words):
 
 
 def test_settings_of_pgd_without_pgd_are_refused():
-    with pytest.raises(ValueError, match="`PGD`, which has to be among.*Received"):
+    with pytest.raises(ValueError, match="one has to be among.*Received"):
         Suite(["clean", "autoattack@0.1"], attack_settings={"steps": 5})
 
 
@@ -85,3 +85,8 @@ def test_a_stochastic_classifier_gets_the_version_that_averages():
 
 def test_named_suites_say_their_names():
     assert all(suite.name == name for name, suite in SUITES.items())
+
+
+def test_settings_of_pgd_do_not_reach_an_attack_with_its_own():
+    with pytest.raises(ValueError, match="given as a value has its own"):
+        Suite([PGD(0.1)], attack_settings={"steps": 50})

@@ -311,7 +311,7 @@ def test_a_surface_lies_as_the_points_do(folder):
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="a slow process, once")
 def test_the_command(tmp_path):
     flags = [f"--output={tmp_path}", "--epochs=2", "--width=0.1", "--seeds=2"]
-    flags.append("--regularisers=none,manifold_mixup")
+    flags.append("--regularizers=none,manifold_mixup")
     done = programs.run("apps.toy", *flags, "--first_seed=3")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "| Manifold mixup | 2 |" in done.stdout

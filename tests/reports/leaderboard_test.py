@@ -135,3 +135,33 @@ def test_where_the_number_of_classes_is_not_recorded_there_is_no_mce(tmp_path):
     one = dataclasses.replace(evaluation("erm", 0.5), probe=[])
     assert "mCE" not in measures.measures(one)
     assert "not an unknown number" in corruption_errors.lines(one)[0]
+
+
+def test_corruptions_measured_in_two_ways_are_not_one_mean():
+    one = evaluation("erm", 0.8)
+    expected = measures.measures(one)["corruptions"].value
+    others = [
+        scored(score.perturbation, np.zeros(N), **change)
+        for score in one
+        if score.perturbation.startswith("fog@")
+        for change in ({"settings": {"source": "official"}}, {"seed": 1})
+    ]
+    mixed = dataclasses.replace(one, scores=(*one, *others))
+    assert measures.measures(mixed)["corruptions"].value == expected
+    few = [score for score in one if not score.perturbation.startswith("fog@")]
+    mixed = dataclasses.replace(one, scores=(*few, *others))
+    assert "corruptions" not in measures.measures(mixed)
+
+
+def test_a_weaker_autoattack_has_a_column_of_its_own():
+    one = evaluation("erm", 0.8)
+    weak = {"version": "standard", "steps": 2, "queries": 5}
+    scores = [
+        dataclasses.replace(score, settings=weak)
+        if score.perturbation.startswith("autoattack")
+        else score
+        for score in one
+    ]
+    found = measures.measures(dataclasses.replace(one, scores=tuple(scores)))
+    assert "AutoAttack@1/255" not in found
+    assert "AutoAttack@1/255 (steps=2, queries=5)" in found

@@ -12,8 +12,9 @@ from nfm_keras.checks import check_count
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import check_labels, hits
 from nfm_keras.evaluation.comparison import mcnemar
-from nfm_keras.evaluation.inputs import cut_to, first, read
+from nfm_keras.evaluation.inputs import cut_to, first, passes, pick, read
 from nfm_keras.evaluation.statistics import wilson_interval
+from nfm_keras.evaluation.store import probes
 from nfm_keras.table import Table
 from nfm_keras.types import Classifier, PerturbationLike
 
@@ -90,6 +91,7 @@ def transfer(
     seed: int = 0,
     batch_size: int = 250,
     from_logits: bool | None = None,
+    output: str | int | None = None,
 ) -> Transfer:
     """Attacks with each of several classifiers, and scores the images on all.
 
@@ -99,13 +101,14 @@ def transfer(
         attack: Id of an attack, or an attack of `nfm_keras.attacks`.
         limit: int, how many images.
         seed, batch_size: Ints.
-        from_logits: bool, as for `nfm.evaluate`.
+        from_logits, output: As for `nfm.evaluate`, of each classifier.
 
     Returns:
         A `Transfer`. Images on which an attack failed are passed on as it left them.
 
     Raises:
-        ValueError: For fewer than two classifiers, a bad id, or bad images or labels.
+        ValueError: For fewer than two classifiers, a bad id, bad images or labels, or a
+            classifier that changes between two passes.
 
     Example:
 
@@ -126,12 +129,16 @@ def transfer(
     if limit is not None:
         check_count("limit", limit)
     images, labels, spec = read(dataset, limit)
-    classifiers = {k: cut_to(one, spec, from_logits) for k, one in classifiers.items()}
+    plain = {
+        name: PlainClassifier(cut_to(pick(one, output), spec, from_logits), from_logits)
+        for name, one in classifiers.items()
+    }
     images, labels = as_images(first(images, limit)), first(labels, limit)
     labels = check_labels(labels, len(images))
     search: Any = from_perturbation(attack) if isinstance(attack, str) else attack
-    plain = {k: PlainClassifier(one, from_logits) for k, one in classifiers.items()}
     size = min(batch_size, len(images))
+    for one in plain.values():
+        checked(one, search, images, labels, size, spec)
     clean = {name: hits_of(one, images, labels, size) for name, one in plain.items()}
     right = []
     for source in plain.values():
@@ -144,8 +151,28 @@ def transfer(
 
 def hits_of(classifier, images, labels, size):
     """Returns which images a `PlainClassifier` gets right, a batch at a time."""
-    logits = [
-        classifier.logits_of(images[start : start + size], size)
-        for start in range(0, len(images), size)
-    ]
-    return hits(np.concatenate(logits), labels)
+    return hits(passes.logits_of(classifier, images, size), labels)
+
+
+def checked(classifier, attack, images, labels, size, spec):
+    """Refuses a classifier that an attack says nothing of.
+
+    Args:
+        classifier: `PlainClassifier`.
+        attack: An attack of `nfm_keras.attacks`.
+        images, labels: As arrays.
+        size: int, images in a batch.
+        spec: Of the set; None without.
+
+    Raises:
+        ValueError: If it gives no logits of the classes of the set, or changes between
+            two passes over which the attack does not average.
+    """
+    attack.check(images)
+    few, answers = probes.probe_images(images), labels[: probes.COUNT]
+    classes = getattr(spec, "num_classes", None)
+    first = passes.first_logits(classifier, few, answers, size, classes)
+    averages = getattr(attack, "passes", getattr(attack, "eot", 1)) > 1
+    if not averages:
+        instead = "attack it with an `eot` above 1"
+        passes.check_steady(classifier, few, first, size, instead)

@@ -13,8 +13,8 @@ from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.checks import check_count, check_number
 from nfm_keras.data.images import as_images
 from nfm_keras.data.labels import check_labels
-from nfm_keras.evaluation.adversaries.matrix import hits_of
-from nfm_keras.evaluation.inputs import cut_to, first, read
+from nfm_keras.evaluation.adversaries.matrix import checked, hits_of
+from nfm_keras.evaluation.inputs import cut_to, first, pick, read
 from nfm_keras.evaluation.statistics import wilson_interval
 from nfm_keras.types import Classifier, PerturbationLike
 
@@ -61,6 +61,7 @@ def breaking_radii(
     seed: int = 0,
     batch_size: int = 250,
     from_logits: bool | None = None,
+    output: str | int | None = None,
 ) -> BreakingRadii:
     """Finds the smallest of some radii at which an attack breaks each image.
 
@@ -76,14 +77,15 @@ def breaking_radii(
         radii: floats above 0, in units of [0,1] pixels.
         limit: int, how many images.
         seed, batch_size: Ints.
-        from_logits: bool, as for `nfm.evaluate`.
+        from_logits, output: As for `nfm.evaluate`.
 
     Returns:
         `BreakingRadii`.
 
     Raises:
-        ValueError: For an unknown attack, a radius that is not above 0, or bad images
-            or labels.
+        ValueError: For an unknown attack, a radius that is not above 0 or as large as
+            the images, bad images or labels, or a classifier that changes between two
+            passes.
 
     Example:
 
@@ -104,11 +106,13 @@ def breaking_radii(
         check_count("limit", limit)
     kind = (attack if isinstance(attack, str) else attack.id).partition("@")[0]
     images, labels, spec = read(dataset, limit)
-    classifier = cut_to(classifier, spec, from_logits)
+    classifier = cut_to(pick(classifier, output), spec, from_logits)
     images, labels = as_images(first(images, limit)), first(labels, limit)
     labels = check_labels(labels, len(images))
     plain = PlainClassifier(classifier, from_logits)
-    right = hits_of(plain, images, labels, min(batch_size, len(images)))
+    size, search = min(batch_size, len(images)), _at(attack, kind, tried[-1])
+    checked(plain, search, images, labels, size, spec)
+    right = hits_of(plain, images, labels, size)
     smallest, watches = np.where(right, np.inf, 0.0), []
     for radius in tried:
         left = np.flatnonzero(np.isinf(smallest))

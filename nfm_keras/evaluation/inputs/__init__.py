@@ -1,4 +1,4 @@
-"""What an evaluation is given: data sets of every kind, and one output of several."""
+"""What an evaluation is given: data sets of every kind, and the logits that count."""
 
 from nfm_keras import lazy
 

@@ -94,6 +94,25 @@ def cut_to(
     return classifier
 
 
+def check_width(logits: np.ndarray, num_classes: int | None) -> None:
+    """Refuses a classifier that has another number of classes than the set.
+
+    Args:
+        logits: `(batch, classes)` array.
+        num_classes: int, of the set; `None` where it does not say.
+
+    Raises:
+        ValueError: If they differ: it was trained on other classes, and what it scores
+            would be chance.
+    """
+    if num_classes is not None and logits.shape[-1] != num_classes:
+        raise ValueError(
+            f"The classifier must have an output for each of the {num_classes} classes "
+            "of the set: give one that was trained on them, or a function that takes "
+            f"theirs from among others. Received: {logits.shape[-1]} outputs"
+        )
+
+
 def _outputs(classifier, spec, from_logits):
     """How many logits a classifier gives."""
     shape = getattr(classifier, "output_shape", None)
@@ -113,6 +132,12 @@ class Picked:
 
     def __init__(self, classifier, output):
         self.classifier, self.output = classifier, output
+
+    @property
+    def training(self):
+        """Whether it is a module in training mode; layers are told at every call."""
+        known = isinstance(self.classifier, keras.Layer)
+        return not known and getattr(self.classifier, "training", False)
 
     def __call__(self, images):
         known = isinstance(self.classifier, keras.Layer)

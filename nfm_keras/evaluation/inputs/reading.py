@@ -50,7 +50,7 @@ def read(dataset: Any, limit: int | None = None) -> tuple[ArrayLike, ArrayLike, 
     if (
         isinstance(dataset, (tuple, list))
         and len(dataset) == 2
-        and not _is_batch(dataset[0])
+        and not all(map(_is_batch, dataset))
     ):
         return _array(dataset[0]), _array(dataset[1]), None
     return (*_spooled(_batches(dataset, limit), limit), None)
@@ -87,7 +87,7 @@ def _batches(dataset: Any, limit: int | None) -> Iterable[Any]:
 
 
 def _is_batch(value):
-    """Whether the first of two is a batch of a list, and not all images."""
+    """Whether one of two is a batch of a list, and not all images or all labels."""
     pair = isinstance(value, (tuple, list)) and len(value) == 2
     return isinstance(value, Mapping) or (pair and np.ndim(value[0]) > 2)
 

@@ -17,6 +17,7 @@ from nfm_keras.attacks.attack import prepared
 from nfm_keras.attacks.pgd import STEPS
 from nfm_keras.attacks.square import SquareSearch
 from nfm_keras.backend.classifier import padded_size
+from nfm_keras.backend.random import check_seed
 from nfm_keras.checks import check_count
 from nfm_keras.data.images import as_images, image_generators
 from nfm_keras.data.labels import check_labels
@@ -54,7 +55,7 @@ class Examined:
         check_count("batch_size", batch_size)
         self.classifier, self.images = classifier, as_images(images)
         self.attacked = tuple(sorted(set(epsilons)))
-        self.seed, self.batch_size = seed, batch_size
+        self.seed, self.batch_size = check_seed(seed), batch_size
         self.logits = self.forward(self.images)
         if self.logits.ndim != 2:
             raise ValueError(

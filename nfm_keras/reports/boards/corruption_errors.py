@@ -3,6 +3,7 @@
 from nfm_keras.corruptions.constants import SEVERITIES, STANDARD
 from nfm_keras.evaluation import corruption_error
 from nfm_keras.records import ids
+from nfm_keras.reports.cells import by_perturbation
 from nfm_keras.reports.suite_figures import by_kind
 
 
@@ -75,7 +76,8 @@ def _clean_error(evaluation):
 
 
 def _corrupted(evaluation):
-    return [s for s in evaluation if ids.kind(s.perturbation) in STANDARD]
+    scores = by_perturbation(evaluation).values()
+    return [s for s in scores if ids.kind(s.perturbation) in STANDARD]
 
 
 def _harder(evaluation):

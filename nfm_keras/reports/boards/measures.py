@@ -8,7 +8,9 @@ from nfm_keras.corruptions.constants import SEVERITIES, STANDARD
 from nfm_keras.evaluation.comparison import mcnemar
 from nfm_keras.evaluation.statistics import mean_interval, wilson_interval
 from nfm_keras.records import ids
+from nfm_keras.records.naming import labelled
 from nfm_keras.reports.boards.corruption_errors import imagenet_errors
+from nfm_keras.reports.cells import by_perturbation
 
 LOWER_IS_BETTER = ("mCE", "mCE, no JPEG step", "calibration error")
 
@@ -43,7 +45,7 @@ def measures(evaluation):
         that are right as they are and under every l-infinity attack of that radius or a
         smaller one.
     """
-    by_id = {score.perturbation: score for score in evaluation}
+    by_id = by_perturbation(evaluation)
     found = {}
     if "clean" in by_id:
         found["clean"] = _of_score(by_id["clean"])
@@ -51,7 +53,7 @@ def measures(evaluation):
     for score in evaluation:
         if ids.kind(score.perturbation) in ("autoattack", "autoattack_l2"):
             name = score.perturbation.replace("autoattack", "AutoAttack")
-            found[name] = _of_score(score)
+            found[labelled(name, _weaker(score))] = _of_score(score)
     found |= _worst_cases(evaluation, by_id)
     error = by_id["clean"].calibration.get("ece") if "clean" in by_id else None
     if error is not None:
@@ -86,6 +88,15 @@ def _of_score(score):
     right = score.right if score.hits else None
     ends, doubtful = (score.low, score.high), bool(score.warnings)
     return Measure(score.value, *ends, right, doubtful, _how([score]))
+
+
+def _weaker(score):
+    """Settings of an AutoAttack that are not those that its name stands for."""
+    told = score.settings.items()
+    return {key: value for key, value in told if _AUTOATTACK.get(key, value) != value}
+
+
+_AUTOATTACK = {"version": "standard", "steps": 100, "queries": 5000, "eot": 20}
 
 
 def _how(scores):

@@ -7,7 +7,12 @@ from nfm_keras.evaluation.statistics import wilson_interval
 from nfm_keras.records.naming import named_scores, naming
 from nfm_keras.reports import captions, suite_figures
 from nfm_keras.reports.boards.corruption_errors import imagenet_errors
-from nfm_keras.reports.cells import MEANS, corruption_mean, corruption_scores
+from nfm_keras.reports.cells import (
+    MEANS,
+    by_perturbation,
+    corruption_mean,
+    corruption_scores,
+)
 from nfm_keras.reports.columns import MISSING, headlines, order
 from nfm_keras.reports.suite_figures import by_kind, certification
 from nfm_keras.table import Table
@@ -76,7 +81,7 @@ def _accuracy(score):
 
 
 def _mean(evaluation, kinds):
-    by_id = {score.perturbation: score for score in evaluation}
+    by_id = by_perturbation(evaluation)
     mean = corruption_mean(by_id, kinds)
     sizes = [score.n for score in corruption_scores(by_id, kinds)]
     return mean and f"{interval(*mean)} n={min(sizes)}"
