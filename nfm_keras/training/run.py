@@ -131,12 +131,12 @@ def train(
     try:
         config = from_config.described(config, data_dir, download)
         engine, config, network = _begin(config, folder, resume)
+        files.check_first_weights(config, folder)
         if announce and engine.is_chief:
             announce(config)
         if (folder / records.FILE).exists() and not is_shorter(folder, config):
             return check_kept(records.load(folder / records.FILE), save_best)
         _check_processes(engine, options)
-        files.check_first_weights(config, folder)
         options["verbose"] = verbose if engine.is_chief else 0
         kept = {"strict": strict, "cache": cache, "cache_dir": cache_dir}
         outline, images = early.read(config, engine, data_dir, download, **kept)

@@ -92,13 +92,14 @@ def check_first_weights(config: Config, folder: pathlib.Path) -> None:
 
     Args:
         config: The run's `Config`.
-        folder: The run's folder. With checkpoints in it the file is not needed.
+        folder: The run's folder. Where the run has begun the file is not needed.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If its name is that of no kind of file that `initialise` takes.
     """
-    if config.init_from and not there_are(folder / CHECKPOINTS):
+    begun = there_are(folder / CHECKPOINTS) or (folder / records.FILE).exists()
+    if config.init_from and not begun:
         _check_file(pathlib.Path(config.init_from))
 
 
