@@ -112,6 +112,14 @@ class PlainClassifier:
         logits = ops.cast(logits, "float32")
         return logits if self.places is None else ops.take(logits, self.places, axis=-1)
 
+    def shares(self, logits):
+        """Returns logits whose softmax is what it says of the classes: for calibration.
+
+        Args:
+            logits: `(batch, classes)` array of this classifier's.
+        """
+        return heads.shares_of(logits, "" if self.from_logits else self.head)
+
     def lost(self, logits):
         """Returns which images have a probability that rounds to 0, or to 1.
 

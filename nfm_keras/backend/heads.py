@@ -135,6 +135,29 @@ def logits_of(probabilities, kind=""):
     return ops.where((p >= 0) & (p <= 1.01), logits, float("nan"))
 
 
+def shares_of(logits, kind):
+    """Returns logits whose softmax is what a classifier says of its classes.
+
+    Of sigmoids that is each divided by their sum: a softmax of the log of the odds of
+    0.7 and 0.3 is another, 0.84 and 0.16.
+
+    Args:
+        logits: `(n, classes)` array, as `logits_of` made it.
+        kind: What the probabilities are of, as there.
+
+    Returns:
+        float64 `(n, classes)` array.
+
+    Example:
+
+    >>> odds = np.log([[0.7 / 0.3, 0.3 / 0.7]])
+    >>> print(np.exp(shares_of(odds, "sigmoid")).round(2))
+    [[0.7 0.3]]
+    """
+    logits = np.asarray(logits, "float64")
+    return logits if kind in ("", "softmax") else -np.logaddexp(0, -logits)
+
+
 def check_probabilities(logits):
     """Refuses what `logits_of` made of numbers that are no probabilities.
 

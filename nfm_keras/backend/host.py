@@ -79,7 +79,8 @@ def _jax(function, outputs, tensors):
     def run(*arrays):
         return tuple(_arrays(function, outputs, arrays))
 
-    return jax.pure_callback(run, kinds, *tensors)
+    # No gradient goes through the host, as on the other backends.
+    return jax.pure_callback(run, kinds, *map(jax.lax.stop_gradient, tensors))
 
 
 def _torch(function, outputs, tensors):

@@ -207,26 +207,6 @@ def reliability(logits, labels, bins=15):
     return Reliability(edges, counts, confidence, accuracy)
 
 
-def of_sigmoids(logits):
-    """Returns logits whose softmax is a classifier's sigmoids, divided by their sum.
-
-    A softmax of the logits of two sigmoids 0.7 and 0.3 is another: 0.84 and 0.16.
-
-    Args:
-        logits: `(n, classes)`, the log of the odds of each class.
-
-    Returns:
-        float64 `(n, classes)`, the log of each probability.
-
-    Example:
-
-    >>> found = of_sigmoids(np.log([[0.7 / 0.3, 0.3 / 0.7]]))
-    >>> print(np.exp(found).round(2))
-    [[0.7 0.3]]
-    """
-    return scipy.special.log_expit(np.asarray(logits, "float64"))
-
-
 def summary(logits, labels):
     """Returns every figure of this module at its default settings.
 

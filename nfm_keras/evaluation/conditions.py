@@ -139,7 +139,7 @@ class Condition:
             correctly, and a dict of further fields of the `Score`.
         """
         logits, labels = self.logits(subject), self.labels(subject)
-        shares = calibration.of_sigmoids(logits) if subject.sigmoids else logits
+        shares = subject.classifier.shares(logits)
         details = {"calibration": calibration.summary(shares, labels)}
         return hits(logits, labels), details
 

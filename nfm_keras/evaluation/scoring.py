@@ -232,9 +232,8 @@ def _reliability(subject, store):
     known = store.evaluation.reliability or store.earlier.reliability
     if sum(known.get("counts", ())) == len(subject.labels):
         return known
-    logits = subject.clean_logits
-    logits = calibration.of_sigmoids(logits) if subject.sigmoids else logits
-    clean = calibration.reliability(logits, subject.labels)
+    shares = subject.classifier.shares(subject.clean_logits)
+    clean = calibration.reliability(shares, subject.labels)
     return extras.as_json(clean)
 
 

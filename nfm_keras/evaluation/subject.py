@@ -83,12 +83,6 @@ class Subject:
         """Returns the logits `(batch, classes)` of a batch of images."""
         return self.classifier.logits_of(images, self.size)
 
-    @property
-    def sigmoids(self) -> bool:
-        """Whether the classifier gives a probability of its own for each class."""
-        plain = self.classifier
-        return not plain.from_logits and plain.head not in ("", "softmax")
-
     @functools.cached_property
     def clean_logits(self):
         """Logits `(n, classes)` of the images as they are."""

@@ -184,21 +184,22 @@ class TimeLeft(keras.callbacks.Callback):
 
     Args:
         epochs: Length of the run.
+        steps: Steps in a whole epoch; that in which a run goes on has fewer.
 
     Example:
 
-    >>> callback = TimeLeft(epochs=200)
+    >>> callback = TimeLeft(epochs=200, steps=391)
     """
 
-    def __init__(self, epochs):
+    def __init__(self, epochs, steps):
         super().__init__()
-        self.epochs = epochs
+        self.epochs, self.steps = epochs, steps
 
     def on_train_begin(self, logs=None):
-        self._begun, self._done = time.monotonic(), 0
+        self._begun, self._done = time.monotonic(), 0.0
 
     def on_epoch_end(self, epoch, logs=None):
-        self._done += 1
+        self._done += self.params["steps"] / self.steps
         seconds = (time.monotonic() - self._begun) / self._done
         left = (self.epochs - epoch - 1) * seconds
         minutes = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
@@ -230,11 +231,12 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
         super().on_epoch_end(epoch, names)
 
 
-def progress_callbacks(epochs, measured_on):
+def progress_callbacks(epochs, steps, measured_on):
     """Returns the callbacks that say on a terminal how far a run is.
 
     Args:
-        epochs: int, length of the run.
+        epochs, steps: As in `TimeLeft`.
         measured_on: As in `ProgressBar`.
     """
-    return [ProgressBar(measured_on), TimeLeft(epochs)]  # the bar ends its line first
+    # The bar ends its line first.
+    return [ProgressBar(measured_on), TimeLeft(epochs, steps)]

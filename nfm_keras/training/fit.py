@@ -290,7 +290,7 @@ def _callbacks(job, checkpoint, logs):
     if job.engine.is_chief:
         callbacks.append(HistoryFile(job.history_file, checkpoint, job.measured_on))
     if job.verbose:
-        callbacks += progress_callbacks(config.epochs, job.measured_on)
+        callbacks += progress_callbacks(config.epochs, job.steps, job.measured_on)
     if config.ema:
         # For the validation only: a checkpoint holds weights and averages apart.
         callbacks.append(keras.callbacks.SwapEMAWeights())

@@ -6,6 +6,7 @@ import pytest
 from conftest import BACKEND
 from keras import layers, ops
 
+from nfm_keras.attacks import PGD
 from nfm_keras.backend.classifier import PlainClassifier
 from nfm_keras.backend.host import call_host
 from nfm_keras.evaluation.inputs import pick
@@ -99,6 +100,8 @@ def test_a_numpy_function_is_called_as_the_error_says():
 
     logits = PlainClassifier(classifier).logits_of(IMAGES)
     np.testing.assert_array_equal(logits, 2 * IMAGES.reshape(5, 4))
+    with pytest.raises(ValueError, match="needs a gradient.*Received: a gradient 0"):
+        PGD(0.1)(classifier, IMAGES, logits.argmax(1))
 
 
 @pytest.mark.skipif(BACKEND != "torch", reason="of modules of PyTorch")

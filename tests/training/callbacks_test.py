@@ -141,24 +141,26 @@ def test_the_learning_rate_is_that_of_the_last_step_of_the_epoch():
 
 
 def test_the_time_left_is_that_of_the_epochs_so_far(monkeypatch, capsys):
-    clock = iter([0.0, 10.0, 20.0, 230.0])
+    clock = iter([0.0, 10.0, 10.0, 50.0, 230.0])
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    callback = TimeLeft(epochs=8)
-    callback.on_train_begin()  # a run that goes on after two epochs
-    for epoch in (2, 3, 4):
-        callback.on_epoch_end(epoch)
+    callback = TimeLeft(epochs=8, steps=4)
+    for steps, epochs in ((1, (2,)), (4, (3, 4))):  # goes on at the last step of one
+        callback.set_params({"steps": steps})
+        callback.on_train_begin()
+        for epoch in epochs:
+            callback.on_epoch_end(epoch)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        "epoch 3/8 done, 50 s left",
-        "epoch 4/8 done, 40 s left",
-        "epoch 5/8 done, 4 min left",
+        "epoch 3/8 done, 3 min left",
+        "epoch 4/8 done, 3 min left",
+        "epoch 5/8 done, 6 min left",
     ]
 
 
 def test_the_bar_calls_what_test_images_measure_test(capsys):
     model = model_of()
     for verbose, on, name in ((1, "test", "test_"), (2, "validation", "val_")):
-        fit(model, progress_callbacks(2, on), epochs=2, verbose=verbose)
+        fit(model, progress_callbacks(2, 4, on), epochs=2, verbose=verbose)
         shown = capsys.readouterr().out
         assert f"{name}loss" in shown and f"{name}accuracy" in shown
         assert ("val_" in shown) == (name == "val_")

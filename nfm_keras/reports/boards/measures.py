@@ -53,7 +53,7 @@ def measures(evaluation):
     for score in evaluation:
         if ids.kind(score.perturbation) in ("autoattack", "autoattack_l2"):
             name = score.perturbation.replace("autoattack", "AutoAttack")
-            found[labelled(name, _weaker(score))] = _of_score(score)
+            found[labelled(name, _unusual(score))] = _of_score(score)
     found |= _worst_cases(evaluation, by_id)
     error = by_id["clean"].calibration.get("ece") if "clean" in by_id else None
     if error is not None:
@@ -90,7 +90,7 @@ def _of_score(score):
     return Measure(score.value, *ends, right, doubtful, _how([score]))
 
 
-def _weaker(score):
+def _unusual(score):
     """Settings of an AutoAttack that are not those that its name stands for."""
     told = score.settings.items()
     return {key: value for key, value in told if _AUTOATTACK.get(key, value) != value}

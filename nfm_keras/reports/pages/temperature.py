@@ -1,9 +1,8 @@
 """The part of an evaluation's report about one temperature on held-out images."""
 
-import numpy as np
-
 from nfm_keras import data
 from nfm_keras.backend.classifier import PlainClassifier
+from nfm_keras.evaluation.inputs import passes
 from nfm_keras.table import Table
 from nfm_keras.theory.calibration import calibrate
 
@@ -39,7 +38,10 @@ def section(loaded, test, data_dir=None, *, from_logits=None, batch_size=250):
             one.record.dataset, data_dir, limit=limit, validation=held
         ).validation
         plain = PlainClassifier(one.classifier, from_logits)
-        logits = [_logits(plain, part.images, batch_size) for part in (known, test)]
+        logits = [
+            plain.shares(passes.logits_of(plain, part.images, batch_size))
+            for part in (known, test)
+        ]
         found = calibrate((logits[0], known.labels), (logits[1], test.labels))
         row = [one.name, f"{found.temperature:.3g}", held, f"{found.accuracy:.1f}"]
         for _, key, factor, form in _PAIRS:
@@ -64,9 +66,3 @@ def section(loaded, test, data_dir=None, *, from_logits=None, batch_size=250):
             "nfm-train), and a temperature fitted on the scored ones says nothing."
         )
     return "\n\n".join(parts)
-
-
-def _logits(plain, images, batch_size):
-    starts = range(0, len(images), batch_size)
-    parts = [plain.logits_of(images[s : s + batch_size], batch_size) for s in starts]
-    return np.concatenate(parts)

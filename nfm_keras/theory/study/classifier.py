@@ -12,6 +12,7 @@ from nfm_keras.backend.inner import network_of
 from nfm_keras.backend.unit_range import unit_range
 from nfm_keras.evaluation import calibration as reliable
 from nfm_keras.evaluation import noise, smoothing
+from nfm_keras.evaluation.inputs import passes
 from nfm_keras.mixing import Mixing
 from nfm_keras.theory.adversarial import adversarial_bound
 from nfm_keras.theory.calibration import calibrate
@@ -235,7 +236,8 @@ def _certified(model, scored, limit, seed):
 
 def _calibration(model, scored, held_out, seed, std):
     plain = PlainClassifier(model)
-    fitted = _logits(plain, held_out.images), held_out.labels
+    known = passes.logits_of(plain, held_out.images, _BATCH)
+    fitted = plain.shares(known), held_out.labels
     is_fitted = bool(np.any(fitted[0].argmax(axis=1) != fitted[1]))
     hard = noise.parse(NOISY)
     settings = {"protocol": "reference", "seed": seed, "std": std}
@@ -244,7 +246,7 @@ def _calibration(model, scored, held_out, seed, std):
         images = scored.images
         if name != "clean":
             images = hard(images, **settings)
-        logits = _logits(plain, images)
+        logits = plain.shares(passes.logits_of(plain, images, _BATCH))
         made = calibrate(fitted, (logits, scored.labels))
         found[name] = made._asdict() | {
             "before": _diagram(logits, scored.labels),
@@ -252,12 +254,6 @@ def _calibration(model, scored, held_out, seed, std):
         }
     sizes = {"held_out": len(held_out.labels), "scored": len(scored.labels)}
     return sizes | {"fitted": is_fitted} | found
-
-
-def _logits(plain, images):
-    starts = range(0, len(images), _BATCH)
-    parts = [plain.logits_of(images[s : s + _BATCH], _BATCH) for s in starts]
-    return np.concatenate(parts)
 
 
 def _diagram(logits, labels):
